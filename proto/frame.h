@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fixed header in front of every message: what it is, which request it belongs to, how many fds
+ * come with it. Pure: bytes in, struct out. One frame is one SOCK_SEQPACKET datagram. Layout,
+ * little-endian:
+ *
+ *   0      2       3       4      6       8                16
+ *   | magic|version| n_fds | type | flags | request id (u64) | protobuf payload ...
+ */
+#ifndef MUSE_PROTO_FRAME_H
+#define MUSE_PROTO_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+
+#define FRAME_MAGIC        0x6d75u /* "um" */
+#define FRAME_HEADER_BYTES 16u
+
+/* All message types of the three conversations; a type from the wrong conversation ends the
+ * connection. */
+#define FRAME_TYPES(X)                                                                             \
+    X(CLIENT_HELLO, 0x101)                                                                         \
+    X(CLIENT_WELCOME, 0x102)                                                                       \
+    X(ATTACH, 0x103)                                                                               \
+    X(ATTACHED, 0x104)                                                                             \
+    X(OPEN, 0x105)                                                                                 \
+    X(OPENED, 0x106)                                                                               \
+    X(CLOSE, 0x107)                                                                                \
+    X(FSTAT, 0x108)                                                                                \
+    X(STAT, 0x109)                                                                                 \
+    X(MAP, 0x10a)                                                                                  \
+    X(MAPPED, 0x10b)                                                                               \
+    X(UNMAP, 0x10c)                                                                                \
+    X(MEM_OPS, 0x10d)                                                                              \
+    X(MEM_OPS_DONE, 0x10e)                                                                         \
+    X(PREAD, 0x10f)                                                                                \
+    X(READABLE, 0x110)                                                                             \
+    X(ERROR_AT, 0x111)                                                                             \
+    X(ERROR_IS, 0x112)                                                                             \
+    X(DONE, 0x113)                                                                                 \
+    X(FAILED, 0x114)                                                                               \
+    X(DRIVER_HELLO, 0x201)                                                                         \
+    X(DRIVER_WELCOME, 0x202)                                                                       \
+    X(DRIVER_FAILED, 0x203)                                                                        \
+    X(DRIVER_OPEN, 0x204)                                                                          \
+    X(DRIVER_OPENED, 0x205)                                                                        \
+    X(DRIVER_OBJECT, 0x206)                                                                        \
+    X(DRIVER_OBJECT_GONE, 0x207)                                                                   \
+    X(DRIVER_RELEASE, 0x208)                                                                       \
+    X(DRIVER_GETATTR, 0x209)                                                                       \
+    X(DRIVER_ATTR, 0x20a)                                                                          \
+    X(PREPARE, 0x20b)                                                                              \
+    X(PREPARED, 0x20c)                                                                             \
+    X(COMPLETE, 0x20d)                                                                             \
+    X(COMPLETED, 0x20e)                                                                            \
+    X(ABORT, 0x20f)                                                                                \
+    X(LEGACY_MMAP, 0x210)                                                                          \
+    X(VMA_OPEN, 0x211)                                                                             \
+    X(VMA_CLOSE, 0x212)                                                                            \
+    X(MAY_SPLIT, 0x213)                                                                            \
+    X(FAULT_FAILED, 0x214)                                                                         \
+    X(INVALIDATE, 0x215)                                                                           \
+    X(ADMIN_REQUEST, 0x301)                                                                        \
+    X(ADMIN_REPLY, 0x302)
+
+enum frame_type {
+#define X(name, value) FRAME_##name = (value),
+    FRAME_TYPES(X)
+#undef X
+};
+
+struct frame_header {
+    uint16_t type; /* enum frame_type, unchecked */
+    uint8_t n_fds; /* fds that come with the frame */
+    uint64_t id;   /* the request; an answer carries the request's */
+};
+
+/**
+ * frame_encode() - write a header
+ * @header:  what to write
+ * @ret_buf: FRAME_HEADER_BYTES bytes, caller's
+ */
+void frame_encode(const struct frame_header *header, uint8_t *ret_buf);
+
+/**
+ * frame_decode() - read and check a header
+ * @buf:        a whole datagram, untrusted
+ * @n_bytes:    its length
+ * @ret_header: written on success
+ *
+ * Return: 0; -EPROTO too short, wrong magic, version or flags, or more fds than FRAME_FDS_MAX.
+ */
+MUST_CHECK int frame_decode(const uint8_t *buf, size_t n_bytes, struct frame_header *ret_header);
+
+/**
+ * frame_type_name() - the name of a message type for logs
+ * @type: as received, may be unknown
+ *
+ * Return: a constant string, "?" when unknown.
+ */
+const char *frame_type_name(uint16_t type);
+
+#endif

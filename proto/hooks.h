@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The hooks a driver can register, as bits on the wire and as names in logs, traces and man pages.
+ * One list, many uses. Meaning and rules: docs/contract.md; kernel-side origin: include/linux/fs.h
+ * and include/linux/mm.h.
+ */
+#ifndef MUSE_PROTO_HOOKS_H
+#define MUSE_PROTO_HOOKS_H
+
+#include <stdint.h>
+
+/* name, bit */
+#define FILE_HOOKS(X)                                                                              \
+    X(OPEN, "open", 0)                                                                             \
+    X(RELEASE, "release", 1)                                                                       \
+    X(GETATTR, "getattr", 2)                                                                       \
+    X(MMAP_PREPARE, "mmap_prepare", 3)                                                             \
+    X(MMAP_COMPLETE, "mmap_complete", 4)                                                           \
+    X(MMAP_ABORT, "mmap_abort", 5)                                                                 \
+    X(MMAP, "mmap", 6)                                                                             \
+    X(FAULT, "fault", 7)
+
+#define VM_HOOKS(X)                                                                                \
+    X(OPEN, "vm_open", 0)                                                                          \
+    X(CLOSE, "vm_close", 1)                                                                        \
+    X(MAY_SPLIT, "may_split", 2)                                                                   \
+    X(FAULT, "fault", 3)
+
+enum file_hook {
+#define X(name, text, bit) FILE_HOOK_##name = 1u << (bit),
+    FILE_HOOKS(X)
+#undef X
+};
+
+enum vm_hook {
+#define X(name, text, bit) VM_HOOK_##name = 1u << (bit),
+    VM_HOOKS(X)
+#undef X
+};
+
+#define FILE_HOOKS_ALL 0xffu
+#define VM_HOOKS_ALL   0x0fu
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Every maximum that two sides of a socket must agree on, with its reason. Pure constants. */
+#ifndef MUSE_PROTO_LIMITS_H
+#define MUSE_PROTO_LIMITS_H
+
+#define PROTO_VERSION_MIN 1u
+#define PROTO_VERSION_MAX 1u
+
+/* One datagram. Well under the default net.core.wmem_default (208 KiB), so a send never fails for
+ * size alone. */
+#define FRAME_BYTES_MAX        65536u
+/* fds in one frame; SCM_MAX_FD is 253, nobody needs more than an extent list's. */
+#define FRAME_FDS_MAX          16u
+#define NAME_BYTES_MAX         4096u        /* PATH_MAX: DRIVER/PATH */
+#define DRIVER_NAME_BYTES_MAX  32u          /* [a-z0-9_-] */
+#define PROGRAM_NAME_BYTES_MAX 64u          /* what an admin sees of a client */
+#define ERROR_TEXT_BYTES_MAX   512u         /* one sentence */
+#define DRIVER_VM_OPS_MAX      32u          /* tables of vm operations of one driver */
+#define OBJECT_EXTENTS_MAX     1024u        /* extents in one message */
+#define MEM_OPS_MAX            16u          /* client calls in one instruction */
+#define OBJECT_BYTES_MAX       (1ull << 46) /* half of a 47-bit address space */
+#define PREAD_BYTES_MAX        (1ull << 30)
+
+/* The arena: addresses only (PROT_NONE, MAP_NORESERVE), so generous. */
+#define ARENA_BYTES_DEFAULT (1ull << 40)
+#define ARENA_BYTES_MAX     (1ull << 45)
+#define ARENA_BYTES_MIN     (1ull << 21)
+
+#endif
