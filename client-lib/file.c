@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Open objects: open, close, fstat, pread. Owns struct muse_file and the table of them in a handle.
+ * A reference is held by the table and by whoever maps the file's fd at the moment.
+ */
+#include "client-lib/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client-lib/call.h"
+#include "client-lib/error.h"
+#include "proto/client.pb-c.h"
+#include "proto/limits.h"
+
+/* Chosen: what one PREAD makes valid. Large enough to make the question's cost vanish, small enough
+ * that the pages are still there when they are read. */
+#define PREAD_PIECE_BYTES ((size_t)4 << 20)
+
+#define CREATE_MODE 0666u
+
+#define NS_PER_S 1000000000ll
+
+static void file_free(struct muse_file *file)
+{
+    fd_close_p(&file->fd);
+    free(file);
+}
+
+struct muse_file *file_find(struct muse *muse, uint64_t id)
+{
+    struct muse_file *file;
+
+    (void)pthread_mutex_lock(&muse->lock);
+    file = idmap_get(&muse->files, id);
+    if (file)
+        file->n_refs++;
+    (void)pthread_mutex_unlock(&muse->lock);
+    return file;
+}
+
+void file_unref(struct muse_file *file)
+{
+    struct muse *muse;
+    bool is_last;
+
+    if (!file)
+        return;
+    muse = file->muse;
+    (void)pthread_mutex_lock(&muse->lock);
+    is_last = --file->n_refs == 0;
+    (void)pthread_mutex_unlock(&muse->lock);
+    if (is_last)
+        file_free(file);
+}
+
+void file_close_all(struct muse *muse)
+{
+    struct muse_file *file;
+    size_t cursor = 0;
+
+    while ((file = idmap_next(&muse->files, &cursor))) {
+        MUST(file->n_refs == 1); /* no call may be running */
+        file_free(file);
+    }
+}
+
+/* --- open --- */
+
+static int file_add(struct muse *muse, const Muse__Wire__Opened *opened, int *fd,
+                    struct muse_file **ret)
+{
+    struct muse_file *file = malloc(sizeof(*file));
+    int r;
+
+    if (!file)
+        return -ENOMEM;
+    *file = (struct muse_file){.muse = muse,
+                               .id = opened->file_id,
+                               .page_bytes = opened->page_bytes,
+                               .fd = -1,
+                               .n_refs = 1};
+    (void)pthread_mutex_lock(&muse->lock);
+    r = idmap_put(&muse->files, file->id, file);
+    (void)pthread_mutex_unlock(&muse->lock);
+    if (r < 0) {
+        free(file);
+        return r;
+    }
+    file->fd = fd_take(fd);
+    *ret = file;
+    return 0;
+}
+
+/* Tell the server that a file is not wanted any more. */
+static int say_close(struct muse *muse, uint64_t id)
+{
+    Muse__Wire__FileRef message = MUSE__WIRE__FILE_REF__INIT;
+    const struct question question = {
+        .type = FRAME_CLOSE, .message = &message.base, .fd = -1, .answer = FRAME_DONE};
+
+    message.file_id = id;
+    return call_ask(muse, &question, NULL);
+}
+
+static int take_opened(struct muse *muse, struct mail *answer, struct muse_file **ret)
+{
+    Muse__Wire__Opened *opened =
+        muse__wire__opened__unpack(NULL, answer->n_payload, answer->payload);
+    int r = -EPROTO;
+
+    if (opened && (opened->page_bytes == PAGE_BYTES || opened->page_bytes == HUGE_PAGE_BYTES))
+        r = file_add(muse, opened, &answer->fds[0], ret);
+    if (r == -ENOMEM)
+        (void)!say_close(muse, opened->file_id); /* the call fails in any case */
+    if (r == -EPROTO || r == -EEXIST) {          /* a number that is taken is nonsense, too */
+        call_garbled(muse);
+        r = -EPROTO;
+    }
+    muse__wire__opened__free_unpacked(opened, NULL);
+    return r;
+}
+
+static int open_file(struct muse *muse, const char *name, int oflags, struct muse_file **ret)
+{
+    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
+    const struct question question = {
+        .type = FRAME_OPEN, .message = &message.base, .fd = -1, .answer = FRAME_OPENED};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    int r = handle_check(muse);
+
+    if (r < 0)
+        return r;
+    if (!name || !ret)
+        return -EFAULT;
+    if (strnlen(name, NAME_BYTES_MAX + 1) > NAME_BYTES_MAX)
+        return -ENAMETOOLONG;
+    message.name =
+        address_pointer((uintptr_t)name); /* only read, but the generated struct says otherwise */
+    message.oflags = (uint32_t)oflags;
+    message.has_mode = (oflags & O_CREAT) != 0;
+    message.mode = CREATE_MODE;
+    r = call_ask(muse, &question, &answer);
+    return r < 0 ? r : take_opened(muse, answer, ret);
+}
+
+int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file **ret)
+{
+    error_clear();
+    return error_return("muse_open", open_file(muse, name, oflags, ret));
+}
+
+/* --- close --- */
+
+static int close_file(struct muse_file *file)
+{
+    struct muse *muse;
+    int r;
+
+    if (!file)
+        return -EBADF;
+    muse = file->muse;
+    r = handle_check(muse);
+    if (r < 0) { /* forked child: the table and the lock are the parent's matter */
+        file_free(file);
+        return r;
+    }
+    r = say_close(muse, file->id);
+    (void)pthread_mutex_lock(&muse->lock);
+    (void)idmap_take(&muse->files, file->id);
+    (void)pthread_mutex_unlock(&muse->lock);
+    file_unref(file);
+    return r;
+}
+
+int muse_close(struct muse_file *file)
+{
+    error_clear();
+    return error_return("muse_close", close_file(file));
+}
+
+/* --- fstat --- */
+
+static void to_stat(const Muse__Wire__Stat *from, uint64_t page_bytes, struct stat *ret)
+{
+    int64_t ns = from->mtime_ns % NS_PER_S;
+
+    *ret = (struct stat){.st_size = (off_t)from->size,
+                         .st_mode = from->mode,
+                         .st_ino = from->inode,
+                         .st_uid = from->uid,
+                         .st_gid = from->gid,
+                         .st_nlink = from->nlink,
+                         .st_blksize = (blksize_t)page_bytes,
+                         .st_blocks = (blkcnt_t)(from->size / 512 + (from->size % 512 != 0))};
+    if (ns < 0)
+        ns += NS_PER_S;
+    ret->st_mtim.tv_sec = (from->mtime_ns - ns) / NS_PER_S;
+    ret->st_mtim.tv_nsec = ns;
+}
+
+static int stat_file(struct muse_file *file, struct stat *ret)
+{
+    Muse__Wire__FileRef message = MUSE__WIRE__FILE_REF__INIT;
+    const struct question question = {
+        .type = FRAME_FSTAT, .message = &message.base, .fd = -1, .answer = FRAME_STAT};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    Muse__Wire__Stat *stat;
+    int r;
+
+    if (!file)
+        return -EBADF;
+    if (!ret)
+        return -EFAULT;
+    r = handle_check(file->muse);
+    if (r < 0)
+        return r;
+    message.file_id = file->id;
+    r = call_ask(file->muse, &question, &answer);
+    if (r < 0)
+        return r;
+    stat = muse__wire__stat__unpack(NULL, answer->n_payload, answer->payload);
+    if (!stat) {
+        call_garbled(file->muse);
+        return -EPROTO;
+    }
+    to_stat(stat, file->page_bytes, ret);
+    muse__wire__stat__free_unpacked(stat, NULL);
+    return 0;
+}
+
+int muse_fstat(struct muse_file *file, struct stat *ret)
+{
+    error_clear();
+    return error_return("muse_fstat", stat_file(file, ret));
+}
+
+/* --- pread --- */
+
+/* Have bytes of the object made valid in its memfd. @ret_len: how many are, 0 at the end; at most
+ * @len. */
+static int make_readable(struct muse_file *file, off_t offset, size_t len, size_t *ret_len)
+{
+    Muse__Wire__Pread message = MUSE__WIRE__PREAD__INIT;
+    const struct question question = {
+        .type = FRAME_PREAD, .message = &message.base, .fd = -1, .answer = FRAME_READABLE};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    Muse__Wire__Readable *readable;
+    int r;
+
+    message.file_id = file->id;
+    message.offset = (uint64_t)offset;
+    message.length = len;
+    r = call_ask(file->muse, &question, &answer);
+    if (r < 0)
+        return r;
+    readable = muse__wire__readable__unpack(NULL, answer->n_payload, answer->payload);
+    if (!readable) {
+        call_garbled(file->muse);
+        return -EPROTO;
+    }
+    *ret_len = readable->length < len ? (size_t)readable->length : len;
+    muse__wire__readable__free_unpacked(readable, NULL);
+    return 0;
+}
+
+/* One piece. @ret_len: bytes read; 0 at the end. */
+static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_len)
+{
+    size_t n_valid = 0;
+    ssize_t n;
+    int r = make_readable(file, offset, len, &n_valid);
+
+    if (r < 0)
+        return r;
+    if (n_valid == 0) {
+        *ret_len = 0;
+        return 0;
+    }
+    if (file->fd < 0) {
+        error_say("this object cannot be read, only mapped");
+        return -EOPNOTSUPP;
+    }
+    do {
+        n = pread(file->fd, buf, n_valid, offset);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    *ret_len = (size_t)n;
+    return 0;
+}
+
+static int read_file(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_done)
+{
+    size_t n = 1;
+    int r;
+
+    if (!file)
+        return -EBADF;
+    if (offset < 0 || len > SSIZE_MAX)
+        return -EINVAL;
+    r = handle_check(file->muse);
+    *ret_done = 0;
+    while (r == 0 && n > 0 && *ret_done < len) {
+        size_t piece = len - *ret_done;
+
+        if (__builtin_add_overflow(offset, (off_t)*ret_done, &(off_t){0}))
+            break;
+        if (piece > PREAD_PIECE_BYTES)
+            piece = PREAD_PIECE_BYTES;
+        r = read_piece(file, buf + *ret_done, piece, offset + (off_t)*ret_done, &n);
+        if (r == 0)
+            *ret_done += n;
+    }
+    return r;
+}
+
+ssize_t muse_pread(struct muse_file *file, void *buf, size_t len, off_t offset)
+{
+    size_t n_done = 0;
+    int r;
+
+    error_clear();
+    r = read_file(file, buf, len, offset, &n_done);
+    if (n_done > 0) {
+        error_clear();
+        return (ssize_t)n_done;
+    }
+    return error_return("muse_pread", r);
+}

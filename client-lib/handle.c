@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Connecting and disconnecting: socket, hello, arena, userfaultfd, attach, and all of that back.
+ * Owns struct muse.
+ *
+ *     socket -> hello/welcome -> arena -> userfaultfd -> attach/attached
+ *     back:  mappings and arena -> socket -> userfaultfd        (no access may ever find a mapping
+ * without userfaultfd)
+ */
+#define _GNU_SOURCE
+#include "client-lib/handle.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "client-lib/call.h"
+#include "client-lib/error.h"
+#include "client-lib/file.h"
+#include "client-lib/memops.h"
+#include "client-lib/uffd.h"
+#include "common/base/own.h"
+#include "proto/client.pb-c.h"
+#include "proto/limits.h"
+
+/* Chosen: a server that accepts but does not answer for this long is broken; nothing in the hello
+ * waits for a driver. */
+#define HELLO_TIMEOUT_S 10
+
+int handle_check(const struct muse *muse)
+{
+    if (!muse)
+        return -EINVAL;
+    if (handle_is_copy(muse)) {
+        error_say("this process is a forked child; it has to connect for itself");
+        return -ENOTCONN;
+    }
+    return 0;
+}
+
+/* --- socket --- */
+
+static int socket_path(const char *rundir, struct sockaddr_un *ret_address)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *below = "";
+    int n;
+
+    if (!rundir)
+        rundir = secure_getenv("MUSE_RUNDIR");
+    if (!rundir && geteuid() == 0)
+        rundir = "/run/muse";
+    if (!rundir) {
+        rundir = secure_getenv("XDG_RUNTIME_DIR");
+        below = "/muse";
+    }
+    if (!rundir) {
+        error_say("no server: neither MUSE_RUNDIR nor XDG_RUNTIME_DIR is set");
+        return -ENOTCONN;
+    }
+    n = snprintf(address.sun_path, sizeof(address.sun_path), "%s%s/client.sock", rundir, below);
+    if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
+        error_say("the name of the run-time folder is too long for a socket: %s", rundir);
+        return -ENAMETOOLONG;
+    }
+    *ret_address = address;
+    return 0;
+}
+
+/* How long connecting, sending and receiving may take; 0 for ever. */
+static int set_timeouts(int fd, time_t seconds)
+{
+    const struct timeval timeout = {.tv_sec = seconds};
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+        return -errno;
+    return 0;
+}
+
+static int connect_error(int error, const char *path)
+{
+    char buf[128];
+
+    error_say("cannot reach the server at %s: %s", path, strerror_r(error, buf, sizeof(buf)));
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPROTOTYPE:
+        return -ENOTCONN;
+    case EAGAIN:
+        return -ETIMEDOUT;
+    default:
+        return -error;
+    }
+}
+
+static int open_socket(struct muse *muse, const char *rundir)
+{
+    CLEAN(fd_close_p) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = socket_path(rundir, &address);
+    if (r < 0)
+        return r;
+    r = set_timeouts(fd, HELLO_TIMEOUT_S);
+    if (r < 0)
+        return r;
+    do {
+        r = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+    } while (r < 0 && errno == EINTR); /* AF_UNIX: an interrupted connect has not begun */
+    if (r < 0)
+        return connect_error(errno, address.sun_path);
+    return requests_init(&muse->requests, &fd);
+}
+
+/* --- hello --- */
+
+static int check_welcome(struct muse *muse, const Muse__Wire__ClientWelcome *welcome)
+{
+    if (welcome->version < PROTO_VERSION_MIN || welcome->version > PROTO_VERSION_MAX) {
+        error_say("the server speaks protocol version %u, this library %u to %u", welcome->version,
+                  PROTO_VERSION_MIN, PROTO_VERSION_MAX);
+        return -EPROTO;
+    }
+    if (welcome->arena_bytes < ARENA_BYTES_MIN || welcome->arena_bytes > ARENA_BYTES_MAX) {
+        call_garbled(muse);
+        return -EPROTO;
+    }
+    return 0;
+}
+
+/* @ret_welcome: to be freed by muse__wire__client_welcome__free_unpacked(). @ret_device_fd: the
+ * caller's, or -1. */
+static int say_hello(struct muse *muse, Muse__Wire__ClientWelcome **ret_welcome, int *ret_device_fd)
+{
+    Muse__Wire__ClientHello hello = MUSE__WIRE__CLIENT_HELLO__INIT;
+    const struct question question = {.type = FRAME_CLIENT_HELLO,
+                                      .message = &hello.base,
+                                      .fd = -1,
+                                      .answer = FRAME_CLIENT_WELCOME};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    char program[PROGRAM_NAME_BYTES_MAX + 1];
+    Muse__Wire__ClientWelcome *welcome;
+    int r;
+
+    (void)snprintf(program, sizeof(program), "%s", program_invocation_short_name);
+    hello.version_min = PROTO_VERSION_MIN;
+    hello.version_max = PROTO_VERSION_MAX;
+    hello.program = program;
+    r = call_ask(muse, &question, &answer);
+    if (r < 0)
+        return r;
+    welcome = muse__wire__client_welcome__unpack(NULL, answer->n_payload, answer->payload);
+    if (!welcome) {
+        call_garbled(muse);
+        return -EPROTO;
+    }
+    r = check_welcome(muse, welcome);
+    if (r < 0) {
+        muse__wire__client_welcome__free_unpacked(welcome, NULL);
+        return r;
+    }
+    *ret_welcome = welcome;
+    *ret_device_fd = fd_take(&answer->fds[0]);
+    return 0;
+}
+
+/* --- arena --- */
+
+/* @size: a multiple of 2 MiB. Makes an arena that starts at one, too. */
+static int reserve_arena(uint64_t size, struct range *ret_arena)
+{
+    const uint64_t padded = size + HUGE_PAGE_BYTES;
+    char *raw = mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t head;
+    int r;
+
+    if (raw == MAP_FAILED)
+        return -errno;
+    head = (size_t)(-(uintptr_t)raw % HUGE_PAGE_BYTES);
+    if (head > 0)
+        (void)munmap(raw, head);
+    (void)munmap(raw + head + size, HUGE_PAGE_BYTES - head);
+    *ret_arena = range_make((uintptr_t)raw + head, (uintptr_t)raw + head + size);
+    r = memops_reserve(*ret_arena, MAP_FIXED);
+    if (r < 0)
+        (void)munmap(raw + head, size);
+    return r;
+}
+
+/* @wanted: 0 for the server's default. */
+static int make_arena(struct muse *muse, size_t wanted, const Muse__Wire__ClientWelcome *welcome)
+{
+    uint64_t size = wanted ? wanted : welcome->arena_bytes;
+    struct range arena;
+    int r;
+
+    if (wanted > welcome->arena_bytes_max || wanted > ARENA_BYTES_MAX) {
+        error_say("the server allows arenas of at most %llu bytes",
+                  (unsigned long long)welcome->arena_bytes_max);
+        return -EINVAL;
+    }
+    size = (size + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    r = reserve_arena(size, &arena);
+    while (r == -ENOMEM && wanted == 0 && size / 2 >= ARENA_BYTES_MIN) { /* RLIMIT_AS */
+        size = size / 2 / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        r = reserve_arena(size, &arena);
+    }
+    if (r < 0) {
+        error_say("no room for %llu bytes of address space", (unsigned long long)size);
+        return r;
+    }
+    muse->arena = arena;
+    return 0;
+}
+
+/* --- attach --- */
+
+static int attach(struct muse *muse, bool is_user_mode_only)
+{
+    Muse__Wire__Attach message = MUSE__WIRE__ATTACH__INIT;
+    const struct question question = {
+        .type = FRAME_ATTACH, .message = &message.base, .fd = muse->uffd, .answer = FRAME_ATTACHED};
+
+    message.arena_start = muse->arena.start;
+    message.arena_bytes = range_len(muse->arena);
+    message.user_mode_only = is_user_mode_only;
+    return call_ask(muse, &question, NULL); /* the space's number is for admins */
+}
+
+/* --- the whole --- */
+
+static struct muse *handle_free(struct muse *muse);
+DEFINE_CLEANUP(struct muse *, handle_free)
+
+static int make_mark(struct muse *muse)
+{
+    unsigned char *page =
+        mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        return -errno;
+    *page = 1;
+    muse->mark = page;
+    return madvise(page, PAGE_BYTES, MADV_WIPEONFORK) < 0 ? -errno : 0;
+}
+
+static struct muse *handle_new(void)
+{
+    struct muse *muse = calloc(1, sizeof(*muse));
+
+    if (!muse)
+        return NULL;
+    muse->uffd = -1;
+    muse->requests.chan.fd = -1;
+    idmap_init(&muse->files);
+    (void)pthread_mutex_init(&muse->lock, NULL); /* cannot fail with default attributes */
+    return muse;
+}
+
+static void unmap_range(struct range range)
+{
+    if (!range_is_empty(range))
+        (void)munmap(address_pointer(range.start), range_len(range));
+}
+
+static void unmap_all(struct muse *muse)
+{
+    for (size_t i = 0; i < muse->outside.n_ranges; i++)
+        unmap_range(muse->outside.ranges[i]);
+    unmap_range(muse->arena);
+}
+
+/* In a forked child the addresses are free for others and the lock may be held by a thread that is
+ * not there. */
+static struct muse *handle_free(struct muse *muse)
+{
+    const bool is_copy = handle_is_copy(muse);
+
+    if (!is_copy) {
+        unmap_all(muse);
+        file_close_all(muse);
+    }
+    requests_done(&muse->requests, is_copy);
+    fd_close_p(&muse->uffd);
+    idmap_done(&muse->files);
+    outside_done(&muse->outside);
+    if (muse->mark)
+        unmap_range(range_make((uintptr_t)muse->mark, (uintptr_t)muse->mark + PAGE_BYTES));
+    if (!is_copy)
+        (void)pthread_mutex_destroy(&muse->lock);
+    free(muse);
+    return NULL;
+}
+
+static int introduce(struct muse *muse, size_t arena_bytes, bool *ret_is_user_mode_only)
+{
+    CLEAN(fd_close_p) int device_fd = -1;
+    Muse__Wire__ClientWelcome *welcome = NULL;
+    int r = say_hello(muse, &welcome, &device_fd);
+
+    if (r < 0)
+        return r;
+    r = make_arena(muse, arena_bytes, welcome);
+    if (r == 0)
+        r = uffd_create(device_fd, welcome->uffd_features, &muse->uffd, ret_is_user_mode_only);
+    muse__wire__client_welcome__free_unpacked(welcome, NULL);
+    if (r < 0)
+        return r;
+    r = attach(muse, *ret_is_user_mode_only);
+    return r < 0 ? r : set_timeouts(muse->requests.chan.fd, 0);
+}
+
+static int read_options(const struct muse_options *options, struct muse_options *ret_options)
+{
+    struct muse_options known = {.struct_size = sizeof(known)};
+
+    if (options) {
+        if (options->struct_size != sizeof(known)) {
+            error_say("muse_options.struct_size is %zu, this library knows %zu",
+                      options->struct_size, sizeof(known));
+            return -EINVAL;
+        }
+        known = *options;
+    }
+    if (known.flags != 0) {
+        error_say("muse_options.flags has unknown bits: 0x%x", known.flags);
+        return -EINVAL;
+    }
+    *ret_options = known;
+    return 0;
+}
+
+static int connect_new(const struct muse_options *options, struct muse **ret)
+{
+    CLEAN(handle_free_p) struct muse *muse = NULL;
+    bool is_user_mode_only = false;
+    struct muse_options known;
+    int r = read_options(options, &known);
+
+    if (r < 0)
+        return r;
+    muse = handle_new();
+    if (!muse)
+        return -ENOMEM;
+    r = make_mark(muse);
+    if (r < 0)
+        return r;
+    r = open_socket(muse, known.rundir);
+    if (r < 0)
+        return r;
+    r = introduce(muse, known.arena_bytes, &is_user_mode_only);
+    if (r < 0)
+        return r;
+    if (is_user_mode_only) {
+        error_say("userfaultfd serves user mode only: system calls that touch a page which is not "
+                  "resident fail with EFAULT");
+    }
+    *ret = TAKE(muse);
+    return 0;
+}
+
+int muse_connect(struct muse **ret, const struct muse_options *options)
+{
+    error_clear();
+    return error_return("muse_connect", ret ? connect_new(options, ret) : -EFAULT);
+}
+
+void muse_disconnect(struct muse *muse)
+{
+    const int saved = errno;
+
+    if (muse)
+        handle_free(muse);
+    errno = saved;
+}

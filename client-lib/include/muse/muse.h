@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libmuse: mappings whose pages come from drivers, through the pager server mused.
+ *
+ *     struct muse *muse;
+ *     struct muse_file *file;
+ *
+ *     if (muse_connect(&muse, NULL) || muse_open(muse, "file/data.bin", O_RDONLY, &file))
+ *         errx(1, "%s", muse_last_error_text());
+ *     const char *p = muse_mmap(muse, NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+ *
+ * C11 and C++17. Calls return as their mmap(2) relatives do: -1 or MAP_FAILED and errno, the same
+ * errno as Linux for the same mistake. Besides these, every call that talks to the server may fail
+ * with:
+ *
+ *     ENOTCONN   there is no server, it has gone, or this is a forked child's copy of the handle
+ *     ENODEV     there is no such driver, or it has gone
+ *     ETIMEDOUT  a hook of the driver did not answer in time
+ *     EREMOTEIO  the driver broke the contract of its hooks
+ *     EPROTO     client and server do not understand each other
+ *     ENOMEM     out of memory here or there
+ *
+ * Threads: every call on a handle may be made by any thread at any time, except that nobody may use
+ * a handle while or after it is disconnected, nor a file while or after it is closed. Calls of
+ * several threads run side by side. No thread is started, no signal handler installed.
+ *
+ * Signals: no call returns EINTR. A handler must not longjmp out of a call.
+ *
+ * fork: mappings are not inherited (MADV_DONTFORK). In the child every call on an inherited handle
+ * fails with ENOTCONN; muse_disconnect() and muse_close() there only release the child's memory and
+ * descriptors. A child may connect for itself.
+ *
+ * When the server goes, accesses to pages that are not resident wait until a new server takes the
+ * mappings over or the process ends; nothing ever reads as zeros for that reason.
+ */
+#ifndef MUSE_MUSE_H
+#define MUSE_MUSE_H
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A connection to the server, with one address space there. Opaque. */
+struct muse;
+
+/* An open object of a driver. Opaque. */
+struct muse_file;
+
+/* Zero means default in every member but struct_size. */
+struct muse_options {
+    size_t struct_size; /* sizeof(struct muse_options) */
+    const char *rundir; /* folder of client.sock; NULL: see muse_connect() */
+    size_t arena_bytes; /* address space to set aside for mappings; rounded up to 2 MiB */
+    unsigned flags;     /* 0 */
+};
+
+/* Why an access failed; filled by muse_error_at(). Every text ends in NUL and is cut when too long.
+ */
+struct muse_error {
+    int error;         /* errno value; 0: nothing is known, and the rest is empty */
+    char driver[64];   /* name of the driver */
+    char object[1024]; /* name of the object, without the driver's */
+    char hook[32];     /* the hook or vm operation that failed, as "fault" */
+    uint64_t offset;   /* of the failed access, bytes from the start of the object */
+    char text[512];    /* one sentence */
+};
+
+/**
+ * muse_connect() - connect to the server and get an address space
+ * @ret:     the handle, to be given to muse_disconnect(); written on success only
+ * @options: borrowed for the call; NULL for defaults
+ *
+ * The server's socket is client.sock in @options->rundir, else in $MUSE_RUNDIR, else in /run/muse
+ * for root, else in $XDG_RUNTIME_DIR/muse. Sets addresses aside (PROT_NONE) in which the server
+ * places mappings; an arena of @options->arena_bytes == 0 has the server's default size, or less
+ * where RLIMIT_AS does not allow that much.
+ *
+ * Where the server may not hand out a full userfaultfd and this process cannot make one, the
+ * connection works, but system calls that touch pages which are not resident fail with EFAULT: then
+ * muse_last_error_text() is not empty after success and says so.
+ *
+ * Return: 0; -1 and errno: ENOTCONN no server there, EPROTO other protocol version, EINVAL unknown
+ * flags or struct_size or an arena larger than the server allows, EACCES, ENAMETOOLONG, ENOMEM,
+ * EMFILE, ENFILE, EPERM no userfaultfd to be had, EOPNOTSUPP the kernel's userfaultfd lacks what
+ * the server needs, ETIMEDOUT no answer within ten seconds.
+ */
+int muse_connect(struct muse **ret, const struct muse_options *options);
+
+/**
+ * muse_disconnect() - unmap everything and end the connection
+ * @muse: takes; NULL does nothing. Its files are closed, its mappings are gone: touching one is
+ *        SIGSEGV.
+ *
+ * Keeps errno.
+ */
+void muse_disconnect(struct muse *muse);
+
+/**
+ * muse_open() - open an object of a driver
+ * @muse:   the handle
+ * @name:   "DRIVER/OBJECT", at most 4096 bytes; OBJECT may contain slashes
+ * @oflags: O_RDONLY or O_RDWR, with O_CREAT, O_TRUNC, O_EXCL where the driver can
+ * @ret:    the file, to be given to muse_close(); written on success only
+ *
+ * An object created by O_CREAT gets mode 0666; the driver may narrow it.
+ *
+ * Return: 0; -1 and errno: ENODEV no such driver, ENAMETOOLONG, EFAULT @name is NULL, EINVAL, or
+ * what the driver says (ENOENT, EACCES, EISDIR, ...).
+ */
+int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file **ret);
+
+/**
+ * muse_close() - close a file
+ * @file: takes, whatever the result; NULL is EBADF. Mappings of it stay, and keep the object.
+ *
+ * Return: 0; -1 and errno.
+ */
+int muse_close(struct muse_file *file);
+
+/**
+ * muse_fstat() - attributes of an open object, now
+ * @file: the file
+ * @ret:  filled on success: st_size, st_mode, st_ino, st_uid, st_gid, st_mtim, st_nlink,
+ *        st_blksize (the object's page size), st_blocks (from the size); the rest is 0
+ *
+ * Return: 0; -1 and errno.
+ */
+int muse_fstat(struct muse_file *file, struct stat *ret);
+
+/**
+ * muse_mmap() - map an object, as mmap(2)
+ * @muse:   the handle
+ * @addr:   a hint, or the address with MAP_FIXED or MAP_FIXED_NOREPLACE; may then lie outside the
+ *          arena, over memory of the caller's own, which it replaces
+ * @len:    bytes; rounded up to the object's page size
+ * @prot:   PROT_*
+ * @flags:  MAP_SHARED, MAP_SHARED_VALIDATE or MAP_PRIVATE, and others of mmap(2). MAP_LOCKED locks
+ *          pages as they come in (as mlock2(2) with MLOCK_ONFAULT).
+ * @file:   opened on the same handle; may be closed afterwards. NULL with MAP_ANONYMOUS.
+ * @offset: bytes from the start of the object; a multiple of its page size
+ *
+ * A failing call changes nothing, also with MAP_FIXED: what was mapped there before stays.
+ *
+ * In this release MAP_ANONYMOUS fails with EOPNOTSUPP: anonymous memory is not served yet.
+ *
+ * Return: the address, unmapped by muse_munmap() or muse_disconnect(); MAP_FAILED and errno as
+ * mmap(2): EINVAL, ENOMEM, EOVERFLOW, EACCES, EPERM, EAGAIN, EBADF (@file is NULL), EEXIST,
+ * EOPNOTSUPP, ENODEV, or what the driver's hooks say.
+ */
+void *muse_mmap(struct muse *muse, void *addr, size_t len, int prot, int flags,
+                struct muse_file *file, off_t offset);
+
+/**
+ * muse_munmap() - unmap, as munmap(2)
+ * @muse: the handle
+ * @addr: page-aligned; any part of one or several mappings, holes included
+ * @len:  bytes, rounded up to pages
+ *
+ * Return: 0; -1 and errno: EINVAL, ENOMEM, or what a driver's may_split says.
+ */
+int muse_munmap(struct muse *muse, void *addr, size_t len);
+
+/**
+ * muse_pread() - read from an object, as pread(2); coherent with its mappings
+ * @file:   the file
+ * @buf:    @len bytes, caller's
+ * @len:    bytes
+ * @offset: from the start of the object
+ *
+ * Return: bytes read, fewer than @len only at the end of the object or where an error follows; 0 at
+ * the end; -1 and errno: EINVAL negative @offset, EFAULT @buf, or what the driver says (EIO, ...).
+ */
+ssize_t muse_pread(struct muse_file *file, void *buf, size_t len, off_t offset);
+
+/**
+ * muse_error_at() - why an access to a mapping failed (SIGBUS)
+ * @muse: the handle
+ * @addr: any address, usually si_addr of the signal
+ * @ret:  filled on success; @ret->error is 0 when the server knows of no error there
+ *
+ * May be called in a SIGBUS handler when the access was the program's own, not one inside malloc
+ * or another function that is no longer usable then.
+ *
+ * Return: 0; -1 and errno.
+ */
+int muse_error_at(struct muse *muse, const void *addr, struct muse_error *ret);
+
+/**
+ * muse_copy_from() - copy out of a mapping, with an errno instead of SIGBUS
+ * @muse: the handle
+ * @dst:  @len bytes, caller's; not in a mapping that may fail itself
+ * @src:  in a mapping of @muse (any other memory works, too)
+ * @len:  bytes
+ *
+ * Waits for pages that are not resident, as an access does.
+ *
+ * Return: bytes copied from the start, fewer than @len where an error follows; -1 and errno when
+ * the first byte cannot be had: the driver's errno (EIO, ...), EFAULT not mapped or not readable,
+ * ENOTCONN, EINVAL @len too large.
+ */
+ssize_t muse_copy_from(struct muse *muse, void *dst, const void *src, size_t len);
+
+/**
+ * muse_last_error_text() - one sentence about this thread's last failure
+ *
+ * Names the object, the driver and the hook where there are any. Also not empty after a
+ * muse_connect() that succeeded with a restriction, see there. Never fails, keeps errno.
+ *
+ * Return: never NULL; "" when the last call succeeded. Valid until the thread's next call.
+ */
+const char *muse_last_error_text(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * muse_mmap and muse_munmap. The arguments go to the server as they are, and the server answers as
+ * mmap(2) would; checked here is only what the server cannot know: which file, and this process's
+ * limit of locked memory.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client-lib/call.h"
+#include "client-lib/error.h"
+#include "client-lib/handle.h"
+#include "proto/client.pb-c.h"
+
+#define KIB 1024ull
+
+struct map_args {
+    uint64_t addr;
+    size_t len;
+    int prot;
+    int flags;
+    off_t offset;
+};
+
+/* The page-aligned range that a call names; empty where it wraps, the server then refuses the call.
+ */
+static struct range named_range(uint64_t addr, uint64_t len, uint64_t page_bytes)
+{
+    const struct range none = {0};
+    struct range range;
+
+    if (range_from_len(addr, len, &range) < 0 || range_align_out(range, page_bytes, &range) < 0)
+        return none;
+    return range;
+}
+
+/* --- MAP_LOCKED --- */
+
+static bool may_lock_anything(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return false;
+    return (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
+}
+
+/* What this process has locked, in bytes; 0 where /proc does not say. */
+static uint64_t locked_bytes(void)
+{
+    unsigned long long kib = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    char line[256];
+
+    if (!status)
+        return 0;
+    while (fgets(line, sizeof(line), status)) {
+        if (strncmp(line, "VmLck:", strlen("VmLck:")) == 0)
+            kib = strtoull(line + strlen("VmLck:"), NULL, 10);
+    }
+    (void)fclose(status);
+    return kib * KIB;
+}
+
+/* Would do_mmap() have refused these arguments before it looks at the limit? Then the server does,
+ * and says why. */
+static bool fails_anyway(const struct map_args *args)
+{
+    return args->len == 0 || args->len > ADDRESS_END || args->offset % (off_t)PAGE_BYTES != 0 ||
+           ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && args->addr % PAGE_BYTES != 0);
+}
+
+/* Source: can_do_mlock() and mlock_future_ok() in mm/mlock.c and mm/mmap.c. */
+static int check_lock_limit(const struct map_args *args)
+{
+    struct rlimit limit;
+
+    if ((args->flags & MAP_LOCKED) == 0 || fails_anyway(args) || may_lock_anything() ||
+        getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+        return 0;
+    if (limit.rlim_cur == 0)
+        return -EPERM;
+    if (limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    return range_len(named_range(0, args->len, PAGE_BYTES)) + locked_bytes() > limit.rlim_cur
+               ? -EAGAIN
+               : 0;
+}
+
+/* --- munmap --- */
+
+static int unmap(struct muse *muse, uint64_t addr, uint64_t len)
+{
+    Muse__Wire__Unmap message = MUSE__WIRE__UNMAP__INIT;
+    const struct question question = {.type = FRAME_UNMAP,
+                                      .message = &message.base,
+                                      .fd = -1,
+                                      .answer = FRAME_DONE,
+                                      .own = named_range(addr, len, PAGE_BYTES)};
+    int r = handle_check(muse);
+
+    if (r < 0)
+        return r;
+    message.addr = addr;
+    message.length = len;
+    return call_ask(muse, &question, NULL);
+}
+
+int muse_munmap(struct muse *muse, void *addr, size_t len)
+{
+    error_clear();
+    return error_return("muse_munmap", unmap(muse, (uintptr_t)addr, len));
+}
+
+/* --- mmap --- */
+
+/* Return: 0; -errno of what only this side can know, in the order in which mmap(2) looks. */
+static int check_args(const struct muse *muse, const struct map_args *args,
+                      const struct muse_file *file)
+{
+    int r = handle_check(muse);
+
+    if (r < 0)
+        return r;
+    if (args->offset % (off_t)PAGE_BYTES != 0)
+        return -EINVAL;
+    if ((args->flags & MAP_ANONYMOUS) != 0) {
+        error_say("anonymous memory is not served yet");
+        return -EOPNOTSUPP;
+    }
+    if (!file)
+        return -EBADF;
+    if (file->muse != muse) {
+        error_say("the file was opened on another handle");
+        return -EINVAL;
+    }
+    return check_lock_limit(args);
+}
+
+static int ask_map(struct muse *muse, const struct map_args *args, const struct muse_file *file,
+                   uint64_t *ret_addr)
+{
+    Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
+    struct question question = {
+        .type = FRAME_MAP, .message = &message.base, .fd = -1, .answer = FRAME_MAPPED};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    Muse__Wire__Mapped *mapped;
+    int r;
+
+    message.addr = args->addr;
+    message.length = args->len;
+    message.prot = (uint32_t)args->prot;
+    message.flags = (uint32_t)args->flags;
+    message.file_id = file->id;
+    message.offset = (uint64_t)args->offset;
+    if ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0)
+        question.own = named_range(args->addr, args->len, file->page_bytes);
+    r = call_ask(muse, &question, &answer);
+    if (r < 0)
+        return r;
+    mapped = muse__wire__mapped__unpack(NULL, answer->n_payload, answer->payload);
+    if (!mapped) {
+        call_garbled(muse);
+        return -EPROTO;
+    }
+    *ret_addr = mapped->addr;
+    muse__wire__mapped__free_unpacked(mapped, NULL);
+    return 0;
+}
+
+/* Lock pages as they come in. Only another thread's locking can make this fail, after the check
+ * above. */
+static int lock_range(struct muse *muse, uint64_t addr, size_t len)
+{
+    if (mlock2(address_pointer(addr), len, MLOCK_ONFAULT) == 0)
+        return 0;
+    (void)!unmap(muse, addr, len); /* what fails here stays mapped, as the caller will not know */
+    return -EAGAIN;
+}
+
+static int map(struct muse *muse, const struct map_args *args, const struct muse_file *file,
+               uint64_t *ret_addr)
+{
+    uint64_t addr = 0;
+    int r = check_args(muse, args, file);
+
+    if (r < 0)
+        return r;
+    r = ask_map(muse, args, file, &addr);
+    if (r < 0)
+        return r;
+    if ((args->flags & MAP_LOCKED) != 0) {
+        r = lock_range(muse, addr, args->len);
+        if (r < 0)
+            return r;
+    }
+    *ret_addr = addr;
+    return 0;
+}
+
+void *muse_mmap(struct muse *muse, void *addr, size_t len, int prot, int flags,
+                struct muse_file *file, off_t offset)
+{
+    const struct map_args args = {
+        .addr = (uintptr_t)addr, .len = len, .prot = prot, .flags = flags, .offset = offset};
+    uint64_t got = 0;
+
+    error_clear();
+    if (error_return("muse_mmap", map(muse, &args, file, &got)) < 0)
+        return MAP_FAILED;
+    return address_pointer(got);
+}

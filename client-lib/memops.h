@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Carrying out the memory calls the server asks for inside a dialogue. Decides nothing but whether
+ * an instruction is one that a correct server can give: inside the arena, or inside the range the
+ * caller of this very dialogue named.
+ */
+#ifndef MUSE_CLIENT_LIB_MEMOPS_H
+#define MUSE_CLIENT_LIB_MEMOPS_H
+
+#include <stdint.h>
+
+#include "client-lib/handle.h"
+#include "client-lib/request.h"
+#include "common/base/must.h"
+#include "common/base/range.h"
+
+/**
+ * memops_run() - do the calls of one MEM_OPS frame, in order, up to the first that fails
+ * @muse:       the handle
+ * @own:        the range outside the arena that this dialogue may change; may be empty
+ * @mail:       the frame, untrusted; its fds are used, not taken
+ * @ret_n_done: how many succeeded
+ * @ret_error:  errno of the one that failed, 0 when all succeeded; EINVAL when it was not allowed
+ *
+ * Return: 0; -EPROTO not a list of 0..MEM_OPS_MAX calls, nothing was done.
+ */
+MUST_CHECK int memops_run(struct muse *muse, struct range own, struct mail *mail,
+                          uint32_t *ret_n_done, uint32_t *ret_error);
+
+/**
+ * memops_reserve() - turn a range of the arena, or the new arena itself, into bare addresses
+ * @range: page-aligned
+ * @flags: MAP_FIXED or MAP_FIXED_NOREPLACE
+ *
+ * Return: 0; -errno of mmap(2) or madvise(2).
+ */
+MUST_CHECK int memops_reserve(struct range range, int flags);
+
+#endif

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Tests by folder and name; a new file is a new test.
+#
+#     tests/unit/test_NAME.c          label unit          one module, no process, no socket to anybody
+#     tests/model/model_NAME.c        label model         random operations against a naive model
+#     tests/integration/it_NAME.c     label integration   starts the programs of this build
+#     tests/fuzz/fuzz_NAME.c          (MUSE_FUZZ only)    libFuzzer harness, run by scripts/fuzz
+#
+# Exit code 77 is "skipped": the test says which feature is missing.
+
+set(tests_dir ${CMAKE_SOURCE_DIR}/tests)
+set(tests_bin ${CMAKE_BINARY_DIR}/tests)
+
+# What a test links follows from what it includes; a driver's files are compiled into it.
+
+# muse_test_needs(FILE RET_SOURCES RET_LINKS)
+function(muse_test_needs file ret_sources ret_links)
+  set(sources)
+  set(links)
+  set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+  file(STRINGS ${file} includes REGEX "^#include ")
+  if(includes MATCHES "\"server/(admin|driver|flow|inspect|loop|session|store|uffd|[a-z_]+\\.h)")
+    list(APPEND links muse_server)
+  endif()
+  if(includes MATCHES "<muse/muse\\.h>|\"client-lib/" AND TARGET muse)
+    list(APPEND links muse-static)
+  endif()
+  if(includes MATCHES "<muse/driver\\.h>|\"drivers/" AND TARGET muse-driver)
+    list(APPEND links muse-driver-static)
+  endif()
+  if(includes MATCHES "\"drivers/([a-z0-9_-]+)/" AND NOT CMAKE_MATCH_1 STREQUAL "sdk")
+    muse_glob(driver_sources drivers/${CMAKE_MATCH_1})
+    muse_split_mains(mains sources ${driver_sources})
+    list(APPEND links ${driver_links_${CMAKE_MATCH_1}})
+  endif()
+  set(${ret_sources} ${sources} PARENT_SCOPE)
+  set(${ret_links} ${links} PARENT_SCOPE)
+endfunction()
+
+# muse_test(FILE LABEL LINKS...)
+function(muse_test file label)
+  cmake_path(GET file STEM target)
+  string(REGEX MATCH "_(.*)$" rest ${target})
+  set(name ${CMAKE_MATCH_1})
+  muse_test_needs(${file} sources links)
+  if(label STREQUAL "integration") # as a user's program would: the shared library
+    list(TRANSFORM links REPLACE "-static$" "")
+  endif()
+  add_executable(${target} ${file} ${sources})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
+  target_link_libraries(${target} PRIVATE muse_flags ${links} ${ARGN} muse_mark_point PkgConfig::CHECK)
+  add_test(NAME ${label}/${name} COMMAND ${target})
+  set_tests_properties(${label}/${name} PROPERTIES
+    LABELS ${label} TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
+endfunction()
+
+file(GLOB unit_files CONFIGURE_DEPENDS ${tests_dir}/unit/test_*.c)
+file(GLOB model_files CONFIGURE_DEPENDS ${tests_dir}/model/model_*.c)
+file(GLOB it_files CONFIGURE_DEPENDS ${tests_dir}/integration/it_*.c)
+file(GLOB fuzz_files CONFIGURE_DEPENDS ${tests_dir}/fuzz/fuzz_*.c)
+
+add_library(muse_mark_point OBJECT ${tests_dir}/support/mark_point.c)
+target_link_libraries(muse_mark_point PRIVATE muse_flags PkgConfig::CHECK INTERFACE -Wl,--wrap=_mark_point)
+
+muse_glob(support_sources tests/support)
+list(REMOVE_ITEM support_sources ${tests_dir}/support/mark_point.c)
+muse_static(muse_test_support SOURCES ${support_sources} LINKS muse_ipc muse_base PkgConfig::CHECK)
+
+foreach(file IN LISTS unit_files)
+  muse_test(${file} unit muse_pure muse_ipc muse_base)
+endforeach()
+foreach(file IN LISTS model_files)
+  muse_test(${file} model muse_pure muse_ipc muse_base)
+endforeach()
+if(TARGET muse)
+  foreach(file IN LISTS it_files)
+    muse_test(${file} integration muse_test_support muse muse_ipc muse_base)
+  endforeach()
+endif()
+
+if(MUSE_FUZZ)
+  foreach(file IN LISTS fuzz_files)
+    cmake_path(GET file STEM target)
+    muse_test_needs(${file} sources links)
+    add_executable(${target} ${file} ${sources})
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${target} PRIVATE muse_flags ${links} muse_pure muse_ipc muse_base)
+  endforeach()
+endif()

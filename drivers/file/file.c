@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * muse-file: serves the files below some folders as file/PATH. Two ways for the bytes: the server
+ * reads them itself from the fd it is given (extents, the default), or this process does, page run
+ * by page run (fill). Mappings of a file opened for writing can be written, but nothing is written
+ * back to the file in this release.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <muse/driver.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/base/own.h"
+#include "drivers/file/inodes.h"
+#include "drivers/file/lookup.h"
+
+/* Chosen: the largest run the server asks for, and one huge page. */
+#define BUFFER_BYTES (2u << 20)
+
+enum { OPTION_MODE = 0x2001, OPTION_PAGE_SIZE, OPTION_WRITABLE };
+
+struct file_driver {
+    struct roots roots;
+    struct inodes inodes;
+    bool fill;
+    bool writable;
+    uint64_t page_bytes;
+    uint8_t *buffer; /* owned; the fault thread's, faulted in once */
+};
+
+static int file_start(struct muse_driver *driver, void *user)
+{
+    struct file_driver *file = user;
+    void *buffer;
+
+    (void)driver;
+    inodes_init(&file->inodes);
+    buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (buffer == MAP_FAILED)
+        return -errno;
+    file->buffer = buffer;
+    return 0;
+}
+
+static void file_stop(void *user)
+{
+    struct file_driver *file = user;
+
+    inodes_done(&file->inodes);
+    (void)munmap(file->buffer, BUFFER_BYTES); /* our own mapping: cannot fail */
+}
+
+static int check_oflags(const struct file_driver *file, const struct muse_open_args *args)
+{
+    if ((args->oflags & O_ACCMODE) == O_WRONLY)
+        return -EACCES; /* as a mapping needs to read */
+    if ((args->oflags & O_ACCMODE) != O_RDONLY && !file->writable) {
+        muse_set_error("muse-file serves files read-only unless started with --writable");
+        return -EROFS;
+    }
+    if (args->oflags & O_TRUNC) {
+        muse_set_error("muse-file does not change files: no O_TRUNC");
+        return file->writable ? -EOPNOTSUPP : -EROFS;
+    }
+    if ((args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return -EROFS;
+    return 0;
+}
+
+static struct muse_attr attr_of(const struct stat *stat)
+{
+    return (struct muse_attr){
+        .size = (uint64_t)stat->st_size,
+        .mode = stat->st_mode,
+        .inode = stat->st_ino,
+        .uid = stat->st_uid,
+        .gid = stat->st_gid,
+        .mtime_ns = (int64_t)stat->st_mtim.tv_sec * 1000000000 + stat->st_mtim.tv_nsec,
+        .nlink = (uint32_t)stat->st_nlink,
+    };
+}
+
+/* The extent has to outlive the hook, until the answer was sent. */
+static int add_extent(const struct inode *inode, struct muse_open_result *ret)
+{
+    struct muse_extent *extent = calloc(1, sizeof(*extent));
+
+    if (!extent)
+        return -ENOMEM;
+    extent->length = (uint64_t)inode->stat.st_size;
+    extent->fd = inode->fd;
+    ret->file_private = extent;
+    ret->extents = extent;
+    ret->n_extents = 1;
+    return 0;
+}
+
+static int file_open(void *user, const struct muse_open_args *args, struct muse_open_result *ret)
+{
+    struct file_driver *file = user;
+    const bool for_writing = (args->oflags & O_ACCMODE) == O_RDWR;
+    CLEAN(fd_close_p) int fd = -1;
+    struct inode *inode;
+    struct stat stat;
+    int r = check_oflags(file, args);
+
+    if (r == 0)
+        r = lookup_open(&file->roots, args, for_writing, &fd, &stat);
+    if (r < 0)
+        return r;
+    r = inodes_get(&file->inodes, &fd, &stat, &inode);
+    if (r < 0)
+        return r;
+    ret->object_key = inode->key;
+    ret->object = inode;
+    ret->attr = attr_of(&inode->stat);
+    ret->page_bytes = file->page_bytes;
+    return file->fill || inode->stat.st_size == 0 ? 0 : add_extent(inode, ret);
+}
+
+static void file_release(void *user, struct muse_driver_file *open_file)
+{
+    (void)user;
+    free(open_file->private_data);
+}
+
+static int file_mmap_prepare(struct muse_vma_desc *desc)
+{
+    const uint64_t may_write = MUSE_VM_SHARED | MUSE_VM_WRITE;
+
+    if ((desc->vm_flags & may_write) == may_write && (desc->file->oflags & O_ACCMODE) == O_RDONLY)
+        return -EACCES;
+    if (desc->pgoff > UINT64_MAX / MUSE_PAGE_BYTES - muse_vma_desc_pages(desc))
+        return -EOVERFLOW;
+    return 0;
+}
+
+/* Return: bytes read, fewer than asked only at the end of the file; -errno. */
+static ssize_t read_all(int fd, uint8_t *buffer, size_t n_bytes, uint64_t offset)
+{
+    size_t done = 0;
+
+    while (done < n_bytes) {
+        ssize_t n = pread(fd, buffer + done, n_bytes - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+static int fail_shorter(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages)
+{
+    muse_set_error("the file has become shorter than the %llu bytes it had when it was opened",
+                   (unsigned long long)fault->size_bytes);
+    return muse_fault_fail(fault, first_page, n_pages, -EIO);
+}
+
+/* Pages that fit the buffer, all inside the object; the last one may reach beyond its end. */
+static int fill_pages(struct file_driver *file, struct muse_fault *fault, uint64_t first_page,
+                      uint64_t n_pages)
+{
+    const struct inode *inode = fault->object;
+    const uint64_t offset = first_page * fault->page_bytes;
+    const uint64_t n_bytes = n_pages * fault->page_bytes;
+    const uint64_t left = fault->size_bytes - offset;
+    const uint64_t wanted = n_bytes < left ? n_bytes : left;
+    const ssize_t n = read_all(inode->fd, file->buffer, wanted, offset);
+    uint64_t n_good = n_pages;
+    int r = 0;
+
+    if (n < 0) {
+        muse_set_error("reading at byte %llu: %s", (unsigned long long)offset, strerror((int)-n));
+        return muse_fault_fail(fault, first_page, n_pages, -EIO);
+    }
+    if ((uint64_t)n < wanted) {
+        n_good = (uint64_t)n / fault->page_bytes;
+    } else {
+        memset(file->buffer + n, 0, n_bytes - (uint64_t)n);
+    }
+    if (n_good > 0)
+        r = muse_fault_supply(fault, first_page, file->buffer, n_good);
+    if (r == 0 && n_good < n_pages)
+        r = fail_shorter(fault, first_page + n_good, n_pages - n_good);
+    return r;
+}
+
+/* Readahead was asked for, so the reader is sequential: let the disk start on the next run. */
+static void read_ahead(const struct muse_fault *fault)
+{
+    const struct inode *inode = fault->object;
+    const uint64_t n_bytes = fault->n_pages * fault->page_bytes;
+
+    if (fault->n_pages > fault->n_needed) {
+        (void)posix_fadvise(inode->fd, (off_t)(fault->first_page * fault->page_bytes + n_bytes),
+                            (off_t)n_bytes, POSIX_FADV_WILLNEED); /* only advice */
+    }
+}
+
+static int file_fault(struct muse_fault *fault)
+{
+    struct file_driver *file = fault->user;
+    const uint64_t step = BUFFER_BYTES / fault->page_bytes;
+    int r = 0;
+
+    for (uint64_t done = 0; done < fault->n_pages && r == 0; done += step) {
+        const uint64_t left = fault->n_pages - done;
+
+        r = fill_pages(file, fault, fault->first_page + done, left < step ? left : step);
+    }
+    read_ahead(fault);
+    return r;
+}
+
+static void file_object_gone(void *user, uint64_t object_key, void *object)
+{
+    struct file_driver *file = user;
+
+    (void)object;
+    inodes_drop(&file->inodes, object_key);
+}
+
+static void add_root(struct file_driver *file, const char *name, struct argp_state *state)
+{
+    int r = roots_add(&file->roots, name);
+
+    if (r < 0)
+        argp_failure(state, 1, -r, "%s", name);
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct file_driver *file = state->input;
+
+    switch (key) {
+    case OPTION_MODE:
+        file->fill = strcmp(argument, "fill") == 0;
+        if (!file->fill && strcmp(argument, "extents") != 0)
+            argp_error(state, "--mode=%s: extents or fill", argument);
+        return 0;
+    case OPTION_PAGE_SIZE:
+        file->page_bytes = strcmp(argument, "2M") == 0 ? MUSE_HUGE_PAGE_BYTES : MUSE_PAGE_BYTES;
+        if (file->page_bytes == MUSE_PAGE_BYTES && strcmp(argument, "4K") != 0)
+            argp_error(state, "--page-size=%s: 4K or 2M", argument);
+        return 0;
+    case OPTION_WRITABLE:
+        file->writable = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        add_root(file, argument, state);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "no folder to serve");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"mode", OPTION_MODE, "MODE", 0,
+         "extents: the server reads the files; fill: this driver does", 1},
+        {"page-size", OPTION_PAGE_SIZE, "SIZE", 0, "4K or 2M: the page size of all objects", 1},
+        {"writable", OPTION_WRITABLE, NULL, 0,
+         "Files may be opened and mapped for writing; nothing is written back", 1},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "ROOT...",
+        .doc = "Serve the regular files below each ROOT as file/PATH.",
+    };
+    static const struct muse_driver_ops ops = {
+        MUSE_DRIVER_OPS,
+        .name = "file",
+        .version = "0.1.0",
+        .argp = &argp,
+        .start = file_start,
+        .stop = file_stop,
+        .open = file_open,
+        .release = file_release,
+        .mmap_prepare = file_mmap_prepare,
+        .fault = file_fault,
+        .object_gone = file_object_gone,
+    };
+    struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
+    int status = muse_driver_main(argc, argv, &ops, &file);
+
+    roots_done(&file.roots);
+    return status;
+}

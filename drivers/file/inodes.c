@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of open files: the key is a hash of what identifies a file and its state; a taken one
+ * is stepped over. */
+#include "drivers/file/inodes.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "common/base/own.h"
+
+static struct inode *inode_free(struct inode *inode)
+{
+    fd_close_p(&inode->fd);
+    free(inode);
+    return NULL;
+}
+
+void inodes_init(struct inodes *inodes)
+{
+    idmap_init(&inodes->by_key);
+}
+
+void inodes_done(struct inodes *inodes)
+{
+    struct inode *inode;
+    size_t cursor = 0;
+
+    while ((inode = idmap_next(&inodes->by_key, &cursor)) != NULL)
+        (void)inode_free(inode);
+    idmap_done(&inodes->by_key);
+}
+
+/* FNV-1a over 64-bit words, with the finalizer of splitmix64. Only spread matters: equal hashes are
+ * told apart. */
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x100000001b3);
+    hash = (hash ^ (hash >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    return hash ^ (hash >> 27);
+}
+
+static uint64_t hash_stat(const struct stat *stat)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    hash = mix(hash, stat->st_dev);
+    hash = mix(hash, stat->st_ino);
+    hash = mix(hash, (uint64_t)stat->st_size);
+    hash = mix(hash, (uint64_t)stat->st_mtim.tv_sec);
+    hash = mix(hash, (uint64_t)stat->st_mtim.tv_nsec);
+    hash = mix(hash, (uint64_t)stat->st_ctim.tv_sec);
+    return mix(hash, (uint64_t)stat->st_ctim.tv_nsec);
+}
+
+static bool times_equal(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           times_equal(&a->st_mtim, &b->st_mtim) && times_equal(&a->st_ctim, &b->st_ctim);
+}
+
+int inodes_get(struct inodes *inodes, int *fd, const struct stat *stat, struct inode **ret_inode)
+{
+    uint64_t key = hash_stat(stat);
+    struct inode *inode;
+    int r;
+
+    while ((inode = idmap_get(&inodes->by_key, key)) != NULL) {
+        if (is_same(&inode->stat, stat)) {
+            fd_close_p(fd);
+            *ret_inode = inode;
+            return 0;
+        }
+        key++;
+    }
+    inode = calloc(1, sizeof(*inode));
+    if (!inode)
+        return -ENOMEM;
+    r = idmap_put(&inodes->by_key, key, inode);
+    if (r < 0) {
+        free(inode);
+        return r;
+    }
+    inode->key = key;
+    inode->stat = *stat;
+    inode->fd = fd_take(fd);
+    *ret_inode = inode;
+    return 0;
+}
+
+void inodes_drop(struct inodes *inodes, uint64_t key)
+{
+    struct inode *inode = idmap_take(&inodes->by_key, key);
+
+    if (inode)
+        (void)inode_free(inode);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What hooks answered, as frames: turns the structs the driver filled in into messages and fds.
+ * Passes nonsense on as it is where the wire can carry it, because judging drivers is the server's
+ * business; what cannot travel becomes EINVAL.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "drivers/sdk/sdk.h"
+
+struct fd_table {
+    int fds[FRAME_FDS_MAX]; /* borrowed from the driver */
+    unsigned n;
+};
+
+/* Return: the fd's index; -EBADF; -EMFILE. */
+static int fd_table_append(struct fd_table *table, int fd)
+{
+    if (fcntl(fd, F_GETFD) < 0)
+        return -EBADF;
+    if (table->n == FRAME_FDS_MAX)
+        return -EMFILE;
+    table->fds[table->n] = fd;
+    return (int)table->n++;
+}
+
+static int fd_table_find_or_append(struct fd_table *table, int fd)
+{
+    for (unsigned i = 0; i < table->n; i++) {
+        if (table->fds[i] == fd)
+            return (int)i;
+    }
+    return fd_table_append(table, fd);
+}
+
+/* One allocation: the pointers protobuf-c wants, and behind them what they point to. Return: 0;
+ * -errno. */
+static int build_extents(const struct muse_extent *extents, size_t n_extents,
+                         struct fd_table *table, Muse__Wire__Extent ***ret_pointers)
+{
+    CLEAN(free_p) Muse__Wire__Extent **pointers = NULL;
+    Muse__Wire__Extent *wire;
+
+    if (n_extents > OBJECT_EXTENTS_MAX)
+        return -E2BIG;
+    pointers = calloc(n_extents + 1, sizeof(Muse__Wire__Extent *) + sizeof(Muse__Wire__Extent));
+    if (!pointers)
+        return -ENOMEM;
+    wire = (Muse__Wire__Extent *)(void *)(pointers + n_extents + 1);
+    for (size_t i = 0; i < n_extents; i++) {
+        int index = extents[i].fd < 0 ? -1 : fd_table_find_or_append(table, extents[i].fd);
+
+        if (extents[i].fd >= 0 && index < 0)
+            return index;
+        muse__wire__extent__init(&wire[i]);
+        wire[i].object_offset = extents[i].object_offset;
+        wire[i].length = extents[i].length;
+        wire[i].fd_index = index;
+        wire[i].fd_offset = extents[i].fd_offset;
+        pointers[i] = &wire[i];
+    }
+    *ret_pointers = TAKE(pointers);
+    return 0;
+}
+
+static bool is_remap(const struct muse_action *action)
+{
+    return action->type == MUSE_ACTION_REMAP || action->type == MUSE_ACTION_IO_REMAP;
+}
+
+/* @ret_wire->extents is owned by the caller afterwards. */
+static int build_action(const struct muse_action *action, struct fd_table *table,
+                        Muse__Wire__Action *ret_wire)
+{
+    muse__wire__action__init(ret_wire);
+    ret_wire->type = (Muse__Wire__Action__Type)action->type;
+    ret_wire->has_address = action->address != 0;
+    ret_wire->address = action->address;
+    ret_wire->has_length = action->length != 0;
+    ret_wire->length = action->length;
+    if (is_remap(action)) {
+        int r = fd_table_append(table, action->fd);
+
+        if (r < 0)
+            return r;
+        ret_wire->has_fd_offset = true;
+        ret_wire->fd_offset = action->fd_offset;
+    }
+    ret_wire->has_n_pages = action->type == MUSE_ACTION_PREFAULT;
+    ret_wire->n_pages = action->n_pages;
+    if (action->type != MUSE_ACTION_EXTENTS)
+        return 0;
+    ret_wire->n_extents = action->n_extents;
+    return build_extents(action->extents, action->n_extents, table, &ret_wire->extents);
+}
+
+static char *text_of(struct muse_request *request)
+{
+    return request->text[0] ? request->text : NULL;
+}
+
+/* A vanished server is no failure: the shutdown tells the driver all it needs. */
+static int send_answer(struct muse_request *request, uint16_t type, const ProtobufCMessage *message,
+                       const struct fd_table *table)
+{
+    int r = sdk_send(request->driver, type, request->id, message, table ? table->fds : NULL,
+                     table ? table->n : 0);
+
+    return r == -ENODEV ? 0 : r;
+}
+
+static int send_failed(struct muse_request *request)
+{
+    Muse__Wire__DriverFailed failed = MUSE__WIRE__DRIVER_FAILED__INIT;
+
+    failed.error = (uint32_t)sdk_wire_error(request->error);
+    failed.text = text_of(request);
+    return send_answer(request, FRAME_DRIVER_FAILED, &failed.base, NULL);
+}
+
+static void fill_attr(const struct muse_attr *attr, Muse__Wire__Attr *ret_wire)
+{
+    muse__wire__attr__init(ret_wire);
+    ret_wire->size = attr->size;
+    ret_wire->mode = attr->mode;
+    ret_wire->inode = attr->inode;
+    ret_wire->has_uid = ret_wire->has_gid = ret_wire->has_mtime_ns = ret_wire->has_nlink = true;
+    ret_wire->uid = attr->uid;
+    ret_wire->gid = attr->gid;
+    ret_wire->mtime_ns = attr->mtime_ns;
+    ret_wire->nlink = attr->nlink;
+}
+
+static void fill_file(struct muse_request *request)
+{
+    const struct muse_open_result *result = &request->open_result;
+    struct file *file = request->file;
+
+    file->pub.private_data = result->file_private;
+    file->pub.object_key = result->object_key;
+    file->pub.oflags = request->open_args.oflags;
+    file->attr = result->attr;
+}
+
+static int send_opened(struct muse_request *request)
+{
+    const struct muse_open_result *result = &request->open_result;
+    Muse__Wire__DriverOpened opened = MUSE__WIRE__DRIVER_OPENED__INIT;
+    CLEAN(free_p) Muse__Wire__Extent **extents = NULL;
+    struct fd_table table = {.n = 0};
+    Muse__Wire__Attr attr;
+    int r;
+
+    fill_file(request);
+    r = build_extents(result->extents, result->extents ? result->n_extents : 0, &table, &extents);
+    if (r < 0)
+        return r;
+    fill_attr(&result->attr, &attr);
+    opened.handle = request->file->pub.id;
+    opened.object_key = result->object_key;
+    opened.attr = &attr;
+    opened.has_page_bytes = true;
+    opened.page_bytes = result->page_bytes ? result->page_bytes : MUSE_PAGE_BYTES;
+    opened.n_extents = result->extents ? result->n_extents : 0;
+    opened.extents = extents;
+    r = objects_open(&request->driver->objects, result->object_key, result->object);
+    if (r < 0)
+        return r;
+    r = send_answer(request, FRAME_DRIVER_OPENED, &opened.base, &table);
+    if (r < 0)
+        (void)objects_release(&request->driver->objects, result->object_key);
+    return r;
+}
+
+static int send_attr(struct muse_request *request)
+{
+    Muse__Wire__Attr attr;
+
+    fill_attr(&request->attr, &attr);
+    return send_answer(request, FRAME_DRIVER_ATTR, &attr.base, NULL);
+}
+
+static void fill_vm_ops(const struct muse_driver *driver, const struct muse_vm_ops *vm_ops,
+                        Muse__Wire__Prepared *ret_prepared)
+{
+    if (vm_ops == MUSE_VM_OPS_UNSET)
+        return;
+    ret_prepared->has_vm_ops = true;
+    ret_prepared->vm_ops = vm_ops_id(driver, vm_ops);
+}
+
+static void fill_from_desc(struct muse_request *request, Muse__Wire__Prepared *ret_prepared)
+{
+    const Muse__Wire__Prepare *asked = (const Muse__Wire__Prepare *)request->event->message;
+    const struct muse_vma_desc *desc = &request->desc;
+
+    ret_prepared->has_pgoff = desc->pgoff != asked->pgoff;
+    ret_prepared->pgoff = desc->pgoff;
+    ret_prepared->has_vm_flags = desc->vm_flags != asked->vm_flags;
+    ret_prepared->vm_flags = desc->vm_flags;
+    ret_prepared->has_page_prot = desc->page_prot != asked->page_prot;
+    ret_prepared->page_prot = desc->page_prot;
+    ret_prepared->has_vm_file = desc->vm_file != &request->file->pub;
+    ret_prepared->vm_file = desc->vm_file ? desc->vm_file->id : 0;
+    ret_prepared->has_private_data = true;
+    ret_prepared->private_data = sdk_number(desc->private_data);
+    ret_prepared->has_context = true;
+    ret_prepared->context = sdk_number(desc->mmap_context);
+    fill_vm_ops(request->driver, desc->vm_ops, ret_prepared);
+}
+
+static void fill_from_legacy(struct muse_request *request, Muse__Wire__Prepared *ret_prepared)
+{
+    const struct muse_vma *before = &request->before;
+    const struct muse_vma *vma = &request->vma->pub;
+
+    ret_prepared->has_pgoff = vma->pgoff != before->pgoff;
+    ret_prepared->pgoff = vma->pgoff;
+    ret_prepared->has_vm_flags = vma->vm_flags != before->vm_flags;
+    ret_prepared->vm_flags = vma->vm_flags;
+    ret_prepared->has_page_prot = vma->page_prot != before->page_prot;
+    ret_prepared->page_prot = vma->page_prot;
+    ret_prepared->has_private_data = true;
+    ret_prepared->private_data = sdk_number(vma->private_data);
+    ret_prepared->forward = request->forward;
+    fill_vm_ops(request->driver, vma->vm_ops, ret_prepared);
+}
+
+static int send_prepared(struct muse_request *request)
+{
+    Muse__Wire__Prepared prepared = MUSE__WIRE__PREPARED__INIT;
+    const struct muse_action *wanted = NULL;
+    struct fd_table table = {.n = 0};
+    Muse__Wire__Action action;
+    int r = 0;
+
+    prepared.error = sdk_wire_error(request->error);
+    prepared.text = text_of(request);
+    muse__wire__action__init(&action);
+    if (request->error == 0 && request->kind == REQUEST_PREPARE) {
+        fill_from_desc(request, &prepared);
+        wanted = request->desc.action.type != MUSE_ACTION_NONE ? &request->desc.action : NULL;
+    } else if (request->error == 0) {
+        fill_from_legacy(request, &prepared);
+        wanted = request->n_verbs > 0 ? &request->verbs[0] : NULL;
+    }
+    if (wanted) {
+        r = build_action(wanted, &table, &action);
+        prepared.action = &action;
+    }
+    if (r == 0)
+        r = send_answer(request, FRAME_PREPARED, &prepared.base, &table);
+    free(action.extents);
+    return r;
+}
+
+static int send_completed(struct muse_request *request)
+{
+    Muse__Wire__Completed completed = MUSE__WIRE__COMPLETED__INIT;
+    Muse__Wire__Action actions[SDK_VERBS_MAX];
+    Muse__Wire__Action *pointers[SDK_VERBS_MAX];
+    struct fd_table table = {.n = 0};
+
+    completed.error = sdk_wire_error(request->error);
+    completed.text = text_of(request);
+    completed.n_actions = request->error == 0 ? request->n_verbs : 0;
+    completed.actions = pointers;
+    for (unsigned i = 0; i < completed.n_actions; i++) {
+        int r = build_action(&request->verbs[i], &table, &actions[i]);
+
+        if (r < 0)
+            return r;
+        pointers[i] = &actions[i];
+    }
+    return send_answer(request, FRAME_COMPLETED, &completed.base, &table);
+}
+
+static int send_by_kind(struct muse_request *request)
+{
+    switch (request->kind) {
+    case REQUEST_OPEN:
+        return request->error == 0 ? send_opened(request) : send_failed(request);
+    case REQUEST_GETATTR:
+        return request->error == 0 ? send_attr(request) : send_failed(request);
+    case REQUEST_PREPARE:
+    case REQUEST_LEGACY_MMAP:
+        return send_prepared(request);
+    case REQUEST_COMPLETE:
+    case REQUEST_MAY_SPLIT:
+        return send_completed(request);
+    }
+    return -EINVAL;
+}
+
+int answer_send(struct muse_request *request)
+{
+    int r = send_by_kind(request);
+
+    sdk_trace(request->driver, "request %llu: answered %d%s%s", (unsigned long long)request->id,
+              request->error, request->text[0] ? ": " : "", request->text);
+    if (r == 0)
+        return 0;
+    (void)snprintf(request->text, sizeof(request->text), "the driver's answer cannot be sent: %s",
+                   strerror(-r));
+    request->error = -EINVAL;
+    (void)!send_by_kind(request); /* small and without fds: fails only when nobody is there */
+    return r;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libmuse-driver: what a Muse driver links. A driver is one process and one struct of hooks with
+ * the names and shapes of Linux's struct file_operations and struct vm_operations_struct;
+ * muse_driver_main() does the rest. Start with drivers/zero/zero.c; the rules are in
+ * docs/contract.md and muse-driver(3).
+ *
+ * Threads: file hooks and vm operations run one at a time on the main thread; `fault` runs on the
+ * SDK's fault thread, so faults are served while a hook sleeps. Any hook may be answered later,
+ * from any thread: see muse_request_defer().
+ */
+#ifndef MUSE_DRIVER_H
+#define MUSE_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MUSE_DRIVER_API_VERSION 1u
+#define MUSE_PAGE_BYTES         4096u
+#define MUSE_HUGE_PAGE_BYTES    (2u << 20)
+
+/* vm_flags bits, with Linux's names and values (include/linux/mm.h) */
+#define MUSE_VM_READ       0x00000001ull
+#define MUSE_VM_WRITE      0x00000002ull
+#define MUSE_VM_EXEC       0x00000004ull
+#define MUSE_VM_SHARED     0x00000008ull
+#define MUSE_VM_MAYREAD    0x00000010ull
+#define MUSE_VM_MAYWRITE   0x00000020ull
+#define MUSE_VM_MAYEXEC    0x00000040ull
+#define MUSE_VM_MAYSHARE   0x00000080ull
+#define MUSE_VM_PFNMAP     0x00000400ull
+#define MUSE_VM_LOCKED     0x00002000ull
+#define MUSE_VM_IO         0x00004000ull
+#define MUSE_VM_SEQ_READ   0x00008000ull
+#define MUSE_VM_RAND_READ  0x00010000ull
+#define MUSE_VM_DONTCOPY   0x00020000ull
+#define MUSE_VM_DONTEXPAND 0x00040000ull
+#define MUSE_VM_NORESERVE  0x00200000ull
+#define MUSE_VM_DONTDUMP   0x04000000ull
+#define MUSE_VM_MIXEDMAP   0x10000000ull
+#define MUSE_VM_HUGEPAGE   0x20000000ull
+
+struct muse_driver;       /* the running driver */
+struct muse_request;      /* one hook call that is answered later */
+struct muse_driver_file { /* an open file; the SDK's, alive from open to release */
+    void *private_data;   /* the driver's; set in open */
+    uint64_t object_key;  /* which object's pages it shows */
+    int oflags;
+    uint64_t id; /* the SDK's name for it */
+};
+
+/* Where object bytes are, for actions and open results. fd -1: zeros. The SDK borrows the fd until
+ * the hook was answered. */
+struct muse_extent {
+    uint64_t object_offset;
+    uint64_t length;
+    int fd;
+    uint64_t fd_offset;
+};
+
+struct muse_vma; /* below */
+
+/* vm operations: every table that mmap_prepare may set must be listed in muse_driver_ops.vm_ops. */
+struct muse_vm_ops {
+    const char *name;
+    void (*open)(
+        struct muse_vma *vma); /* a VMA that copies another one was made: split, move, fork */
+    void (*close)(struct muse_vma *vma); /* the VMA ended, otherwise than by a merge */
+    int (*may_split)(struct muse_vma *vma,
+                     uint64_t addr); /* 0, or -errno: the operation fails with it */
+};
+
+enum muse_action_type {
+    MUSE_ACTION_NONE = 0,
+    MUSE_ACTION_REMAP,    /* map length bytes at address straight from fd: no faults reach anyone */
+    MUSE_ACTION_IO_REMAP, /* the same, fd_offset already translated by the driver */
+    MUSE_ACTION_EXTENTS,  /* the server reads the object's bytes on demand from these fds */
+    MUSE_ACTION_PREFAULT  /* make n_pages from address present before the map call returns */
+};
+
+struct muse_action {
+    enum muse_action_type type;
+    uint64_t address; /* absolute; 0 = the mapping's start */
+    uint64_t length;  /* bytes; 0 = all of the mapping */
+    int fd;           /* borrowed until the hook was answered */
+    uint64_t fd_offset;
+    uint64_t n_pages;
+    const struct muse_extent *extents; /* borrowed until the hook was answered */
+    size_t n_extents;
+};
+
+#define MUSE_VM_OPS_UNSET                                                                          \
+    ((const struct muse_vm_ops *)-1) /* what vm_ops holds before mmap_prepare; NULL sets "none" */
+
+/* What mmap_prepare sees and may change: Linux's struct vm_area_desc. No VMA exists yet. */
+struct muse_vma_desc {
+    /* immutable */
+    uint64_t space_id;
+    struct muse_driver_file *file;
+    uint64_t start;
+    uint64_t end;
+    uid_t uid; /* of the client */
+    pid_t pid;
+    /* mutable, pre-filled with the request */
+    uint64_t pgoff;                   /* 4 KiB pages */
+    struct muse_driver_file *vm_file; /* another file of this driver may be put here */
+    uint64_t vm_flags;  /* MUSE_VM_*; which changes are allowed: docs/contract.md, section 4 */
+    uint32_t page_prot; /* PROT_*; may be narrowed */
+    /* write-only */
+    const struct muse_vm_ops *vm_ops;
+    void *private_data; /* lives as long as the VMA */
+    void *mmap_context; /* for this one call: handed to mmap_complete or mmap_abort */
+    struct muse_action action;
+};
+
+/** muse_vma_desc_size() - length of the mapping in bytes, a multiple of the page size */
+static inline uint64_t muse_vma_desc_size(const struct muse_vma_desc *desc)
+{
+    return desc->end - desc->start;
+}
+
+/** muse_vma_desc_pages() - length of the mapping in 4 KiB pages */
+static inline uint64_t muse_vma_desc_pages(const struct muse_vma_desc *desc)
+{
+    return muse_vma_desc_size(desc) / MUSE_PAGE_BYTES;
+}
+
+/** muse_desc_can_cow() - Linux's is_cow_mapping(): private, and may become writable */
+static inline bool muse_desc_can_cow(const struct muse_vma_desc *desc)
+{
+    return (desc->vm_flags & (MUSE_VM_SHARED | MUSE_VM_MAYWRITE)) == MUSE_VM_MAYWRITE;
+}
+
+/* A mapping, read-only: what changes is changed by the server. */
+struct muse_vma {
+    uint64_t id;
+    uint64_t space_id;
+    uint64_t start;
+    uint64_t end;
+    uint64_t pgoff;
+    uint64_t vm_flags;
+    uint32_t page_prot;
+    const struct muse_vm_ops *vm_ops;
+    void *private_data;
+    struct muse_driver_file *file;
+    uint64_t part_start; /* in mmap_complete: the new part; differs from start/end when the mapping
+                            was merged */
+    uint64_t part_end;
+};
+
+struct muse_attr {
+    uint64_t size; /* bytes */
+    mode_t mode;   /* type and permissions */
+    uint64_t inode;
+    uid_t uid;
+    gid_t gid;
+    int64_t mtime_ns;
+    uint32_t nlink;
+};
+
+/* What open fills in. */
+struct muse_open_result {
+    void *file_private;  /* becomes muse_driver_file.private_data */
+    uint64_t object_key; /* files with the same key share one page cache */
+    void *object;        /* what fault gets; the first open of a key counts */
+    struct muse_attr attr;
+    uint64_t page_bytes; /* MUSE_PAGE_BYTES (default) or MUSE_HUGE_PAGE_BYTES */
+    const struct muse_extent
+        *extents; /* NULL: pages come from fault; borrowed until open returned */
+    size_t n_extents;
+    void (*extents_sent)(
+        void *file_private); /* called once the extents' fds were passed on; may be NULL */
+};
+
+struct muse_open_args {
+    const char *path; /* below the driver's name, no leading slash; may hold anything a client
+                         sends, "..", too */
+    int oflags;
+    mode_t mode;
+    uid_t uid; /* the client's credentials, from the socket */
+    gid_t gid;
+    pid_t pid;
+};
+
+/* A run of pages somebody waits for. Pages are the object's own (page_bytes). */
+struct muse_fault {
+    uint64_t object_key;
+    void *object;
+    uint64_t first_page;
+    uint32_t n_pages;
+    uint32_t n_needed; /* these, from first_page on, are waited for; the rest is readahead and may
+                          be left out */
+    uint64_t page_bytes;
+    uint64_t
+        size_bytes; /* of the object; the last page may reach beyond it: fill the rest with zeros */
+    void *user;     /* as given to muse_driver_main() */
+};
+
+#define MUSE_FAULT_PENDING 1 /* fault returns this when muse_fault_done() comes later */
+
+struct muse_driver_ops {
+    size_t struct_size;   /* sizeof(struct muse_driver_ops) */
+    uint32_t api_version; /* MUSE_DRIVER_API_VERSION */
+    const char *name;     /* [a-z0-9_-]{1,32}; objects are NAME/PATH */
+    const char *version;
+    const struct muse_vm_ops *const
+        *vm_ops; /* NULL-terminated list of every table mmap_prepare may set, or NULL */
+    const void
+        *argp; /* struct argp (argp.h) for the driver's own options, or NULL; input is `user` */
+
+    int (*start)(struct muse_driver *driver,
+                 void *user); /* after options, before the first hook; 0 or -errno */
+    void (*stop)(void *user);
+
+    /* file operations; all return 0 or -errno */
+    int (*open)(void *user, const struct muse_open_args *args, struct muse_open_result *ret_result);
+    void (*release)(void *user, struct muse_driver_file *file);
+    int (*getattr)(void *user, struct muse_driver_file *file, struct muse_attr *ret_attr);
+    int (*mmap_prepare)(struct muse_vma_desc *desc);
+    int (*mmap_complete)(struct muse_driver_file *file, struct muse_vma *vma, const void *context);
+    void (*mmap_abort)(const struct muse_driver_file *file, const void *vm_private_data,
+                       const void *context);
+    int (*mmap)(struct muse_driver_file *file, struct muse_vma *vma); /* legacy single hook */
+    int (*fault)(struct muse_fault *fault); /* 0: supplied, MUSE_FAULT_PENDING, or -errno */
+    void (*object_gone)(void *user, uint64_t object_key, void *object);
+};
+
+/* The first two members of every ops struct: struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name
+ * = ... }; */
+#define MUSE_DRIVER_OPS                                                                            \
+    .struct_size = sizeof(struct muse_driver_ops), .api_version = MUSE_DRIVER_API_VERSION
+
+/**
+ * muse_driver_main() - parse the options, connect to the server, run hooks until the server goes or
+ * a signal comes
+ * @argc: main's
+ * @argv: main's
+ * @ops:  borrowed until it returns
+ * @user: the driver's own state, handed to hooks and to ops->argp
+ *
+ * Options of every driver: --rundir DIR, --name NAME, --verbose, --help, --version.
+ * Return: 0 the server went away or SIGTERM came; 1 failed (reason on stderr); 2 usage.
+ */
+int muse_driver_main(int argc, char **argv, const struct muse_driver_ops *ops, void *user);
+
+/**
+ * muse_set_error() - one sentence that goes with the errno this hook is about to return
+ * @format: printf; the text reaches the server's log and the client's muse_error_at()
+ *
+ * Per thread; cleared when the hook's answer was sent.
+ */
+void muse_set_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * muse_request_defer() - answer the file hook or vm operation that is running now later
+ *
+ * The hook's return value is then ignored; what the hook was given (desc, vma) stays valid until
+ * muse_reply(). Return: the request, to be answered exactly once; NULL outside a hook that has an
+ * answer.
+ */
+struct muse_request *muse_request_defer(void);
+
+/**
+ * muse_reply() - answer a deferred hook, from any thread
+ * @request: from muse_request_defer(); consumed
+ * @error:   0 or -errno
+ */
+void muse_reply(struct muse_request *request, int error);
+
+/**
+ * muse_vma_remap() - in mmap_complete or mmap: map bytes of @fd into @vma, as
+ * remap_pfn_range_complete()
+ * @address: absolute, inside the new part, page aligned   @length: bytes, page aligned
+ * @fd: borrowed until the hook was answered               @fd_offset: page aligned
+ *
+ * Carried out by the server when the hook has returned 0; its failure fails the map call like a
+ * failing complete. Return: 0; -EINVAL outside the mapping or not aligned; -ENOSPC more than 8
+ * verbs in one hook.
+ */
+int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int fd,
+                   uint64_t fd_offset);
+
+/** muse_vma_prefault() - in mmap_complete or mmap: make @n_pages from @address present before the
+ * call returns. As muse_vma_remap(). */
+int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages);
+
+/**
+ * muse_vma_forward() - in the legacy mmap hook: pass this mapping on to a file of another driver
+ * @name: DRIVER/OBJECT
+ *
+ * The server runs that driver's mmap_prepare and mmap_complete at once (Linux:
+ * compat_vma_mmap_prepare()). Return: 0; -EINVAL not in the mmap hook.
+ */
+int muse_vma_forward(struct muse_vma *vma, const char *name);
+
+/**
+ * muse_fault_supply() - these pages' bytes; copies them into the object's page cache
+ * @first_page: may lie outside what was asked, also before or after it
+ * @data:       n_pages * page_bytes bytes, borrowed
+ *
+ * Return: 0; -EINVAL beyond the object's end; -ENODEV the object or the server is gone.
+ */
+int muse_fault_supply(struct muse_fault *fault, uint64_t first_page, const void *data,
+                      uint64_t n_pages);
+
+/** muse_fault_zero() - these pages are all zeros */
+int muse_fault_zero(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages);
+
+/** muse_fault_fd() - the object's memfd, to write pages into it oneself (pwrite, io_uring, splice);
+ * borrowed. Then muse_fault_supplied(). */
+int muse_fault_fd(const struct muse_fault *fault);
+
+/** muse_fault_supplied() - the pages were written through muse_fault_fd() and are valid now */
+int muse_fault_supplied(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages);
+
+/** muse_fault_fail() - these pages cannot be had: whoever needs one gets SIGBUS; others of the run
+ * are not affected. Text: muse_set_error(). */
+int muse_fault_fail(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages, int error);
+
+/** muse_fault_done() - ends a fault that returned MUSE_FAULT_PENDING; @error as fault's return
+ * value; consumes @fault */
+void muse_fault_done(struct muse_fault *fault, int error);
+
+/**
+ * muse_invalidate() - revoke: forget these pages; the next touch asks fault again (Linux:
+ * unmap_mapping_range())
+ * @object_key: which object   @first_page, @n_pages: object pages; n_pages 0 = to the end
+ *
+ * Waits until no client sees them. Not from a hook or fault (the server waits for mmap_complete to
+ * end first): -EDEADLK. Return: 0; -ENOENT unknown object; -ENODEV no server; -ETIMEDOUT.
+ */
+int muse_invalidate(struct muse_driver *driver, uint64_t object_key, uint64_t first_page,
+                    uint64_t n_pages);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * muse-zero, the tutorial driver: zero/SIZE is a file of SIZE zero bytes (zero/4096, zero/64K,
+ * zero/1M, zero/2G). A driver is a struct of hooks and a call of muse_driver_main(). Two hooks are
+ * needed: open says what a file is, fault supplies its bytes. The third one here, mmap_prepare,
+ * only looks at a mapping before it is made.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <muse/driver.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* "64K" -> 65536. Return: 0; -EINVAL. */
+static int parse_size(const char *text, uint64_t *ret_size)
+{
+    static const char units[] = "KMGT";
+    const char *unit;
+    uint64_t size;
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return -EINVAL;
+    errno = 0;
+    size = strtoull(text, &end, 10);
+    if (errno != 0)
+        return -EINVAL;
+    if (*end != '\0') {
+        unit = strchr(units, *end);
+        if (!unit || end[1] != '\0' || size >> (54 - 10 * (unit - units)) != 0)
+            return -EINVAL;
+        size <<= 10 * (unit - units + 1);
+    }
+    *ret_size = size;
+    return 0;
+}
+
+/* A client opens zero/PATH. Files of one size are all alike, so the size is the key of the page
+ * cache they share. */
+static int zero_open(void *user, const struct muse_open_args *args, struct muse_open_result *ret)
+{
+    uint64_t size;
+
+    (void)user;
+    if (parse_size(args->path, &size) < 0 || size == 0) {
+        muse_set_error("zero/%s: the name has to be a size, as in zero/64K or zero/1M", args->path);
+        return -ENOENT;
+    }
+    if ((args->oflags & O_ACCMODE) != O_RDONLY)
+        return -EACCES;
+    ret->object_key = size;
+    ret->attr = (struct muse_attr){.size = size, .mode = S_IFREG | 0444, .inode = size, .nlink = 1};
+    return 0;
+}
+
+/* A client maps the file. Nothing can go wrong yet: no VMA exists. What is refused here leaves no
+ * trace. */
+static int zero_mmap_prepare(struct muse_vma_desc *desc)
+{
+    desc->vm_flags |= MUSE_VM_DONTDUMP; /* a core dump full of zeros helps nobody */
+    return 0;
+}
+
+/* Somebody waits for pages: from first_page on n_needed of them, and the rest up to n_pages
+ * probably soon. */
+static int zero_fault(struct muse_fault *fault)
+{
+    return muse_fault_zero(fault, fault->first_page, fault->n_pages);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct muse_driver_ops ops = {
+        MUSE_DRIVER_OPS,
+        .name = "zero",
+        .version = "0.1.0",
+        .open = zero_open,
+        .mmap_prepare = zero_mmap_prepare,
+        .fault = zero_fault,
+    };
+
+    return muse_driver_main(argc, argv, &ops, NULL);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every message to a driver is built here. A call remembers its hook and its arguments, as text,
+ * for the trace; the text is made when the call is sent, because what it speaks of may be gone when
+ * it ends.
+ */
+#include "server/flow/driver_hooks.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/driver.pb-c.h"
+#include "server/flow/trace.h"
+
+static const char *flags_text(uint64_t vm_flags, char buf[5])
+{
+    buf[0] = (vm_flags & VMF_READ) ? 'r' : '-';
+    buf[1] = (vm_flags & VMF_WRITE) ? 'w' : '-';
+    buf[2] = (vm_flags & VMF_EXEC) ? 'x' : '-';
+    buf[3] = (vm_flags & VMF_MAYSHARE) ? 's' : 'p';
+    buf[4] = '\0';
+    return buf;
+}
+
+static void trace(struct driver *driver, const char *hook, uint64_t call_id, uint64_t took_ns,
+                  int result, const char *args)
+{
+    struct trace_entry entry = {.at_ns = loop_now_ns(),
+                                .took_ns = took_ns,
+                                .call_id = call_id,
+                                .hook = hook,
+                                .result = result};
+
+    memcpy(entry.driver, driver->name, sizeof(entry.driver));
+    (void)snprintf(entry.args, sizeof(entry.args), "%s", args);
+    trace_add(driver->engine->trace, &entry);
+}
+
+static int call(struct driver *driver, struct driver_call *call, uint16_t type,
+                const ProtobufCMessage *message, uint16_t answer_type, const char *hook)
+{
+    int r;
+
+    if (!driver->alive)
+        return -ENODEV;
+    call->hook = hook;
+    call->answer_type = answer_type;
+    r = driver_link_call(driver->link, call, type, message, driver->hook_deadline_ns);
+    if (r < 0)
+        return -ENODEV;
+    driver->n.calls++;
+    return 0;
+}
+
+/* One way: when it cannot be sent the connection is ending, and the loss is dealt with there. */
+static void tell(struct driver *driver, uint16_t type, const ProtobufCMessage *message,
+                 const char *hook, const char *args)
+{
+    if (!driver->alive)
+        return;
+    if (driver_link_send(driver->link, type, 0, message, NULL, 0) == 0)
+        trace(driver, hook, 0, 0, 0, args);
+}
+
+void hook_ended(struct driver *driver, const struct driver_call *call, int result)
+{
+    const uint64_t took_ns = loop_now_ns() - call->sent_ns;
+
+    driver->n.call_ns += took_ns;
+    if (result < 0)
+        driver->n.errors++;
+    trace(driver, call->hook, call->id, took_ns, result, call->args);
+}
+
+struct hook_vma hook_vma_of(const struct vma *vma)
+{
+    return (struct hook_vma){
+        .id = vma->id,
+        .space_id = vma_space(vma)->id,
+        .handle = vma_file(vma)->handle,
+        .range = vma_range(vma),
+        .pgoff = vma->pgoff,
+        .vm_flags = vma->flags,
+        .page_prot = vma->prot_narrow,
+        .vm_ops = (uint32_t)vma->ops_id,
+        .private_data = vma->private_data,
+    };
+}
+
+static void fill_wire_vma(Muse__Wire__Vma *wire, const struct hook_vma *vma)
+{
+    muse__wire__vma__init(wire);
+    wire->vma_id = vma->id;
+    wire->space_id = vma->space_id;
+    wire->handle = vma->handle;
+    wire->start = vma->range.start;
+    wire->end = vma->range.end;
+    wire->pgoff = vma->pgoff;
+    wire->vm_flags = vma->vm_flags;
+    wire->page_prot = vma->page_prot;
+    wire->vm_ops = vma->vm_ops;
+    wire->private_data = vma->private_data;
+}
+
+static void vma_text(const struct hook_vma *vma, char *buf, size_t size)
+{
+    char flags[5];
+
+    (void)snprintf(buf, size,
+                   "space=%" PRIu64 " vma=%" PRIu64 " %#" PRIx64 "-%#" PRIx64 " pgoff=%" PRIu64
+                   " %s",
+                   vma->space_id, vma->id, vma->range.start, vma->range.end, vma->pgoff,
+                   flags_text(vma->vm_flags, flags));
+}
+
+int hook_open(struct driver *driver, struct driver_call *driver_call, const struct space *space,
+              const char *path, uint32_t oflags, uint32_t mode)
+{
+    Muse__Wire__DriverOpen message = MUSE__WIRE__DRIVER_OPEN__INIT;
+    char *path_field =
+        (char *)(uintptr_t)path; /* protobuf-c has no const; packing does not write */
+
+    message.path = path_field;
+    message.oflags = oflags;
+    message.mode = mode;
+    message.uid = space->uid;
+    message.gid = space->gid;
+    message.pid = (uint32_t)space->pid;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "space=%" PRIu64 " oflags=%#x path=%s", space->id, oflags, path);
+    return call(driver, driver_call, FRAME_DRIVER_OPEN, &message.base, FRAME_DRIVER_OPENED, "open");
+}
+
+int hook_getattr(struct driver *driver, struct driver_call *driver_call, uint64_t handle)
+{
+    Muse__Wire__HandleRef message = MUSE__WIRE__HANDLE_REF__INIT;
+
+    message.handle = handle;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args), "file=%" PRIu64, handle);
+    return call(driver, driver_call, FRAME_DRIVER_GETATTR, &message.base, FRAME_DRIVER_ATTR,
+                "getattr");
+}
+
+int hook_mmap_prepare(struct driver *driver, struct driver_call *driver_call,
+                      const struct hook_prepare *prepare)
+{
+    Muse__Wire__Prepare message = MUSE__WIRE__PREPARE__INIT;
+    char flags[5];
+
+    message.space_id = prepare->space->id;
+    message.handle = prepare->handle;
+    message.start = prepare->range.start;
+    message.end = prepare->range.end;
+    message.pgoff = prepare->pgoff;
+    message.vm_flags = prepare->vm_flags;
+    message.page_prot = prepare->page_prot;
+    message.uid = prepare->space->uid;
+    message.pid = (uint32_t)prepare->space->pid;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "space=%" PRIu64 " file=%" PRIu64 " %#" PRIx64 "-%#" PRIx64 " pgoff=%" PRIu64
+                   " %s",
+                   prepare->space->id, prepare->handle, prepare->range.start, prepare->range.end,
+                   prepare->pgoff, flags_text(prepare->vm_flags, flags));
+    driver->engine->stats.prepares++;
+    return call(driver, driver_call, FRAME_PREPARE, &message.base, FRAME_PREPARED, "mmap_prepare");
+}
+
+int hook_mmap_complete(struct driver *driver, struct driver_call *driver_call,
+                       const struct hook_vma *vma, struct range part, uint64_t context)
+{
+    Muse__Wire__Vma wire;
+    Muse__Wire__Complete message = MUSE__WIRE__COMPLETE__INIT;
+
+    fill_wire_vma(&wire, vma);
+    message.vma = &wire;
+    message.context = context;
+    message.part_start = part.start;
+    message.part_end = part.end;
+    vma_text(vma, driver_call->args, sizeof(driver_call->args));
+    driver->engine->stats.completes++;
+    return call(driver, driver_call, FRAME_COMPLETE, &message.base, FRAME_COMPLETED,
+                "mmap_complete");
+}
+
+int hook_legacy_mmap(struct driver *driver, struct driver_call *driver_call,
+                     const struct hook_vma *vma)
+{
+    Muse__Wire__Vma wire;
+    Muse__Wire__Complete message = MUSE__WIRE__COMPLETE__INIT;
+
+    fill_wire_vma(&wire, vma);
+    message.vma = &wire;
+    message.part_start = vma->range.start;
+    message.part_end = vma->range.end;
+    vma_text(vma, driver_call->args, sizeof(driver_call->args));
+    return call(driver, driver_call, FRAME_LEGACY_MMAP, &message.base, FRAME_PREPARED, "mmap");
+}
+
+int hook_may_split(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
+                   uint64_t addr)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+    Muse__Wire__Vma wire;
+    Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
+
+    fill_wire_vma(&wire, &as_seen);
+    message.vma = &wire;
+    message.has_addr = true;
+    message.addr = addr;
+    vma_text(&as_seen, driver_call->args, sizeof(driver_call->args));
+    return call(driver, driver_call, FRAME_MAY_SPLIT, &message.base, FRAME_COMPLETED, "may_split");
+}
+
+void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_data,
+                     uint64_t context, uint64_t prepare_id)
+{
+    Muse__Wire__Abort message = MUSE__WIRE__ABORT__INIT;
+    char args[64];
+
+    message.handle = handle;
+    message.private_data = private_data;
+    message.context = context;
+    message.prepare_id = prepare_id;
+    (void)snprintf(args, sizeof(args), "file=%" PRIu64 " prepare=%" PRIu64, handle, prepare_id);
+    driver->engine->stats.aborts++;
+    tell(driver, FRAME_ABORT, &message.base, "mmap_abort", args);
+}
+
+static void tell_vma(struct driver *driver, uint16_t type, const struct hook_vma *vma,
+                     const uint64_t *parent_id, const char *hook)
+{
+    Muse__Wire__Vma wire;
+    Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
+    char args[160];
+
+    fill_wire_vma(&wire, vma);
+    message.vma = &wire;
+    if (parent_id) {
+        message.has_parent = true;
+        message.parent = *parent_id;
+    }
+    vma_text(vma, args, sizeof(args));
+    tell(driver, type, &message.base, hook, args);
+}
+
+void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_id)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+
+    driver->n.vm_open++;
+    driver->engine->stats.opens++;
+    tell_vma(driver, FRAME_VMA_OPEN, &as_seen, &parent_id, "vm_open");
+}
+
+void hook_vm_close(struct driver *driver, const struct hook_vma *vma)
+{
+    driver->n.vm_close++;
+    driver->engine->stats.closes++;
+    tell_vma(driver, FRAME_VMA_CLOSE, vma, NULL, "vm_close");
+}
+
+void hook_release(struct driver *driver, uint64_t handle)
+{
+    Muse__Wire__HandleRef message = MUSE__WIRE__HANDLE_REF__INIT;
+    char args[32];
+
+    message.handle = handle;
+    (void)snprintf(args, sizeof(args), "file=%" PRIu64, handle);
+    driver->n.released++;
+    tell(driver, FRAME_DRIVER_RELEASE, &message.base, "release", args);
+}
+
+void hook_object(struct driver *driver, const struct object *object)
+{
+    Muse__Wire__DriverObject message = MUSE__WIRE__DRIVER_OBJECT__INIT;
+
+    message.object_key = object->key;
+    message.size = object->size_bytes;
+    message.page_bytes = object_page_bytes(object);
+    if (driver->alive)
+        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base,
+                               &object->backing.fd,
+                               1); /* a failure ends the connection by itself */
+}
+
+void hook_object_gone(struct driver *driver, uint64_t key)
+{
+    Muse__Wire__DriverObjectGone message = MUSE__WIRE__DRIVER_OBJECT_GONE__INIT;
+
+    message.object_key = key;
+    if (driver->alive)
+        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT_GONE, 0, &message.base, NULL, 0);
+}

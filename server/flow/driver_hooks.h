@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The waist between the server and drivers: one checked, counted, traced function per hook. Nobody
+ * else builds a message to a driver. One-way hooks return nothing: a driver that cannot be told is
+ * dying, and loss_flow deals with that.
+ */
+#ifndef MUSE_SERVER_FLOW_DRIVER_HOOKS_H
+#define MUSE_SERVER_FLOW_DRIVER_HOOKS_H
+
+#include "server/driver/driver_link.h"
+#include "server/flow/engine.h"
+
+/* A VMA as a hook shall see it: for one that is being merged or moved, not as it stands in the
+ * tree. */
+struct hook_vma {
+    uint64_t id, space_id, handle;
+    struct range range;
+    uint64_t pgoff;
+    uint64_t vm_flags;
+    uint32_t page_prot, vm_ops;
+    uint64_t private_data;
+};
+
+/** hook_vma_of() - the VMA as it stands */
+struct hook_vma hook_vma_of(const struct vma *vma);
+
+struct hook_prepare {
+    const struct space *space;
+    uint64_t handle;
+    struct range range;
+    uint64_t pgoff, vm_flags;
+    uint32_t page_prot;
+};
+
+/*
+ * Calls: @call's end is set by the caller; answer type and hook name are set here. Return: 0, the
+ * end will come; -ENODEV: the driver is dead or dying, the end will not come.
+ */
+MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
+                         const char *path, uint32_t oflags, uint32_t mode);
+MUST_CHECK int hook_getattr(struct driver *driver, struct driver_call *call, uint64_t handle);
+MUST_CHECK int hook_mmap_prepare(struct driver *driver, struct driver_call *call,
+                                 const struct hook_prepare *prepare);
+MUST_CHECK int hook_mmap_complete(struct driver *driver, struct driver_call *call,
+                                  const struct hook_vma *vma, struct range part, uint64_t context);
+MUST_CHECK int hook_legacy_mmap(struct driver *driver, struct driver_call *call,
+                                const struct hook_vma *vma);
+MUST_CHECK int hook_may_split(struct driver *driver, struct driver_call *call,
+                              const struct vma *vma, uint64_t addr);
+
+/* One way. */
+void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_data,
+                     uint64_t context, uint64_t prepare_id);
+void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_id);
+void hook_vm_close(struct driver *driver, const struct hook_vma *vma);
+void hook_release(struct driver *driver, uint64_t handle);
+void hook_object(struct driver *driver, const struct object *object);
+void hook_object_gone(struct driver *driver, uint64_t key);
+
+/**
+ * hook_ended() - count and trace the end of a call: hook, arguments, result, microseconds
+ * @result: 0 or -errno as the driver answered, or -ETIMEDOUT, -ENODEV
+ */
+void hook_ended(struct driver *driver, const struct driver_call *call, int result);
+
+#endif

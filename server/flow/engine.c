@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* References of files, objects, drivers and spaces: who keeps whom alive, and what the last one
+ * undoes. */
+#include "server/flow/engine.h"
+
+#include <stdlib.h>
+
+#include "common/ipc/fd.h"
+#include "server/flow/driver_hooks.h"
+#include "server/flow/fill_flow.h"
+
+struct file *file_ref(struct file *file)
+{
+    file->n_refs++;
+    return file;
+}
+
+void file_unref(struct file *file)
+{
+    if (!file || --file->n_refs > 0)
+        return;
+    hook_release(file->driver, file->handle);
+    charge_drop(&file->driver->engine->quotas, file->uid, QUOTA_FILES, 1);
+    object_unref(file->object);
+    driver_unref(file->driver);
+    free(file->path);
+    free(file);
+}
+
+struct object *object_ref(struct object *object)
+{
+    object->n_refs++;
+    return object;
+}
+
+void object_unref(struct object *object)
+{
+    if (!object || --object->n_refs > 0)
+        return;
+    MUST(list_is_empty(&object->mappings));
+    (void)idmap_take(&object->engine->objects, object->id);
+    if (idmap_get(&object->driver->objects, object->key) == object)
+        (void)idmap_take(&object->driver->objects, object->key);
+    hook_object_gone(object->driver, object->key);
+    fill_object_done(object);
+    backing_done(&object->backing);
+    for (size_t i = 0; i < object->n_extent_fds; i++)
+        fd_close(&object->extent_fds[i]);
+    free(object->extent_fds);
+    free(object->extents);
+    charge_drop(&object->engine->quotas, object->uid, QUOTA_OBJECTS, 1);
+    driver_unref(object->driver);
+    free(object->name);
+    free(object);
+}
+
+struct driver *driver_ref(struct driver *driver)
+{
+    driver->n_refs++;
+    return driver;
+}
+
+void driver_unref(struct driver *driver)
+{
+    if (!driver || --driver->n_refs > 0)
+        return;
+    MUST(!driver->link);
+    (void)idmap_take(&driver->engine->drivers, driver->id);
+    idmap_done(&driver->objects);
+    free(driver);
+}
+
+struct space *space_ref(struct space *space)
+{
+    space->n_refs++;
+    return space;
+}
+
+void space_unref(struct space *space)
+{
+    if (!space || --space->n_refs > 0)
+        return;
+    MUST(!space->uffd_open && !space->session);
+    (void)idmap_take(&space->engine->spaces, space->id);
+    aspace_done(&space->aspace);
+    idmap_done(&space->files);
+    charge_drop(&space->engine->quotas, space->uid, QUOTA_SPACES, 1);
+    free(space);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the flow files share: the engine and the things it owns. One engine is one thread, one loop,
+ * one io_uring; nothing here is global and nothing is locked.
+ *
+ *   engine --+-- space (one client)  --+-- vmas (aspace) --> object      file --> object
+ *            |                         +-- files by id                   object --> driver
+ *            |                         +-- uffd port
+ *            +-- driver (one process) --+-- objects by key
+ *                                       +-- link (its socket, calls in flight), fill ring
+ *
+ * Lifetimes, by reference counts of their own:
+ *   file    client's file id (1) + each VMA that shows it (1) + a running transaction or call (1)
+ *   object  each file (1) + each VMA (1) + each fill run in flight (1)
+ *   driver  the connection (1) + each object (1) + each file (1): a dead driver's struct stays
+ * until nobody names it space   the connection (1) + each transaction, quarantine-free, in flight
+ * (1)
+ */
+#ifndef MUSE_SERVER_FLOW_ENGINE_H
+#define MUSE_SERVER_FLOW_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/idmap.h"
+#include "common/base/list.h"
+#include "common/base/must.h"
+#include "common/base/rbtree.h"
+#include "proto/hooks.h"
+#include "server/cache/page_table.h"
+#include "server/cache/poison.h"
+#include "server/fault/readahead.h"
+#include "server/fault/run.h"
+#include "server/loop/loop.h"
+#include "server/loop/ring.h"
+#include "server/quota/quota.h"
+#include "server/store/store.h"
+#include "server/uffd/uffd_port.h"
+#include "server/vm/aspace.h"
+
+struct admin;
+struct config;
+struct driver_link;
+struct listener;
+struct mm_request;
+struct session;
+struct trace;
+
+struct engine {
+    struct loop loop;
+    struct ring ring;
+    struct store store;
+    const struct config *config; /* borrowed from server */
+    struct idmap spaces;         /* id -> struct space */
+    struct idmap objects;        /* id -> struct object */
+    struct idmap drivers;        /* id -> struct driver, dead ones that are still named too */
+    struct list sessions;        /* struct session.link: client connections, attached or not */
+    struct list links; /* struct driver_link.link: driver connections, with or without hello */
+    struct list driver_names;  /* struct driver.by_name: living drivers */
+    struct quota_table quotas; /* per uid */
+    struct trace *trace;       /* owned: hook calls to whoever follows */
+    int uffd_device;           /* owned: /dev/userfaultfd, or -1 */
+    uint64_t next_id;          /* spaces, objects, drivers, VMAs, runs: one counter */
+    uint64_t started_ns;
+    bool kernel_v1; /* contract = "kernel-v1" */
+    struct engine_stats {
+        uint64_t faults, faults_joined, faults_hit, faults_miss, faults_repeated, faults_poisoned,
+            faults_outside;
+        uint64_t runs_extents, runs_fill, runs_zero, run_pages, readahead_pages, bytes_filled;
+        uint64_t maps, unmaps, map_failures, merges, prepares, completes, aborts, closes, opens;
+        uint64_t sessions_refused, protocol_errors, driver_errors, pages_invalidated, graduations;
+    } stats;
+};
+
+/* A driver process, from its hello on. */
+struct driver {
+    struct list by_name; /* in engine.driver_names while alive */
+    uint64_t id;
+    uint64_t n_refs;
+    char name[40];
+    struct engine *engine;
+    struct driver_link *link; /* owned; NULL once dead */
+    bool alive;
+    uint32_t file_hooks; /* enum file_hook */
+    uint32_t n_vm_ops;
+    struct driver_vm_ops {
+        uint32_t id, hooks;
+        char name[32];
+    } vm_ops[32];
+    struct idmap objects; /* object key -> struct object */
+    uint64_t hook_deadline_ns;
+    struct list requests; /* struct map_request.of_driver: transactions that involve it */
+    uid_t uid;
+    pid_t pid;
+    uint64_t connected_ns;
+    struct list
+        runs; /* what it owes, runs of extents too: struct run.owner_link, oldest deadline first */
+    struct deadline runs_deadline; /* of the first of them; set and cleared by fill_flow */
+    struct deadline
+        answers_again; /* answers were left in the ring, so that others had their turn */
+    struct driver_counts {
+        uint64_t prepared, completed, aborted, in_flight, opened, released, vm_open, vm_close,
+            calls, call_ns, errors, late, faults_asked, pages_asked, pages_supplied, faults_failed;
+    } n;
+    char last_error[256];
+};
+
+/* Where an object's bytes come from. */
+enum object_source { OBJECT_FILL, OBJECT_EXTENTS };
+
+struct object_extent {
+    uint64_t object_offset, length, fd_offset; /* bytes */
+    int fd;                                    /* borrowed from object.extent_fds; -1: zeros */
+};
+
+/* The bytes behind files that share content: one page cache. */
+struct object {
+    uint64_t id;
+    uint64_t n_refs;
+    struct engine *engine;
+    struct driver *driver; /* ref */
+    uint64_t key;          /* the driver's name for it */
+    char *name;            /* owned: DRIVER/PATH of the first open, for people */
+    uint64_t size_bytes;
+    uint32_t page_shift; /* 12 or 21 */
+    struct backing backing;
+    struct page_table pages;
+    struct poison poison; /* which pages failed, and why */
+    struct poison
+        vanished; /* which valid pages the memfd did not have: asked for once more, then poison */
+    uint64_t
+        answers_from; /* unasked pages of older requests may be from before a revoke: not taken */
+    uint64_t n_failures;   /* pages that failed under somebody; each power of two is logged */
+    struct run_table runs; /* in flight, by page */
+    struct list mappings;  /* struct vma.object_link; entered before complete and before any page is
+                              populated */
+    enum object_source source;
+    struct object_extent
+        *extents; /* owned, sorted, not overlapping; what they leave out is a hole: zeros */
+    size_t n_extents;
+    int *extent_fds; /* owned */
+    size_t n_extent_fds;
+    uid_t uid; /* who is charged */
+    bool lost; /* its driver died: absent pages are poison from now on */
+    uint64_t n_faults, n_filled_pages;
+    uint32_t n_completing;     /* mmap_complete calls in progress on its mappings */
+    struct list invalidations; /* revokes that wait for these */
+};
+
+/* An open file. VMAs point to it (vma.file). */
+struct file {
+    uint64_t id; /* unique in the server; the client's handle */
+    uint64_t n_refs;
+    struct driver *driver; /* ref */
+    struct object *object; /* ref */
+    struct space *space;   /* borrowed; NULL once the space is gone */
+    uint64_t handle;       /* the driver's name for it */
+    uint32_t oflags;
+    bool client_holds; /* the client has not closed it */
+    char *path;        /* owned: below the driver's name */
+    struct file_attr {
+        uint64_t size, inode;
+        uint32_t mode, uid, gid, nlink;
+        int64_t mtime_ns;
+    } attr;    /* as of open, or of the last getattr */
+    uid_t uid; /* who is charged */
+};
+
+/* One client's address space. */
+struct space {
+    uint64_t id;
+    uint64_t n_refs;
+    struct engine *engine;
+    struct session *session; /* borrowed; NULL once the client is gone */
+    struct aspace aspace;
+    struct uffd_port uffd;
+    bool uffd_open;
+    struct idmap files; /* file id -> struct file, while the client holds it */
+    struct list
+        mm_queue; /* struct mm_request.queued: requests that wait for the mmap write lock, FIFO */
+    struct mm_request *writer; /* who holds it; NULL: free */
+    struct list unmap_ops; /* struct unmap_op.link: unmaps that wait for the client or a driver */
+    bool granting;         /* mm_unlock() is handing it on */
+    struct run_table
+        parked;          /* faults that wait for a write-locked VMA: waiters by address, no runs */
+    struct list waiters; /* faults that wait for a page: struct page_waiter.space_link */
+    bool dead;           /* the client is gone: only undo runs still */
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    char program[72];
+    uint64_t connected_ns;
+    struct space_stats {
+        uint64_t faults, faults_joined, poisoned, maps, unmaps;
+    } stats;
+};
+
+/* engine.c: references; the last unref frees and undoes every charge */
+struct file *file_ref(struct file *file);
+void file_unref(struct file *file);
+struct object *object_ref(struct object *object);
+void object_unref(struct object *object);
+struct driver *driver_ref(struct driver *driver);
+void driver_unref(struct driver *driver);
+struct space *space_ref(struct space *space);
+void space_unref(struct space *space);
+
+/** engine_id() - the next id; never 0, never used again */
+static inline uint64_t engine_id(struct engine *engine)
+{
+    return ++engine->next_id;
+}
+
+/** object_n_pages() - in the object's own pages */
+static inline uint64_t object_n_pages(const struct object *object)
+{
+    return (object->size_bytes + (1ull << object->page_shift) - 1) >> object->page_shift;
+}
+
+/** object_page_bytes() */
+static inline uint64_t object_page_bytes(const struct object *object)
+{
+    return 1ull << object->page_shift;
+}
+
+/** vma_object(), vma_file(), vma_space() - the VMA's opaque pointers with their types */
+static inline struct object *vma_object(const struct vma *vma)
+{
+    return vma->object;
+}
+
+static inline struct file *vma_file(const struct vma *vma)
+{
+    return vma->file;
+}
+
+static inline struct space *vma_space(const struct vma *vma)
+{
+    return vma->owner;
+}
+
+#endif

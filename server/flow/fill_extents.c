@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pages whose bytes the driver described as ranges of fds: the server reads them itself. No process but the client and us
+ * is involved in such a fault.
+ *
+ *   run -> job: one buffer, read piece by piece (a piece ends where its extent does) -> one pwrite into the memfd -> supplied
+ *   2 MiB pages: read straight into the server's mapping of the memfd, no buffer and no pwrite
+ *   a run in a hole: zeros, complete at once
+ *
+ * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd ends earlier than it
+ * said is an error of the driver: EIO. A job that nobody waits for any more (timed out, revoked, driver dead) reads to its
+ * end, because the kernel writes into its buffer, and is then forgotten.
+ *
+ * Owns jobs and their buffers; each holds a ref of its object, which keeps the fds. A miss costs the read of the uffd, one
+ * io_uring_enter that also completes it when the file is cached, one pwrite and one UFFDIO_CONTINUE.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/own.h"
+#include "server/flow/fill.h"
+
+struct extent_job {
+    struct ring_op op;
+    struct object *object; /* ref */
+    uint64_t run_id;
+    struct range pages;
+    struct range bytes; /* of the object; [at, end) still to be read */
+    uint64_t at;
+    void *buffer;    /* owned, from the store; NULL when read straight into the memfd's mapping */
+    uint8_t *memory; /* where bytes.start goes */
+};
+
+static struct extent_job *job_free(struct extent_job *job)
+{
+    if (!job)
+        return NULL;
+    store_buffer_put(&job->object->engine->store, job->buffer);
+    object_unref(job->object);
+    free(job);
+    return NULL;
+}
+
+DEFINE_CLEANUP(struct extent_job *, job_free)
+
+/* The first extent that ends above @offset; NULL when there is none. */
+static const struct object_extent *find_extent(const struct object *object, uint64_t offset)
+{
+    size_t low = 0, high = object->n_extents;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const struct object_extent *extent = &object->extents[middle];
+
+        if (extent->object_offset + extent->length > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low < object->n_extents ? &object->extents[low] : NULL;
+}
+
+/* The next piece of @bytes that has to be read from a file; @bytes may begin with zeros. Return: NULL: all zeros. */
+static const struct object_extent *next_piece(const struct object *object, struct range bytes,
+                                              struct range *ret_piece)
+{
+    const struct object_extent *extent;
+
+    if (bytes.end > object->size_bytes)
+        bytes.end = object->size_bytes;
+    while (!range_is_empty(bytes)) {
+        extent = find_extent(object, bytes.start);
+        if (!extent || extent->object_offset >= bytes.end)
+            return NULL;
+        *ret_piece = range_intersect(
+            bytes, (struct range){extent->object_offset, extent->object_offset + extent->length});
+        if (extent->fd >= 0)
+            return extent;
+        bytes.start = ret_piece->end;
+    }
+    return NULL;
+}
+
+/* The parts of a job's run that are in flight still. */
+static struct run *find_run(const struct extent_job *job)
+{
+    struct run *run = run_table_find_next(&job->object->runs, job->pages.start);
+
+    while (run && run->pages.start < job->pages.end && run->id != job->run_id)
+        run = run_next(run);
+    return run && run->pages.start < job->pages.end ? run : NULL;
+}
+
+static void fail(struct extent_job *job, int error, const char *text)
+{
+    const struct fill_error why = {.error = error, .hook = "extents", .text = text};
+    struct run *run;
+
+    while ((run = find_run(job)))
+        fill_run_failed(job->object, run, run->pages, &why);
+    (void)job_free(job);
+}
+
+/* Everything was read. Only pages that this run still stands for are written: others may have come by another way. */
+static void finish(struct extent_job *job)
+{
+    struct object *object = job->object;
+    struct run *run;
+
+    while ((run = find_run(job))) {
+        const struct range pages = run->pages;
+        const uint64_t offset = pages.start << object->page_shift;
+        int r = 0;
+
+        if (job->buffer && !run->stale)
+            r = backing_write(&object->backing, offset, job->memory + (offset - job->bytes.start),
+                              range_len(pages) << object->page_shift);
+        if (r < 0) {
+            fail(job, -r, "the page cache has no room");
+            return;
+        }
+        fill_supplied(object, pages, job->run_id, false);
+    }
+    (void)job_free(job);
+}
+
+static void zero(const struct extent_job *job, struct range bytes)
+{
+    if (job->buffer) /* the mapping is zeros already */
+        memset(job->memory + (bytes.start - job->bytes.start), 0, range_len(bytes));
+}
+
+/* Asks for the next piece. Return: false when all of the job is there. */
+static bool read_next(struct extent_job *job)
+{
+    struct range piece;
+    const struct object_extent *extent =
+        next_piece(job->object, (struct range){job->at, job->bytes.end}, &piece);
+
+    if (!extent) {
+        zero(job, (struct range){job->at, job->bytes.end});
+        return false;
+    }
+    zero(job, (struct range){job->at, piece.start});
+    job->at = piece.start;
+    ring_read(&job->object->engine->ring, &job->op, extent->fd,
+              job->memory + (piece.start - job->bytes.start), (uint32_t)range_len(piece),
+              extent->fd_offset + (piece.start - extent->object_offset));
+    return true;
+}
+
+static void on_read(struct ring_op *op, int32_t res)
+{
+    struct extent_job *job = CONTAINER_OF(op, struct extent_job, op);
+    char text[POISON_TEXT_BYTES];
+
+    if (res == 0) {
+        fail(job, EIO, "an extent is shorter than announced");
+        return;
+    }
+    if (res < 0 && res != -EINTR && res != -EAGAIN) {
+        (void)snprintf(text, sizeof(text), "an extent cannot be read: %s", strerrordesc_np(-res) ? strerrordesc_np(-res) : "unknown error");
+        fail(job, -res, text);
+        return;
+    }
+    if (res > 0)
+        job->at += (uint32_t)res; /* less than asked for: the rest, or the end, comes next */
+    if (!read_next(job))
+        finish(job);
+}
+
+static int start_job(struct object *object, const struct run *run, struct range bytes)
+{
+    CLEAN(job_free_p) struct extent_job *job = calloc(1, sizeof(*job));
+
+    if (!job)
+        return -ENOMEM;
+    job->object = object_ref(object);
+    job->run_id = run->id;
+    job->pages = run->pages;
+    job->bytes = bytes;
+    job->at = bytes.start;
+    job->op.done = on_read;
+    if (object->backing.map) {
+        int r = backing_zero(&object->backing, bytes); /* makes it present, too */
+
+        if (r < 0)
+            return r;
+        job->memory = object->backing.map + bytes.start;
+    } else {
+        job->buffer = store_buffer_get(&object->engine->store);
+        if (!job->buffer)
+            return -ENOMEM;
+        job->memory = job->buffer;
+    }
+    MUST(read_next(job));
+    (void)TAKE(job); /* its op's */
+    return 0;
+}
+
+int fill_extents_start(struct object *object, const struct run *run)
+{
+    const struct range bytes = {run->pages.start << object->page_shift,
+                                run->pages.end << object->page_shift};
+    struct range piece;
+    int r;
+
+    MUST(range_len(bytes) <= STORE_BUFFER_BYTES);
+    if (next_piece(object, bytes, &piece))
+        return start_job(object, run, bytes);
+    r = backing_zero(&object->backing, bytes);
+    if (r < 0)
+        return r;
+    object->engine->stats.runs_zero++;
+    fill_supplied(object, run->pages, run->id, false);
+    return 0;
+}

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How pages come into an object's cache: claiming, asking, taking what came, failing, revoking.
+ *
+ *   fill_ask -> claim absent pages -> charge -> run in flight -> fill_extents.c or fill_driver.c
+ *                                                  |
+ *   fill_supplied: FILLING -> CLEAN, run cut, waiters shown        fill_run_failed: asked again singly, or poison
+ *
+ * Owns the runs (each holds a ref of its object) and the cache charge: pages valid or filling, times their size, are
+ * charged to the object's uid. Called by fault_flow.c, by the map and pread flows, and when answers come. Deliberately
+ * not here: what a fault is, and what the client's kernel is told (fault_flow.c, fault_show.c).
+ *
+ * Shows come last in each function here: they can lead back (a page that the memfd lacks is asked for again), so no run
+ * or position in a tree is held across one.
+ */
+#include "server/flow/fill_flow.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/own.h"
+#include "proto/hooks.h"
+#include "server/flow/fill.h"
+#include "server/flow/flow_log.h"
+
+/* ---- charges ---- */
+
+static void cache_drop(struct object *object, uint64_t n_pages)
+{
+    charge_drop(&object->engine->quotas, object->uid, QUOTA_CACHE, n_pages << object->page_shift);
+}
+
+static int cache_take(struct object *object, uint64_t n_pages)
+{
+    int r = charge_take(&object->engine->quotas, object->uid, QUOTA_CACHE,
+                        n_pages << object->page_shift);
+
+    return r > 0 ? -EDQUOT : r;
+}
+
+static struct range bytes_of(const struct object *object, struct range pages)
+{
+    return (struct range){pages.start << object->page_shift, pages.end << object->page_shift};
+}
+
+/* ---- runs ---- */
+
+static void run_free(struct run *run)
+{
+    struct object *object = run->owner;
+
+    free(run);
+    object_unref(object);
+}
+
+/* Claimed pages that nobody will bring: absent again. */
+static void give_back(struct object *object, struct range pages)
+{
+    cache_drop(object, page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING),
+                                             PAGE_ABSENT));
+}
+
+/* Takes pages out of a run. Without memory for a second part all of the run from there on is given up: a wait for that is
+ * started again by fill_reask(). Return: what was taken out. */
+static struct range cut(struct object *object, struct run *run, struct range pages)
+{
+    struct run *spare = NULL;
+
+    if (run_cut_needs_spare(run, pages)) {
+        spare = malloc(sizeof(*spare));
+        if (spare)
+            object_ref(object);
+        else
+            pages.end = run->pages.end;
+    }
+    if (run_table_cut(&object->runs, run, pages, spare))
+        run_free(run);
+    return pages;
+}
+
+static void start(struct object *object, struct run *run)
+{
+    struct engine_stats *stats = &object->engine->stats;
+    struct driver *driver = object->driver;
+
+    run->deadline_ns = loop_now_ns() + driver->hook_deadline_ns;
+    run_table_insert(&object->runs, run);
+    list_add_tail(&driver->runs, &run->owner_link);
+    fill_driver_watch(driver);
+    stats->run_pages += range_len(run->pages);
+    if (run->needed_end <= run->pages.start)
+        stats->readahead_pages += range_len(run->pages);
+    if (object->source == OBJECT_FILL) {
+        stats->runs_fill++;
+        fill_driver_ask(object, run);
+        return;
+    }
+    run->sent = true;
+    stats->runs_extents++;
+    if (fill_extents_start(object, run) < 0) {
+        const struct fill_error why = {ENOMEM, "extents", "the server is out of memory", true};
+
+        fill_run_failed(object, run, run->pages, &why);
+    }
+}
+
+static int start_new(struct object *object, struct range pages, uint64_t needed_end,
+                     const struct run_reader *reader)
+{
+    struct run *run = malloc(sizeof(*run));
+
+    if (!run) {
+        give_back(object, pages);
+        return -ENOMEM;
+    }
+    run_init(run, object_ref(object), engine_id(object->engine), pages);
+    if (needed_end > pages.start)
+        run->needed_end = needed_end < pages.end ? needed_end : pages.end;
+    if (reader)
+        run->reader = *reader;
+    start(object, run);
+    return 0;
+}
+
+/* Charges claimed pages. When not all of them are granted, only those somebody waits for, then nothing. Return: 0 and the
+ * pages still claimed (may be none); -errno when pages that somebody waits for were given back. */
+static int charge_claimed(struct object *object, uint64_t needed_end, struct range *pages)
+{
+    struct range needed = range_intersect(*pages, (struct range){pages->start, needed_end > pages->start ? needed_end : pages->start});
+    int r = cache_take(object, range_len(*pages));
+
+    if (r == 0)
+        return 0;
+    if (range_len(needed) < range_len(*pages)) {
+        (void)page_table_move_range(&object->pages, (struct range){needed.end, pages->end},
+                                    PAGE_BIT(PAGE_FILLING), PAGE_ABSENT);
+        *pages = needed;
+        if (range_is_empty(needed))
+            return 0;
+        r = cache_take(object, range_len(needed));
+    }
+    if (r < 0)
+        (void)page_table_move_range(&object->pages, *pages, PAGE_BIT(PAGE_FILLING), PAGE_ABSENT);
+    return r;
+}
+
+static int check_source(const struct object *object)
+{
+    if (object->lost)
+        return -EIO;
+    if (object->source == OBJECT_FILL && !(object->driver->file_hooks & FILE_HOOK_FAULT))
+        return -ENXIO;
+    return 0;
+}
+
+int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
+                 const struct run_reader *reader)
+{
+    const uint64_t max_pages = STORE_BUFFER_BYTES >> object->page_shift;
+    int r = check_source(object);
+
+    pages = range_intersect(pages, page_table_range(&object->pages));
+    while (r == 0 && !range_is_empty(pages)) {
+        struct range run;
+        uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
+        struct range window = {first, pages.end - first < max_pages ? pages.end : first + max_pages};
+
+        pages.start = window.end;
+        if (!page_table_claim(&object->pages, window, &run))
+            continue;
+        pages.start = run.end;
+        r = charge_claimed(object, needed_end, &run);
+        if (r == 0 && !range_is_empty(run))
+            r = start_new(object, run, needed_end, reader);
+    }
+    return r;
+}
+
+int fill_ask(struct object *object, struct range pages, uint64_t n_needed)
+{
+    return fill_ask_for(object, pages, pages.start + n_needed, NULL);
+}
+
+int fill_retry(struct object *object, uint64_t page)
+{
+    int r = check_source(object);
+
+    if (r < 0)
+        return r;
+    if (page_table_get(&object->pages, page) != PAGE_POISONED)
+        return fill_ask(object, (struct range){page, page + 1}, 1);
+    r = cache_take(object, 1);
+    if (r < 0)
+        return r;
+    MUST(page_table_move(&object->pages, page, PAGE_POISONED, PAGE_FILLING));
+    return start_new(object, (struct range){page, page + 1}, page + 1, NULL);
+}
+
+/* ---- failing ---- */
+
+struct fill_error fill_error_of(const struct object *object, int result, char *buf, size_t size)
+{
+    struct fill_error why = {.error = -result, .hook = "fault", .text = buf, .is_final = true};
+
+    switch (result) {
+    case -EDQUOT:
+        why.error = ENOMEM;
+        why.hook = "limit";
+        (void)snprintf(buf, size, "cache limit of uid %u reached", (unsigned)object->uid);
+        break;
+    case -EIO:
+        why.hook = "driver";
+        (void)snprintf(buf, size, "driver %s died", object->driver->name);
+        break;
+    case -ENXIO:
+        (void)snprintf(buf, size, "driver %s supplies no pages of this object", object->driver->name);
+        break;
+    default:
+        (void)snprintf(buf, size, "the server is out of memory");
+        break;
+    }
+    return why;
+}
+
+/* Remembers and logs why a page failed under somebody. A driver may fail a million of them: each power of two is logged. */
+static void note_failure(struct object *object, uint64_t page, const struct fill_error *why)
+{
+    const struct flow_where where = {
+        .driver = object->driver, .object = object->name, .hook = why->hook};
+    char text[POISON_TEXT_BYTES + 80];
+
+    poison_add(&object->poison, (struct range){page, page + 1}, why->error, why->hook, why->text);
+    object->n_failures++;
+    object->driver->n.faults_failed++;
+    if ((object->n_failures & (object->n_failures - 1)) != 0)
+        return;
+    (void)snprintf(text, sizeof(text), "page %" PRIu64 ": %.*s (failure %" PRIu64 " of this object)", page,
+                   (int)POISON_TEXT_BYTES, why->text ? why->text : "no reason was given",
+                   object->n_failures);
+    flow_error("fault.failed", &where, -why->error, text);
+}
+
+void fill_poison(struct object *object, uint64_t page, const struct fill_error *why)
+{
+    const struct range pages = {page, page + 1};
+    struct list batch = LIST_INIT(batch);
+
+    object_ref(object);
+    (void)page_table_move(&object->pages, page, PAGE_ABSENT, PAGE_FILLING);
+    (void)page_table_move(&object->pages, page, PAGE_FILLING, PAGE_POISONED);
+    note_failure(object, page, why);
+    run_table_take_waiters(&object->runs, pages, &batch);
+    fault_poison_waiters(object, &batch, -why->error);
+    object_unref(object);
+}
+
+/* Waited-for pages of a range that nobody brings any more: asked for one by one; those that cannot be are poison. */
+static void reask(struct object *object, struct range pages)
+{
+    char text[POISON_TEXT_BYTES];
+
+    while ((pages.start = run_table_waited(&object->runs, pages)) < pages.end) {
+        const uint64_t page = pages.start++;
+        int r = fill_ask(object, (struct range){page, page + 1}, 1);
+
+        if (r < 0) {
+            const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
+
+            fill_poison(object, page, &why);
+        }
+    }
+}
+
+static void poison_waited(struct object *object, struct range pages, const struct fill_error *why)
+{
+    while ((pages.start = run_table_waited(&object->runs, pages)) < pages.end)
+        fill_poison(object, pages.start++, why);
+}
+
+void fill_run_failed(struct object *object, struct run *run, struct range pages,
+                     const struct fill_error *why)
+{
+    const bool is_stale = run->stale;
+
+    object_ref(object);
+    pages = cut(object, run, pages);
+    give_back(object, pages);
+    if (!is_stale && (why->is_final || range_len(pages) == 1))
+        poison_waited(object, pages, why);
+    else
+        reask(object, pages);
+    object_unref(object);
+}
+
+/* ---- bytes came ---- */
+
+/* Pages of a revoked run: what came may be from before the revoke. */
+static void drop_stale(struct object *object, struct run *run, struct range pages)
+{
+    pages = cut(object, run, pages);
+    backing_punch(&object->backing, bytes_of(object, pages));
+    give_back(object, pages);
+    reask(object, pages);
+}
+
+static void count_came(struct object *object, uint64_t n_pages)
+{
+    object->n_filled_pages += n_pages;
+    object->engine->stats.bytes_filled += n_pages << object->page_shift;
+    if (object->source == OBJECT_FILL)
+        object->driver->n.pages_supplied += n_pages;
+}
+
+static void finish_part(struct object *object, struct run *run, struct range pages)
+{
+    const struct run_reader reader = run->reader;
+    const bool was_poison = object->poison.n_records > 0;
+    struct range taken;
+    struct list batch = LIST_INIT(batch);
+
+    taken = cut(object, run, pages); /* the run may be gone now */
+    if (taken.end > pages.end) {
+        give_back(object, (struct range){pages.end, taken.end});
+        reask(object, (struct range){pages.end, taken.end});
+    }
+    count_came(object, page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_CLEAN));
+    run_table_take_waiters(&object->runs, pages, &batch);
+    fault_show_part(object, pages, &batch, &reader);
+    if (was_poison) {
+        if (range_len(pages) == 1 && poison_find(&object->poison, pages.start))
+            fault_show_healed(object, pages.start);
+        poison_drop(&object->poison, pages);
+    }
+}
+
+/* Pages that no run is for: the driver supplied more than it was asked for, or too late. */
+static void take_unasked(struct object *object, struct range pages, uint64_t id)
+{
+    if (id < object->answers_from)
+        return;
+    while (!range_is_empty(pages)) {
+        const struct range run = page_table_find_run(
+            &object->pages, pages, PAGE_BIT(PAGE_ABSENT) | PAGE_BIT(PAGE_POISONED));
+        const uint64_t n_pages = range_len(run);
+
+        pages.start = run.end;
+        if (n_pages == 0 || cache_take(object, n_pages) < 0)
+            continue; /* over the limit: bytes that nobody is shown */
+        (void)page_table_move_range(&object->pages, run, PAGE_BIT(PAGE_ABSENT), PAGE_CLEAN);
+        count_came(object, n_pages);
+        for (uint64_t page = page_table_find(&object->pages, run, PAGE_BIT(PAGE_POISONED));
+             page < run.end;
+             page = page_table_find(&object->pages, (struct range){page + 1, run.end}, PAGE_BIT(PAGE_POISONED))) {
+            (void)page_table_move(&object->pages, page, PAGE_POISONED, PAGE_CLEAN);
+            fault_show_healed(object, page);
+        }
+        poison_drop(&object->poison, run);
+    }
+}
+
+/* One stretch from @pages.start on that is in one run, or in none. Return: where the next one starts. */
+static uint64_t supply_next(struct object *object, struct range pages, uint64_t id, bool and_other)
+{
+    struct run *run = run_table_find_next(&object->runs, pages.start);
+
+    if (!run || run->pages.start > pages.start) {
+        if (run && run->pages.start < pages.end)
+            pages.end = run->pages.start;
+        if (and_other)
+            take_unasked(object, pages, id);
+        return pages.end;
+    }
+    if (run->pages.end < pages.end)
+        pages.end = run->pages.end;
+    if (run->stale && run->id == id)
+        drop_stale(object, run, pages);
+    else if (!run->stale && (run->id == id || (and_other && id >= object->answers_from)))
+        finish_part(object, run, pages);
+    return pages.end;
+}
+
+void fill_supplied(struct object *object, struct range pages, uint64_t id, bool and_other)
+{
+    const bool was_complete = object->pages.n_valid == object->pages.n_pages;
+
+    object_ref(object);
+    while (!range_is_empty(pages))
+        pages.start = supply_next(object, pages, id, and_other);
+    if (!was_complete && object->pages.n_valid == object->pages.n_pages)
+        fault_show_complete(object);
+    object_unref(object);
+}
+
+/* ---- pages go ---- */
+
+void fill_forget_valid(struct object *object, uint64_t page)
+{
+    const struct range pages = {page, page + 1};
+
+    fault_show_track(object, pages);
+    cache_drop(object, page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
+    (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
+}
+
+void fill_invalidate(struct object *object, struct range pages)
+{
+    uint64_t n_valid;
+
+    pages = range_intersect(pages, page_table_range(&object->pages));
+    if (range_is_empty(pages))
+        return;
+    fault_show_track(object, pages);
+    for (struct run *run = run_table_find_next(&object->runs, pages.start);
+         run && run->pages.start < pages.end; run = run_next(run))
+        run->stale = true;
+    object->answers_from = object->engine->next_id + 1;
+    n_valid = page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING);
+    backing_punch(&object->backing, bytes_of(object, pages));
+    (void)page_table_move_range(&object->pages, pages,
+                                PAGE_BIT(PAGE_EVICTING) | PAGE_BIT(PAGE_POISONED), PAGE_ABSENT);
+    cache_drop(object, n_valid);
+    poison_drop(&object->poison, pages);
+    poison_drop(&object->vanished, pages);
+    object->engine->stats.pages_invalidated += n_valid;
+}
+
+/* ---- the object's part ---- */
+
+int fill_object_init(struct object *object)
+{
+    const uint64_t n_pages = object_n_pages(object);
+    _Atomic uint8_t *states;
+    int r;
+
+    run_table_init(&object->runs);
+    poison_init(&object->poison);
+    poison_init(&object->vanished);
+    r = store_states_new(&object->engine->store, n_pages, &states);
+    if (r < 0)
+        return r;
+    page_table_init(&object->pages, states, n_pages);
+    return 0;
+}
+
+void fill_object_done(struct object *object)
+{
+    MUST(run_table_is_idle(&object->runs) && object->pages.n_filling == 0);
+    cache_drop(object, object->pages.n_valid);
+    store_states_free(&object->engine->store, object->pages.states, object->pages.n_pages);
+    object->pages = (struct page_table){0};
+    poison_done(&object->poison);
+    poison_done(&object->vanished);
+}

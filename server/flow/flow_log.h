@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One line per handled error, naming client, driver, object and hook; and the sentence that goes to
+ * the client. */
+#ifndef MUSE_SERVER_FLOW_FLOW_LOG_H
+#define MUSE_SERVER_FLOW_FLOW_LOG_H
+
+#include "server/flow/engine.h"
+
+/* Whoever is known; NULL where it is not. */
+struct flow_where {
+    const struct space *space;
+    const struct driver *driver;
+    const char *object; /* DRIVER/PATH */
+    const char *hook;
+};
+
+/**
+ * flow_error() - log one handled error
+ * @event: a dotted name that stands for this one place   @error: -errno   @text: one sentence; from
+ * a peer or ours
+ */
+void flow_error(const char *event, const struct flow_where *where, int error, const char *text);
+
+#endif

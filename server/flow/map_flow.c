@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of one map request, top to bottom. The order is the kernel's mmap_region() with the
+ * hooks of the two-phase contract; the table in server/map/map_txn.c decides, this file and its two
+ * neighbours do.
+ *
+ *    1 request_map()       decode, check the arguments as mmap(2) does, make the request
+ *    2 mm_lock()           the space's write lock: one map call at a time, FIFO
+ *    3 on_granted()        choose the address, hold it, allocate all that undo will need
+ *    4 may_split           for the edges of what MAP_FIXED is to replace
+ *    5 mmap_prepare        the driver, before any VMA exists                           map_hooks.c
+ *    6 map_install()       tell the client to mmap the object's memfd map_install.c 7
+ * map_establish()     register the range, VMA into the tree and the object's list 8 map_run_todos()
+ * the declared action: REMAP, PREFAULT 9 mmap_complete       the driver, with the finished VMA
+ * map_hooks.c 10 map_commit()        over live mappings only: the client moves the new one there in
+ * one call 11 map_merge(), unlock, reply; MAP_POPULATE then fills what it can before the reply
+ *
+ * Something fails after 5 and before 9: mmap_abort. At 9 or later: close. Whatever happens to
+ * client and driver.
+ */
+#include "server/flow/map_flow.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/base/log.h"
+#include "proto/client.pb-c.h"
+#include "server/config.h"
+#include "server/flow/fault_flow.h"
+#include "server/flow/flow_log.h"
+#include "server/flow/requests.h"
+#include "server/flow/session_flow.h"
+#include "server/flow/unmap_flow.h"
+
+void map_set_error(struct map_request *request, int error, const char *hook, const char *text)
+{
+    request->error = error;
+    request->hook = hook;
+    (void)snprintf(request->text, sizeof(request->text), "%s", text ? text : "");
+}
+
+const char *map_request_state(const struct map_request *request)
+{
+    return map_state_name(request->txn.state);
+}
+
+static void map_request_free(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+
+    MUST(!request->vma);
+    mm_unlock(&request->mm);
+    map_drop_todos(request);
+    split_check_cancel(&request->split);
+    list_del(&request->of_driver);
+    for (unsigned i = 0; i < 2; i++) {
+        if (request->spares[i])
+            vma_uncharge(space);
+        request->spares[i] = vma_free(request->spares[i]);
+    }
+    file_unref(request->vm_file);
+    file_unref(request->file);
+    driver_unref(request->driver);
+    charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    free(request);
+    space_unref(space);
+}
+
+/* ---- the reply, and MAP_POPULATE before it ---- */
+
+struct populate {
+    struct fill_wait wait;
+    struct space *space; /* ref */
+    uint64_t id;
+    uint64_t vma_id;
+    uint64_t addr;
+    struct range addrs;
+};
+
+static void reply_mapped(struct space *space, uint64_t id, uint64_t addr)
+{
+    Muse__Wire__Mapped message = MUSE__WIRE__MAPPED__INIT;
+
+    message.addr = addr;
+    space_reply(space, id, FRAME_MAPPED, &message.base);
+}
+
+static void populate_show(struct populate *populate)
+{
+    struct space *space = populate->space;
+    struct vma *vma = vma_tree_find(&space->aspace.vmas, populate->addr);
+
+    if (vma && vma->kind == VMA_MAPPED && !vma->graduated && !space->dead)
+        fault_flow_show(space, vma, populate->addrs);
+}
+
+/* As in the kernel, what cannot be populated is not an error of mmap. */
+static void on_populated(struct fill_wait *wait, int error, uint64_t failed_page)
+{
+    struct populate *populate = CONTAINER_OF(wait, struct populate, wait);
+
+    (void)error;
+    (void)failed_page;
+    populate_show(populate);
+    reply_mapped(populate->space, populate->id, populate->addr);
+    space_unref(populate->space);
+    free(populate);
+}
+
+/* The object pages that @addrs of @vma show, clipped to the object's end; empty when all of it is
+ * beyond. */
+static struct range object_pages_of(const struct vma *vma, struct range addrs)
+{
+    const struct object *object = vma_object(vma);
+    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
+    struct range pages = {vma_pgoff_at(vma, addrs.start) >> down,
+                          (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
+
+    if (pages.end > object_n_pages(object))
+        pages.end = object_n_pages(object);
+    if (pages.start > pages.end)
+        pages.start = pages.end;
+    return pages;
+}
+
+static void populate_then_reply(struct space *space, uint64_t id, const struct vma *vma,
+                                struct range addrs)
+{
+    const struct range pages = object_pages_of(vma, addrs);
+    struct populate *populate = range_is_empty(pages) ? NULL : calloc(1, sizeof(*populate));
+    int r;
+
+    if (!populate) {
+        reply_mapped(space, id, addrs.start);
+        return;
+    }
+    populate->space = space_ref(space);
+    populate->id = id;
+    populate->addr = addrs.start;
+    populate->addrs = addrs;
+    populate->wait.done = on_populated;
+    r = fill_wait_start(vma_object(vma), pages, &populate->wait);
+    if (r != 0)
+        on_populated(&populate->wait, r, 0);
+}
+
+static void reply_ok(struct map_request *request, struct space *space)
+{
+    const struct vma *vma = vma_tree_find(&space->aspace.vmas, request->target.start);
+
+    space->stats.maps++;
+    space->engine->stats.maps++;
+    if (request->plan.populate && vma && !vma->direct)
+        populate_then_reply(space, request->mm.id, vma, request->target);
+    else
+        reply_mapped(space, request->mm.id, request->target.start);
+}
+
+static void reply_err(struct map_request *request)
+{
+    const struct flow_where where = {request->mm.space, request->driver,
+                                     request->file->object->name, request->hook};
+
+    request->mm.space->engine->stats.map_failures++;
+    flow_error("map.failed", &where, request->error, request->text);
+    space_fail(request->mm.space, request->mm.id, request->error, request->text);
+}
+
+/* ---- effects ---- */
+
+static void ask_split(struct map_request *request)
+{
+    if (split_check_start(&request->split) < 0) {
+        map_set_error(request, -EIO, "may_split",
+                      "the driver of the mapping to be replaced is dying");
+        map_event(request, MAP_EV_SPLIT_ERR);
+    }
+}
+
+static void do_effect(struct map_request *request, enum map_effect effect)
+{
+    switch (effect) {
+    case MAP_DO_ASK_SPLIT:
+        return ask_split(request);
+    case MAP_DO_ASK_PREPARE:
+        return map_ask_prepare(request);
+    case MAP_DO_INSTALL:
+        return map_install(request);
+    case MAP_DO_ESTABLISH:
+        return map_establish(request);
+    case MAP_DO_ASK_COMPLETE:
+        return map_ask_complete(request);
+    case MAP_DO_RUN_VERBS:
+        return map_run_todos(request);
+    case MAP_DO_COMMIT:
+        return map_commit(request);
+    case MAP_DO_REPLACE:
+        return map_replace(request);
+    case MAP_DO_MERGE:
+        return map_merge(request);
+    case MAP_DO_ABORT:
+        return map_send_abort(request);
+    case MAP_DO_REMOVE:
+        return map_remove(request);
+    case MAP_DO_CLOSE:
+        return map_send_close(request);
+    case MAP_DO_UNINSTALL:
+        return map_uninstall(request);
+    case MAP_DO_RELEASE:
+        return map_release(request);
+    case MAP_DO_UNLOCK:
+        return mm_unlock(&request->mm);
+    case MAP_DO_REPLY_OK:
+        return reply_ok(request, request->mm.space);
+    case MAP_DO_REPLY_ERR:
+        return reply_err(request);
+    case MAP_DO_END:
+    case MAP_EFFECT_N:
+        return;
+    }
+}
+
+void map_event(struct map_request *request, enum map_event event)
+{
+    if (request->dispatching) { /* an effect failed at once, or was done at once */
+        MUST(request->next_event < 0);
+        request->next_event = (int)event;
+        return;
+    }
+    request->dispatching = true;
+    for (;;) {
+        const enum map_state old = request->txn.state;
+        const uint32_t effects = map_txn_step(&request->txn, event);
+
+        if (log_is_enabled(LOG_LEVEL_DEBUG))
+            log_write(LOG_LEVEL_DEBUG, "map.step",
+                      "client=%" PRIu64 " request=%" PRIu64 " %s + %s -> %s effects=%#x",
+                      request->mm.space->id, request->mm.id, map_state_name(old),
+                      map_event_name(event), map_state_name(request->txn.state), effects);
+        for (unsigned i = 0; i < MAP_EFFECT_N; i++)
+            if (effects & (1u << i))
+                do_effect(request, (enum map_effect)i);
+        if (effects & (1u << MAP_DO_END)) {
+            MUST(request->next_event < 0);
+            map_request_free(request);
+            return;
+        }
+        if (request->next_event < 0)
+            break;
+        event = (enum map_event)request->next_event;
+        request->next_event = -1;
+    }
+    request->dispatching = false;
+}
+
+/* ---- the lock is ours: choose, hold, reserve ---- */
+
+static bool has_prepare(const struct map_request *request)
+{
+    return request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE;
+}
+
+static int choose_address(struct map_request *request, const char **ret_why)
+{
+    struct aspace *aspace = &request->mm.space->aspace;
+    const uint64_t align = request->args.page_bytes;
+    int flags = 0;
+    int r;
+
+    if (request->plan.fixed)
+        flags = request->plan.noreplace ? MAP_FIXED_NOREPLACE : MAP_FIXED;
+    r = aspace_choose(aspace, request->args.addr, request->plan.length, align, flags,
+                      &request->target);
+    *ret_why = r == ASPACE_E_BUSY ? "an earlier mapping there has not been confirmed gone"
+                                  : "no such address range is free";
+    if (r == ASPACE_E_BUSY)
+        return -EAGAIN;
+    if (r == 0)
+        r = aspace_check_map(aspace);
+    if (r < 0)
+        return r;
+    request->place = request->target;
+    request->replace = vma_tree_overlaps(&aspace->vmas, request->target);
+    if (!request->replace)
+        return 0;
+    r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length, align,
+                             &request->place.start);
+    if (r != 0)
+        return -ENOMEM;
+    request->place.end = request->place.start + request->plan.length;
+    return 0;
+}
+
+/* Everything that can fail for want of memory happens here, before any driver hears of the request.
+ */
+static int reserve(struct map_request *request, const char **ret_why)
+{
+    struct space *space = request->mm.space;
+    struct vma *vma;
+    int r;
+
+    r = choose_address(request, ret_why);
+    if (r < 0)
+        return r;
+    *ret_why = "out of memory or over the limit of mappings";
+    r = vma_charge(space);
+    if (r < 0)
+        return r;
+    r = vma_new(engine_id(space->engine), &vma);
+    if (r == 0 && aspace_hold(&space->aspace, request->place, vma) != 0) {
+        vma_free(vma);
+        r = -ENOMEM;
+    }
+    if (r < 0) {
+        vma_uncharge(space);
+        return r;
+    }
+    request->vma = vma;
+    for (unsigned i = 0; i < 2 && request->replace; i++) {
+        r = vma_charge(space);
+        if (r < 0)
+            return r;
+        r = vma_new(engine_id(space->engine), &request->spares[i]);
+        if (r < 0) {
+            vma_uncharge(space);
+            return r;
+        }
+    }
+    return 0;
+}
+
+static void go_on_locked(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    const char *why;
+    int r = request->driver->alive ? reserve(request, &why) : -EIO;
+
+    if (r < 0) {
+        map_set_error(request, r, "-", request->driver->alive ? why : "the driver died");
+        map_event(request, MAP_EV_REFUSED);
+        return;
+    }
+    if (request->replace &&
+        split_check_edges(&request->split, &space->aspace.vmas, request->target) > 0)
+        map_event(request, MAP_EV_LOCKED_SPLIT);
+    else
+        map_event(request, has_prepare(request) ? MAP_EV_LOCKED : MAP_EV_LOCKED_NO_HOOK);
+}
+
+/* kernel-v1: the old mapping is destroyed before prepare runs; a refusal leaves a hole. */
+static void on_v1_cleared(void *ctx, int error)
+{
+    struct map_request *request = ctx;
+
+    if (request->mm.space->dead) {
+        map_event(request, MAP_EV_CLIENT_GONE);
+        return;
+    }
+    if (error < 0) {
+        map_set_error(request, error, "-", "the old mapping could not be unmapped");
+        map_event(request, MAP_EV_REFUSED);
+        return;
+    }
+    go_on_locked(request);
+}
+
+static void on_granted(struct mm_request *mm)
+{
+    struct map_request *request = CONTAINER_OF(mm, struct map_request, mm);
+    struct space *space = mm->space;
+    struct range range;
+
+    if (space->engine->kernel_v1 && request->plan.fixed && !request->plan.noreplace &&
+        range_from_len(request->args.addr, request->plan.length, &range) == 0 &&
+        range_is_aligned(range, VMA_PAGE_BYTES) && vma_tree_overlaps(&space->aspace.vmas, range) &&
+        unmap_locked(space, mm->id, range, on_v1_cleared, request) == 0)
+        return;
+    go_on_locked(request);
+}
+
+static void on_split_checked(struct split_check *check, int error)
+{
+    struct map_request *request = CONTAINER_OF(check, struct map_request, split);
+
+    if (error < 0) {
+        map_set_error(request, error, "may_split", "the mapping there may not be split");
+        map_event(request, error == -ETIMEDOUT ? MAP_EV_DEADLINE : MAP_EV_SPLIT_ERR);
+    } else {
+        map_event(request, has_prepare(request) ? MAP_EV_SPLIT_OK : MAP_EV_SPLIT_OK_NO_HOOK);
+    }
+}
+
+static void on_client_gone(struct mm_request *mm)
+{
+    struct map_request *request = CONTAINER_OF(mm, struct map_request, mm);
+
+    split_check_cancel(&request->split);
+    fill_wait_cancel(&request->wait);
+    deadline_clear(&mm->space->engine->loop, &request->act_deadline);
+    map_event(request, MAP_EV_CLIENT_GONE);
+}
+
+void map_flow_driver_gone(struct driver *driver)
+{
+    struct list *pos, *tmp;
+
+    list_for_each_safe(pos, tmp, &driver->requests) {
+        struct map_request *request = CONTAINER_OF(pos, struct map_request, of_driver);
+
+        /* those that wait for an answer of this driver heard of its end by the call; queued ones
+         * find out when locked */
+        if (request->call.link || request->txn.state == MAP_QUEUED ||
+            request->txn.state == MAP_SPLITTING)
+            continue;
+        map_set_error(request, -EIO, "-", "the driver died");
+        fill_wait_cancel(&request->wait);
+        deadline_clear(&driver->engine->loop, &request->act_deadline);
+        map_event(request, MAP_EV_DRIVER_GONE);
+    }
+}
+
+/* ---- the request ---- */
+
+static void start(struct space *space, uint64_t id, struct file *file, const struct map_args *args,
+                  const struct map_plan *plan)
+{
+    struct map_request *request = NULL;
+
+    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0) {
+        space_fail(space, id, -EAGAIN, "too many requests in flight");
+        return;
+    }
+    request = calloc(1, sizeof(*request));
+    if (!request) {
+        charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+        space_fail(space, id, -ENOMEM, "out of memory");
+        return;
+    }
+    request->mm = (struct mm_request){.space = space_ref(space),
+                                      .id = id,
+                                      .what = "map",
+                                      .since_ns = loop_now_ns(),
+                                      .granted = on_granted,
+                                      .client_gone = on_client_gone};
+    list_init(&request->mm.queued);
+    map_txn_init(&request->txn, file->driver->file_hooks & FILE_HOOK_MMAP);
+    request->driver = driver_ref(file->driver);
+    request->file = file_ref(file);
+    request->vm_file = file_ref(file);
+    request->args = *args;
+    request->plan = *plan;
+    request->next_event = -1;
+    request->hook = "-";
+    request->split.done = on_split_checked;
+    list_add_tail(&file->driver->requests, &request->of_driver);
+    mm_lock(&request->mm);
+}
+
+int request_map(struct space *space, struct frame *frame)
+{
+    Muse__Wire__Map *message = muse__wire__map__unpack(NULL, frame->n_payload, frame->payload);
+    const char *why = "no such open file";
+    struct map_plan plan;
+    struct map_args args;
+    struct file *file;
+    int r = -EBADF;
+
+    if (!message)
+        return -EPROTO;
+    file = idmap_get(&space->files, message->file_id);
+    if (file) {
+        const uint32_t access = file->oflags & O_ACCMODE;
+
+        args = (struct map_args){.addr = message->addr,
+                                 .length = message->length,
+                                 .prot = message->prot,
+                                 .flags = message->flags,
+                                 .offset = message->offset,
+                                 .readable = access != O_WRONLY,
+                                 .writable = access != O_RDONLY,
+                                 .page_bytes = object_page_bytes(file->object)};
+        r = map_check_args(&args, &plan, &why);
+    }
+    muse__wire__map__free_unpacked(message, NULL);
+    if (r < 0) {
+        const struct flow_where where = {space, file ? file->driver : NULL,
+                                         file ? file->object->name : NULL, "-"};
+
+        flow_error("map.refused", &where, r, why);
+        space_fail(space, frame->header.id, r, why);
+        return 0;
+    }
+    start(space, frame->header.id, file, &args, &plan);
+    return 0;
+}

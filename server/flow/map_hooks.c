@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The driver's side of a map request: mmap_prepare and what it may answer, mmap_complete or the
+ * legacy mmap, mmap_abort, close. Answers are decoded and checked here and become events; nothing
+ * else of the driver's gets past this file.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/ipc/fd.h"
+#include "proto/driver.pb-c.h"
+#include "proto/limits.h"
+#include "proto/status.h"
+#include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
+#include "server/flow/map_flow.h"
+#include "server/flow/object_flow.h"
+
+/* ---- counting: prepared = completed + aborted + in flight ---- */
+
+static void count_prepared(struct map_request *request)
+{
+    request->driver->n.prepared++;
+    request->driver->n.in_flight++;
+    request->counted = true;
+}
+
+static void count_ended(struct map_request *request, uint64_t *counter)
+{
+    if (!request->counted)
+        return;
+    request->counted = false;
+    request->driver->n.in_flight--;
+    if (counter)
+        (*counter)++;
+}
+
+/* ---- actions and verbs ---- */
+
+static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
+                    struct range within, int *fd)
+{
+    struct map_todo *todo = &request->todos[request->n_todos];
+    const bool is_remap = action->type == MUSE__WIRE__ACTION__TYPE__REMAP ||
+                          action->type == MUSE__WIRE__ACTION__TYPE__IO_REMAP;
+    struct map_action check = {.is_remap = is_remap,
+                               .start = within.start,
+                               .end = within.end,
+                               .address = action->has_address ? action->address : within.start,
+                               .fd_offset = action->fd_offset,
+                               .can_cow = (request->vma->flags & (VMF_SHARED | VMF_MAYWRITE)) ==
+                                          VMF_MAYWRITE};
+    const char *why;
+
+    check.length = action->has_length ? action->length : within.end - check.address;
+    if (!is_remap && action->has_n_pages)
+        check.length = action->n_pages > UINT64_MAX / VMA_PAGE_BYTES
+                           ? UINT64_MAX
+                           : action->n_pages * VMA_PAGE_BYTES;
+    if (request->n_todos >= MAP_VERBS_MAX) {
+        map_set_error(request, -EINVAL, request->call.hook, "action: too many in one answer");
+        return -EINVAL;
+    }
+    if (map_check_action(&check, &why) < 0) {
+        map_set_error(request, -EINVAL, request->call.hook, why);
+        return -EINVAL;
+    }
+    if (is_remap && *fd < 0) {
+        map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
+        return -EINVAL;
+    }
+    todo->kind = is_remap ? TODO_REMAP : TODO_PREFAULT;
+    todo->range = range_make(check.address, check.address + check.length);
+    todo->fd = is_remap ? fd_take(fd) : -1;
+    todo->fd_offset = check.fd_offset;
+    request->n_todos++;
+    return 0;
+}
+
+/* The one action mmap_prepare may declare. */
+static int take_action(struct map_request *request, const Muse__Wire__Action *action,
+                       struct frame *frame)
+{
+    const char *why;
+    int r;
+
+    switch (action->type) {
+    case MUSE__WIRE__ACTION__TYPE__EXTENTS:
+        r = object_set_extents(request->vm_file->object, action->extents, action->n_extents, frame,
+                               &why);
+        if (r < 0)
+            map_set_error(request, r, request->call.hook, why);
+        return r;
+    case MUSE__WIRE__ACTION__TYPE__REMAP:
+    case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
+        request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
+        return add_todo(request, action, request->target, &frame->fds[0]);
+    case MUSE__WIRE__ACTION__TYPE__PREFAULT:
+        return add_todo(request, action, request->target, &frame->fds[0]);
+    case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
+        break;
+    }
+    map_set_error(request, -EINVAL, request->call.hook, "action: unknown type");
+    return -EINVAL;
+}
+
+/* complete's verbs; the n-th REMAP uses the n-th fd. */
+static int take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
+                      struct frame *frame, struct range within)
+{
+    unsigned n_fds = 0;
+
+    for (size_t i = 0; i < answer->n_actions; i++) {
+        const Muse__Wire__Action *action = answer->actions[i];
+        int none = -1;
+        int *fd = &none;
+        int r;
+
+        if (action->type == MUSE__WIRE__ACTION__TYPE__EXTENTS) {
+            map_set_error(request, -EINVAL, request->call.hook,
+                          "action: EXTENTS belongs into mmap_prepare");
+            return -EINVAL;
+        }
+        if (action->type != MUSE__WIRE__ACTION__TYPE__PREFAULT && n_fds < frame->header.n_fds)
+            fd = &frame->fds[n_fds++];
+        r = add_todo(request, action, within, fd);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- vm_ops, vm_file, private data ---- */
+
+static const struct driver_vm_ops *find_vm_ops(const struct driver *driver, uint32_t id)
+{
+    for (uint32_t i = 0; i < driver->n_vm_ops; i++)
+        if (driver->vm_ops[i].id == id)
+            return &driver->vm_ops[i];
+    return NULL;
+}
+
+static int set_vm_ops(struct map_request *request, uint32_t id)
+{
+    const struct driver_vm_ops *ops = find_vm_ops(request->driver, id);
+    struct vma *vma = request->vma;
+
+    if (id != 0 && !ops) {
+        map_set_error(request, -EINVAL, request->call.hook,
+                      "vm_ops: a table the driver has not registered");
+        return -EINVAL;
+    }
+    vma->ops_set = true;
+    vma->ops_id = id;
+    vma->has_open = ops && (ops->hooks & VM_HOOK_OPEN);
+    vma->has_close = ops && (ops->hooks & VM_HOOK_CLOSE);
+    vma->has_may_split = ops && (ops->hooks & VM_HOOK_MAY_SPLIT);
+    return 0;
+}
+
+/* The driver put another of its files into the desc; the file reference is then the VMA's. */
+static int swap_file(struct map_request *request, uint64_t handle)
+{
+    struct file *file = NULL;
+    struct idmap *spaces = &request->mm.space->engine->spaces;
+    struct space *space;
+    size_t cursor = 0;
+
+    if (handle == request->file->handle)
+        return 0;
+    while (!file && (space = idmap_next(spaces, &cursor))) {
+        struct file *candidate;
+        size_t at = 0;
+
+        while ((candidate = idmap_next(&space->files, &at)))
+            if (candidate->driver == request->driver && candidate->handle == handle)
+                file = candidate;
+    }
+    if (!file || object_page_bytes(file->object) != request->args.page_bytes) {
+        map_set_error(request, -EINVAL, request->call.hook,
+                      "vm_file: not an open file of this driver with the same page size");
+        return -EINVAL;
+    }
+    if ((request->plan.vm_flags & VMF_SHARED) && (file->oflags & O_ACCMODE) == O_RDONLY) {
+        map_set_error(request, -EINVAL, request->call.hook,
+                      "vm_file: read-only under a shared writable mapping");
+        return -EINVAL;
+    }
+    file_unref(request->vm_file);
+    request->vm_file = file_ref(file);
+    return 0;
+}
+
+/* ---- mmap_prepare ---- */
+
+static enum map_event judge_prepared(struct map_request *request,
+                                     const Muse__Wire__Prepared *answer, struct frame *frame)
+{
+    const struct map_answer check = {
+        .old_flags = request->plan.vm_flags,
+        .new_flags = answer->has_vm_flags ? answer->vm_flags : request->plan.vm_flags,
+        .old_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
+        .new_prot =
+            answer->has_page_prot ? answer->page_prot : (PROT_READ | PROT_WRITE | PROT_EXEC),
+        .new_pgoff = answer->has_pgoff ? answer->pgoff : request->plan.pgoff,
+        .length = request->plan.length,
+        .may_lock = request->plan.locked,
+    };
+    const char *why;
+
+    if (map_check_answer(&check, &why) < 0) {
+        map_set_error(request, -EINVAL, "mmap_prepare", why);
+        return MAP_EV_PREPARE_BAD;
+    }
+    if ((check.new_pgoff * VMA_PAGE_BYTES) % request->args.page_bytes != 0) {
+        map_set_error(request, -EINVAL, "mmap_prepare",
+                      "pgoff: not a multiple of the object's page size");
+        return MAP_EV_PREPARE_BAD;
+    }
+    request->plan.pgoff = check.new_pgoff;
+    request->vma->flags = (uint32_t)check.new_flags;
+    request->vma->prot_narrow = check.new_prot;
+    request->vma->private_data = answer->private_data;
+    if (answer->has_vm_file && swap_file(request, answer->vm_file) < 0)
+        return MAP_EV_PREPARE_BAD;
+    if (answer->has_vm_ops && set_vm_ops(request, answer->vm_ops) < 0)
+        return MAP_EV_PREPARE_BAD;
+    if (answer->forward) {
+        map_set_error(request, -EINVAL, "mmap_prepare",
+                      "an mmap_prepare cannot be passed on to another driver");
+        return MAP_EV_PREPARE_BAD;
+    }
+    if (answer->action && take_action(request, answer->action, frame) < 0)
+        return MAP_EV_PREPARE_BAD;
+    return MAP_EV_PREPARE_OK;
+}
+
+/* What was said of an error: the driver's sentence, else ours. */
+static void set_driver_error(struct map_request *request, int error, const char *text,
+                             const char *otherwise)
+{
+    map_set_error(request, error, request->call.hook, text && text[0] ? text : otherwise);
+}
+
+static enum map_event read_prepared(struct map_request *request, struct frame *frame, bool late)
+{
+    Muse__Wire__Prepared *answer = NULL;
+    enum map_event event;
+
+    if (frame->header.type == FRAME_PREPARED)
+        answer = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
+    if (!answer) {
+        set_driver_error(request, -EREMOTEIO, NULL, "the driver's answer does not decode");
+        driver_link_close(request->driver->link, -EPROTO);
+        return MAP_EV_PREPARE_ERR;
+    }
+    if (answer->error != 0) {
+        if (status_is_legal(answer->error)) {
+            set_driver_error(request, -answer->error, answer->text, "the driver refused");
+        } else { /* not known whether it prepared: an error it is, and the driver's bug */
+            request->driver->n.errors++;
+            set_driver_error(request, -EINVAL, NULL,
+                             "the driver returned a number that is no errno");
+        }
+        event = MAP_EV_PREPARE_ERR;
+    } else {
+        count_prepared(request);
+        request->private_data = answer->private_data;
+        request->context = answer->context;
+        event = late ? MAP_EV_PREPARE_OK : judge_prepared(request, answer, frame);
+    }
+    muse__wire__prepared__free_unpacked(answer, NULL);
+    return event;
+}
+
+static void on_prepare_end(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct map_request *request = CONTAINER_OF(call, struct map_request, call);
+    const bool owed = request->txn.state == MAP_OWED_PREPARE;
+    enum map_event event = MAP_EV_DRIVER_GONE;
+
+    switch (end) {
+    case CALL_ANSWERED:
+    case CALL_LATE:
+        event = read_prepared(request, frame, owed);
+        hook_ended(request->driver, call, event == MAP_EV_PREPARE_OK ? 0 : request->error);
+        break;
+    case CALL_DEADLINE:
+        map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
+        hook_ended(request->driver, call, -ETIMEDOUT);
+        request->driver->n.late++;
+        event = MAP_EV_DEADLINE;
+        break;
+    case CALL_LOST:
+        map_set_error(request, -EIO, call->hook, "the driver died");
+        break;
+    }
+    map_event(request, event);
+}
+
+void map_ask_prepare(struct map_request *request)
+{
+    const struct hook_prepare prepare = {.space = request->mm.space,
+                                         .handle = request->file->handle,
+                                         .range = request->target,
+                                         .pgoff = request->plan.pgoff,
+                                         .vm_flags = request->plan.vm_flags,
+                                         .page_prot = PROT_READ | PROT_WRITE | PROT_EXEC};
+
+    request->call.end = on_prepare_end;
+    request->call.wants_late = true;
+    if (hook_mmap_prepare(request->driver, &request->call, &prepare) < 0) {
+        map_set_error(request, -EIO, "mmap_prepare", "the driver is dying");
+        map_event(request, MAP_EV_DRIVER_GONE);
+        return;
+    }
+    request->prepare_id = request->call.id;
+}
+
+/* ---- mmap_complete, or the legacy mmap ---- */
+
+static enum map_event judge_error(struct map_request *request, int32_t error, const char *text)
+{
+    if (status_is_legal(error)) {
+        set_driver_error(request, -error, text, "the driver refused");
+    } else {
+        request->driver->n.errors++;
+        set_driver_error(request, -EREMOTEIO, NULL,
+                         "the driver returned a number that is no errno");
+    }
+    return MAP_EV_COMPLETE_ERR;
+}
+
+static enum map_event after_complete(const struct map_request *request)
+{
+    if (request->todo_next < request->n_todos)
+        return MAP_EV_COMPLETE_VERBS;
+    return request->replace ? MAP_EV_COMPLETE_COMMIT : MAP_EV_COMPLETE_OK;
+}
+
+static enum map_event read_completed(struct map_request *request, struct frame *frame, bool late)
+{
+    Muse__Wire__Completed *answer =
+        muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
+    enum map_event event;
+
+    if (!answer)
+        return judge_error(request, -1, NULL);
+    if (answer->error != 0)
+        event = judge_error(request, answer->error, answer->text);
+    else if (late)
+        event = MAP_EV_COMPLETE_OK;
+    else if (take_verbs(request, answer, frame, request->target) < 0)
+        event = MAP_EV_COMPLETE_ERR;
+    else
+        event = after_complete(request);
+    muse__wire__completed__free_unpacked(answer, NULL);
+    return event;
+}
+
+static enum map_event read_legacy(struct map_request *request, struct frame *frame, bool late)
+{
+    Muse__Wire__Prepared *answer =
+        muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
+    enum map_event event;
+
+    if (!answer)
+        return judge_error(request, -1, NULL);
+    if (answer->error != 0)
+        event = judge_error(request, answer->error, answer->text);
+    else if (late)
+        event = MAP_EV_COMPLETE_OK;
+    else {
+        request->vma->private_data = answer->private_data;
+        if (answer->has_vm_ops && set_vm_ops(request, answer->vm_ops) < 0)
+            event = MAP_EV_COMPLETE_ERR;
+        else if (answer->action && take_action(request, answer->action, frame) < 0)
+            event = MAP_EV_COMPLETE_ERR;
+        else
+            event = after_complete(request);
+    }
+    muse__wire__prepared__free_unpacked(answer, NULL);
+    return event;
+}
+
+static void end_completing(struct map_request *request)
+{
+    struct object *object = request->vm_file->object;
+
+    if (!request->completing)
+        return;
+    request->completing = false;
+    object->n_completing--;
+    if (object->n_completing == 0)
+        object_completed(object);
+}
+
+static void on_complete_end(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct map_request *request = CONTAINER_OF(call, struct map_request, call);
+    const bool owed = request->txn.state == MAP_OWED_COMPLETE;
+    enum map_event event = MAP_EV_DRIVER_GONE;
+
+    switch (end) {
+    case CALL_ANSWERED:
+    case CALL_LATE:
+        if (frame->header.type == FRAME_DRIVER_FAILED)
+            event = judge_error(request, -1, NULL);
+        else
+            event = request->txn.legacy ? read_legacy(request, frame, owed)
+                                        : read_completed(request, frame, owed);
+        hook_ended(request->driver, call, event == MAP_EV_COMPLETE_ERR ? request->error : 0);
+        break;
+    case CALL_DEADLINE:
+        map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
+        hook_ended(request->driver, call, -ETIMEDOUT);
+        request->driver->n.late++;
+        event = MAP_EV_DEADLINE;
+        break;
+    case CALL_LOST:
+        map_set_error(request, -EIO, call->hook, "the driver died");
+        break;
+    }
+    if (end != CALL_DEADLINE)
+        end_completing(request);
+    map_event(request, event);
+}
+
+/* What complete shall see: the mapping at its final place; merged, when it is to be merged. */
+static struct hook_vma final_view(const struct map_request *request)
+{
+    struct hook_vma view = hook_vma_of(request->vma);
+
+    view.range = request->target;
+    if (request->merge == VMA_MERGE_NONE)
+        return view;
+    if (request->merge_prev) {
+        view.id = request->merge_prev->id;
+        view.range.start = request->merge_prev->start;
+        view.pgoff = request->merge_prev->pgoff;
+    }
+    if (request->merge_next)
+        view.range.end = request->merge_next->end;
+    if (!request->merge_prev)
+        view.id = request->merge_next->id;
+    return view;
+}
+
+void map_ask_complete(struct map_request *request)
+{
+    const struct hook_vma view = final_view(request);
+    int r;
+
+    request->seen = hook_vma_of(request->vma);
+    request->seen.range = request->target;
+    request->call.end = on_complete_end;
+    request->call.wants_late = true;
+    if (request->txn.legacy)
+        r = hook_legacy_mmap(request->driver, &request->call, &view);
+    else
+        r = hook_mmap_complete(request->driver, &request->call, &view, request->target,
+                               request->context);
+    if (r < 0) {
+        map_set_error(request, -EIO, "mmap_complete", "the driver is dying");
+        map_event(request, MAP_EV_DRIVER_GONE);
+        return;
+    }
+    count_ended(request, &request->driver->n.completed);
+    request->completing = true;
+    request->vm_file->object->n_completing++;
+}
+
+/* ---- the ends ---- */
+
+void map_send_abort(struct map_request *request)
+{
+    if (request->driver->file_hooks & FILE_HOOK_MMAP_ABORT)
+        hook_mmap_abort(request->driver, request->file->handle, request->private_data,
+                        request->context, request->prepare_id);
+    count_ended(request, &request->driver->n.aborted);
+}
+
+void map_send_close(struct map_request *request)
+{
+    if (request->vma ? request->vma->has_close : request->close_due)
+        hook_vm_close(request->driver, &request->seen);
+}
+
+void map_count_live(struct map_request *request, bool leaked)
+{
+    count_ended(request, leaked ? NULL : &request->driver->n.completed);
+}

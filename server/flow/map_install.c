@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's and the tree's side of a map request: the install, registration, actions, the move
+ * over an old mapping, the merge, and every way back. Undo cannot fail: what it needs was reserved
+ * before the driver was asked.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/base/log.h"
+#include "common/ipc/fd.h"
+#include "proto/client.pb-c.h"
+#include "server/config.h"
+#include "server/flow/fault_flow.h"
+#include "server/flow/flow_log.h"
+#include "server/flow/map_flow.h"
+#include "server/flow/session_flow.h"
+#include "server/flow/unmap_flow.h"
+
+static uint32_t prot_of(const struct vma *vma)
+{
+    uint32_t prot = 0;
+
+    prot |= (vma->flags & VMF_READ) ? PROT_READ : 0;
+    prot |= (vma->flags & VMF_WRITE) ? PROT_WRITE : 0;
+    prot |= (vma->flags & VMF_EXEC) ? PROT_EXEC : 0;
+    return prot & vma->prot_narrow;
+}
+
+/* The op that gives a range back: to the arena, or to the client when it lies outside. */
+static struct mem_op give_back(const struct space *space, struct range range)
+{
+    const bool outside = aspace_is_outside(&space->aspace, range);
+
+    return (struct mem_op){.kind = outside ? MUSE__WIRE__MEM_OPS__KIND__MUNMAP
+                                           : MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE,
+                           .range = range,
+                           .fd = -1};
+}
+
+/* ---- install ---- */
+
+static void fill_in_vma(struct map_request *request)
+{
+    struct vma *vma = request->vma;
+
+    if (!(request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE)) {
+        vma->flags = request->plan.vm_flags;
+        vma->prot_narrow = PROT_READ | PROT_WRITE | PROT_EXEC;
+    }
+    vma->pgoff = request->plan.pgoff;
+    vma->file = request->vm_file;
+    vma->object = request->vm_file->object;
+    vma->owner = request->mm.space;
+    vma->outside_arena = aspace_is_outside(&request->mm.space->aspace, request->place);
+}
+
+static void on_installed(void *ctx, enum client_end end, int error)
+{
+    struct map_request *request = ctx;
+
+    switch (end) {
+    case CLIENT_LOST:
+        return; /* loss_client_gone() tells the request */
+    case CLIENT_DEADLINE:
+        map_set_error(request, -ETIMEDOUT, "-", "the client did not confirm its mmap in time");
+        map_event(request, MAP_EV_DEADLINE);
+        return;
+    case CLIENT_ANSWERED:
+        if (error == 0) {
+            map_event(request, MAP_EV_INSTALLED);
+        } else {
+            map_set_error(request, error, "-", "the client could not map");
+            map_event(request, MAP_EV_INSTALL_ERR);
+        }
+        return;
+    }
+}
+
+void map_install(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct file *file = request->vm_file;
+    const bool shared = request->vma->flags & VMF_SHARED;
+    const bool client_has_fd = file == request->file && file->client_holds;
+    struct mem_op op = {
+        .kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE, .range = request->place, .fd = -1};
+    int r;
+
+    fill_in_vma(request);
+    op.prot = prot_of(request->vma);
+    /* Only who may write maps shared: a shared mapping of a read-only fd cannot be registered
+     * (EPERM), a private one can. */
+    op.flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
+    op.offset = request->vma->pgoff * VMA_PAGE_BYTES;
+    if (client_has_fd)
+        op.file_id = file->id;
+    else
+        op.fd = shared ? file->object->backing.fd : backing_readonly_fd(&file->object->backing);
+    r = !client_has_fd && op.fd < 0
+            ? -EMFILE
+            : session_mem_ops(space, request->mm.id, &op, 1,
+                              space->engine->config->install_deadline_ns, on_installed, request);
+    if (r < 0) {
+        map_set_error(request, r == -ENOTCONN ? -EIO : r, "-",
+                      "the client could not be told to map");
+        map_event(request, MAP_EV_NO_RESOURCES);
+    }
+}
+
+/* ---- establish ---- */
+
+static void next_after_acting(struct map_request *request)
+{
+    const bool hook = request->driver->file_hooks & (FILE_HOOK_MMAP_COMPLETE | FILE_HOOK_MMAP);
+    const bool v1_merge = request->mm.space->engine->kernel_v1 && request->merge != VMA_MERGE_NONE;
+
+    if (request->txn.asked) {
+        map_event(request, request->replace ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
+    } else if (v1_merge) { /* what Linux v1 did: on a merge neither complete nor abort */
+        map_count_live(request, true);
+        map_event(request, MAP_EV_ACTED_LAST);
+    } else if (hook) {
+        map_event(request, MAP_EV_ACTED);
+    } else {
+        map_event(request, request->replace ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
+    }
+}
+
+static bool is_all_direct(const struct map_request *request)
+{
+    return request->n_todos == 1 && request->todos[0].kind == TODO_REMAP &&
+           range_equal(request->todos[0].range, request->target);
+}
+
+void map_establish(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct vma *vma = request->vma;
+    int r = 0;
+
+    vma->direct = is_all_direct(request);
+    if (!vma->direct)
+        r = fault_flow_register(space, vma);
+    if (r < 0) {
+        map_set_error(request, r, "-", "userfaultfd refused the range");
+        map_event(request, MAP_EV_REGISTER_ERR);
+        return;
+    }
+    if (!request->replace) {
+        vma->write_locked = false; /* a proposal is compared as it will be */
+        request->merge = vma_merge_new_decide(&space->aspace.vmas, vma, &request->merge_prev,
+                                              &request->merge_next);
+    }
+    vma->write_locked = true;
+    aspace_establish(&space->aspace, vma);
+    file_ref(request->vm_file);
+    object_ref(request->vm_file->object);
+    list_add_tail(&request->vm_file->object->mappings, &vma->object_link);
+    request->established = true;
+    map_run_todos(request);
+}
+
+/* ---- actions and verbs ---- */
+
+static void act_failed(struct map_request *request, int error, const char *text)
+{
+    deadline_clear(&request->mm.space->engine->loop, &request->act_deadline);
+    map_set_error(request, error, "action", text);
+    map_event(request, MAP_EV_ACT_ERR);
+}
+
+static void on_act_deadline(struct deadline *deadline)
+{
+    struct map_request *request = CONTAINER_OF(deadline, struct map_request, act_deadline);
+
+    fill_wait_cancel(&request->wait);
+    session_orphan(request->mm.space, request);
+    map_set_error(request, -ETIMEDOUT, "action", "the action was not done in time");
+    map_event(request, MAP_EV_DEADLINE);
+}
+
+/* Where the driver's addresses are for the client now: the scratch place, until the move. */
+static struct range in_place(const struct map_request *request, struct range range)
+{
+    const uint64_t start = request->place.start + (range.start - request->target.start);
+
+    return range_make(start, start + range_len(range));
+}
+
+static void on_remapped(void *ctx, enum client_end end, int error)
+{
+    struct map_request *request = ctx;
+
+    if (end == CLIENT_LOST)
+        return;
+    if (error < 0) {
+        act_failed(request, error, "the client could not map the driver's fd");
+        return;
+    }
+    request->todo_next++;
+    map_run_todos(request);
+}
+
+static int run_remap(struct map_request *request, struct map_todo *todo)
+{
+    struct space *space = request->mm.space;
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
+                              .range = in_place(request, todo->range),
+                              .prot = prot_of(request->vma),
+                              .flags =
+                                  (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
+                              .offset = todo->fd_offset,
+                              .fd = todo->fd};
+
+    /* kept from the fault path: the whole mapping was never registered; a part loses its
+     * registration by the new mmap */
+    return session_mem_ops(space, request->mm.id, &op, 1, 0, on_remapped, request);
+}
+
+static void on_prefaulted(struct fill_wait *wait, int error, uint64_t failed_page)
+{
+    struct map_request *request = CONTAINER_OF(wait, struct map_request, wait);
+    const struct map_todo *todo = &request->todos[request->todo_next];
+
+    (void)failed_page;
+    if (error < 0) {
+        act_failed(request, error, "a page to be prefaulted cannot be had");
+        return;
+    }
+    fault_flow_show(request->mm.space, request->vma, in_place(request, todo->range));
+    request->todo_next++;
+    map_run_todos(request);
+}
+
+/* Return: 1 done, 0 under way, -errno. */
+static int run_prefault(struct map_request *request, const struct map_todo *todo)
+{
+    struct vma *vma = request->vma;
+    const struct object *object = vma_object(vma);
+    const struct range addrs = in_place(request, todo->range);
+    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
+    const struct range pages = {vma_pgoff_at(vma, addrs.start) >> down,
+                                (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
+    int r;
+
+    if (pages.end > object_n_pages(object))
+        return -EFAULT; /* beyond the end: a touch would be SIGBUS */
+    request->wait.done = on_prefaulted;
+    r = fill_wait_start(vma_object(vma), pages, &request->wait);
+    if (r > 0)
+        fault_flow_show(request->mm.space, vma, addrs);
+    return r;
+}
+
+void map_run_todos(struct map_request *request)
+{
+    struct engine *engine = request->mm.space->engine;
+
+    if (request->todo_next < request->n_todos && !request->act_deadline.is_set) {
+        request->act_deadline.fn = on_act_deadline;
+        deadline_set(&engine->loop, &request->act_deadline,
+                     loop_now_ns() + request->driver->hook_deadline_ns);
+    }
+    while (request->todo_next < request->n_todos) {
+        struct map_todo *todo = &request->todos[request->todo_next];
+        int r = todo->kind == TODO_REMAP ? run_remap(request, todo) : run_prefault(request, todo);
+
+        if (r < 0) {
+            act_failed(request, r == -ENOTCONN ? -EIO : r, "the action cannot be carried out");
+            return;
+        }
+        if (r == 0)
+            return; /* goes on when it is done */
+        request->todo_next++;
+    }
+    deadline_clear(&engine->loop, &request->act_deadline);
+    next_after_acting(request);
+}
+
+void map_drop_todos(struct map_request *request)
+{
+    fill_wait_cancel(&request->wait);
+    deadline_clear(&request->mm.space->engine->loop, &request->act_deadline);
+    session_orphan(request->mm.space, request);
+    for (unsigned i = 0; i < request->n_todos; i++)
+        if (request->todos[i].kind == TODO_REMAP)
+            fd_close(&request->todos[i].fd);
+}
+
+/* ---- MAP_FIXED over live mappings: one move, no hole ---- */
+
+static void on_moved(void *ctx, enum client_end end, int error)
+{
+    struct map_request *request = ctx;
+
+    if (end == CLIENT_LOST)
+        return;
+    if (error < 0)
+        map_set_error(request, error, "-", "the client could not move the new mapping into place");
+    map_event(request, error < 0 ? MAP_EV_COMMIT_ERR : MAP_EV_COMMITTED);
+}
+
+void map_commit(struct map_request *request)
+{
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
+                              .range = request->place,
+                              .to = request->target.start,
+                              .fd = -1};
+
+    if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_moved, request) < 0) {
+        map_set_error(request, -EIO, "-", "the client could not be told to move");
+        map_event(request, MAP_EV_COMMIT_ERR);
+    }
+}
+
+void map_replace(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct vma_tree *tree = &space->aspace.vmas;
+    struct vma *vma = request->vma;
+    struct list removed = LIST_INIT(removed);
+
+    unmap_commit(space, request->target, request->spares, &removed);
+    vma_tree_remove(tree, vma);
+    vma->start = request->target.start;
+    vma->end = request->target.end;
+    vma->outside_arena = aspace_is_outside(&space->aspace, request->target);
+    vmas_gone(space, &removed);
+    MUST(vma_tree_insert(tree, vma) == 0);
+    map_merge(request);
+}
+
+/* ---- success ---- */
+
+static void forget_vma(struct space *space, struct vma *vma)
+{
+    struct file *file = vma_file(vma);
+    struct object *object = vma_object(vma);
+
+    vma_uncharge(space);
+    (void)vma_free(vma);
+    file_unref(file);
+    object_unref(object);
+}
+
+void map_merge(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct vma *vma = request->vma;
+    struct vma *removed = NULL;
+
+    map_count_live(request, false);
+    request->vma = NULL;
+    vma->write_locked = false;
+    if (request->merge != VMA_MERGE_NONE) {
+        struct vma *survivor;
+
+        vma_tree_remove(&space->aspace.vmas, vma);
+        list_del(&vma->object_link);
+        survivor = vma_merge_new_commit(&space->aspace.vmas, request->merge, request->merge_prev,
+                                        request->merge_next, request->target, &removed);
+        forget_vma(space, vma);
+        if (removed)
+            forget_vma(space, removed);
+        space->engine->stats.merges++;
+        vma = survivor;
+    }
+    fault_flow_vma_ready(space, vma);
+}
+
+/* ---- the ways back ---- */
+
+void map_remove(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct vma *vma = request->vma;
+
+    if (!request->established)
+        return; /* still a placeholder */
+    request->established = false;
+    request->close_due = vma->has_close;
+    list_del(&vma->object_link);
+    fault_flow_range_gone(space, request->place);
+    vma_tree_set_kind(&space->aspace.vmas, vma, VMA_PENDING);
+    vma->write_locked = false;
+    vma->file = vma->object = NULL;
+    object_unref(request->vm_file->object);
+    file_unref(request->vm_file); /* the VMA's; the request has its own */
+    if (space->dead)
+        request->vma = NULL; /* the placeholder goes with the space */
+}
+
+struct undo {
+    struct space *space; /* ref */
+    struct vma *vma;     /* in the tree, QUARANTINE */
+};
+
+static void on_undone(void *ctx, enum client_end end, int error)
+{
+    struct undo *undo = ctx;
+    struct space *space = undo->space;
+
+    if (end == CLIENT_ANSWERED && error == 0) {
+        aspace_release(&space->aspace, undo->vma);
+        fault_flow_range_gone(space, vma_range(undo->vma));
+        (void)vma_free(undo->vma);
+        vma_uncharge(space);
+    } else if (end == CLIENT_ANSWERED) { /* stays in quarantine until the client dies */
+        const struct flow_where where = {.space = space};
+
+        flow_error("map.undo", &where, error,
+                   "the client could not undo its mmap; the range stays in quarantine");
+    }
+    space_unref(space);
+    free(undo);
+}
+
+void map_uninstall(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    const struct mem_op op = give_back(space, request->place);
+    struct undo *undo = calloc(1, sizeof(*undo));
+    struct vma *vma = request->vma;
+
+    request->close_due = request->close_due || vma->has_close;
+    request->vma = NULL;
+    session_orphan(space, request);
+    fault_flow_range_gone(space, request->place);
+    if (space->uffd_open)
+        uffd_port_unregister(&space->uffd, request->place);
+    aspace_quarantine(&space->aspace, vma);
+    if (!undo)
+        return; /* no memory to wait for it: in quarantine until the client dies */
+    *undo = (struct undo){.space = space_ref(space), .vma = vma};
+    if (session_mem_ops(space, request->mm.id, &op, 1, 0, on_undone, undo) < 0) {
+        space_unref(space);
+        free(undo);
+    }
+}
+
+void map_release(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+
+    if (!request->vma)
+        return;
+    aspace_release(&space->aspace, request->vma);
+    request->vma = vma_free(request->vma);
+    vma_uncharge(space);
+}

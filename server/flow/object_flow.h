@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Objects: made by the first open of a key, shared by later ones; where their bytes come from. */
+#ifndef MUSE_SERVER_FLOW_OBJECT_FLOW_H
+#define MUSE_SERVER_FLOW_OBJECT_FLOW_H
+
+#include "common/ipc/chan.h"
+#include "proto/driver.pb-c.h"
+#include "server/flow/engine.h"
+
+/**
+ * object_get() - the object an open led to: the one that has the key, or a new one
+ * @opened:  the driver's answer, untrusted   @frame: brings the extents' fds; those used are taken
+ * @path:    for people   @uid: charged for a new one
+ * @ret_why: on failure: a static sentence
+ *
+ * Return: 0, a reference in @ret_object; -EREMOTEIO the answer is nonsense; -EDQUOT, -ENOMEM,
+ * -EMFILE.
+ */
+MUST_CHECK int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened,
+                          struct frame *frame, const char *path, uid_t uid,
+                          struct object **ret_object, const char **ret_why);
+
+/**
+ * object_set_extents() - the object's bytes are where these extents say (open's answer, or
+ * MUSE_ACTION_EXTENTS)
+ *
+ * Checks order, overlap and bounds; takes the fds from @frame. An object that has extents already
+ * keeps them. Return: 0; -EREMOTEIO, -ENOMEM.
+ */
+MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents,
+                                  size_t n_extents, struct frame *frame, const char **ret_why);
+
+#endif

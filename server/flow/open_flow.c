@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Files: open, close, fstat, pread, and why an address failed.
+ *
+ *   OPEN -> find the driver -> open hook -> object (shared by key) -> file -> OPENED with the
+ * object's memfd PREAD -> make the pages valid -> READABLE; the client then reads its own fd, so no
+ * byte goes over a socket
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/client.pb-c.h"
+#include "proto/driver.pb-c.h"
+#include "proto/status.h"
+#include "server/flow/driver_hooks.h"
+#include "server/flow/fill_flow.h"
+#include "server/flow/flow_log.h"
+#include "server/flow/object_flow.h"
+#include "server/flow/requests.h"
+#include "server/flow/session_flow.h"
+
+/* ---- open ---- */
+
+struct open_request {
+    struct driver_call call;
+    struct space *space;   /* ref */
+    struct driver *driver; /* ref */
+    uint64_t id;
+    uint32_t oflags;
+    char *path; /* owned */
+};
+
+static void open_free(struct open_request *request)
+{
+    space_unref(request->space);
+    driver_unref(request->driver);
+    free(request->path);
+    free(request);
+}
+
+static void open_fail(struct open_request *request, int error, const char *text)
+{
+    char object[256];
+    const struct flow_where where = {request->space, request->driver, object, "open"};
+
+    (void)snprintf(object, sizeof(object), "%s/%.200s", request->driver->name, request->path);
+    flow_error("open.failed", &where, error, text);
+    space_fail(request->space, request->id, error, text);
+}
+
+static void reply_opened(struct space *space, uint64_t id, struct file *file)
+{
+    Muse__Wire__Opened message = MUSE__WIRE__OPENED__INIT;
+    Muse__Wire__Stat stat = MUSE__WIRE__STAT__INIT;
+    struct object *object = file->object;
+    const bool writable = (file->oflags & O_ACCMODE) == O_RDWR;
+    const int fd = writable ? object->backing.fd : backing_readonly_fd(&object->backing);
+
+    stat.size = file->attr.size;
+    stat.mode = file->attr.mode;
+    stat.inode = file->attr.inode;
+    stat.uid = file->attr.uid;
+    stat.gid = file->attr.gid;
+    stat.mtime_ns = file->attr.mtime_ns;
+    stat.nlink = file->attr.nlink;
+    message.file_id = file->id;
+    message.stat = &stat;
+    message.page_bytes = object_page_bytes(object);
+    if (fd < 0) {
+        space_fail(space, id, fd, "no fd for the object");
+        (void)idmap_take(&space->files, file->id);
+        file->client_holds = false;
+        file_unref(file);
+        return;
+    }
+    space_reply_fds(space, id, FRAME_OPENED, &message.base, &fd, 1);
+}
+
+static void read_attr(const Muse__Wire__Attr *attr, struct file_attr *ret_attr)
+{
+    *ret_attr = (struct file_attr){.size = attr->size,
+                                   .inode = attr->inode,
+                                   .mode = attr->mode,
+                                   .uid = attr->uid,
+                                   .gid = attr->gid,
+                                   .nlink = attr->has_nlink ? attr->nlink : 1,
+                                   .mtime_ns = attr->mtime_ns};
+}
+
+/* The driver has opened it. From here on a failure must be followed by release. */
+static int open_finish(struct open_request *request, const Muse__Wire__DriverOpened *opened,
+                       struct frame *frame, const char **ret_why)
+{
+    struct space *space = request->space;
+    struct engine *engine = space->engine;
+    struct object *object;
+    struct file *file;
+    int r;
+
+    r = object_get(request->driver, opened, frame, request->path, space->uid, &object, ret_why);
+    if (r < 0)
+        return r;
+    if (charge_take(&engine->quotas, space->uid, QUOTA_FILES, 1) != 0) {
+        object_unref(object);
+        *ret_why = "too many open files of this user";
+        return -EMFILE;
+    }
+    file = calloc(1, sizeof(*file));
+    if (!file) {
+        charge_drop(&engine->quotas, space->uid, QUOTA_FILES, 1);
+        object_unref(object);
+        return -ENOMEM;
+    }
+    file->id = engine_id(engine);
+    file->n_refs = 1;
+    file->driver = driver_ref(request->driver);
+    file->object = object;
+    file->space = space;
+    file->handle = opened->handle;
+    file->oflags = request->oflags;
+    file->client_holds = true;
+    file->uid = space->uid;
+    file->path = request->path;
+    request->path = NULL;
+    read_attr(opened->attr, &file->attr);
+    r = idmap_put(&space->files, file->id, file);
+    if (r < 0) {
+        file->handle = opened->handle;
+        file_unref(file); /* releases */
+        return 1;
+    }
+    request->driver->n.opened++;
+    reply_opened(space, request->id, file);
+    return 0;
+}
+
+static void on_open_answer(struct open_request *request, struct frame *frame)
+{
+    Muse__Wire__DriverOpened *opened;
+    const char *why = "out of memory";
+    int r;
+
+    opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
+    if (!opened) {
+        open_fail(request, -EREMOTEIO, "the driver's answer to open does not decode");
+        driver_link_close(request->driver->link, -EPROTO);
+        return;
+    }
+    hook_ended(request->driver, &request->call, 0);
+    if (request->space->dead) {
+        hook_release(request->driver, opened->handle);
+    } else {
+        r = open_finish(request, opened, frame, &why);
+        if (r != 0) {
+            open_fail(request, r < 0 ? r : -ENOMEM, why);
+            if (r < 0)
+                hook_release(request->driver, opened->handle);
+        }
+    }
+    muse__wire__driver_opened__free_unpacked(opened, NULL);
+}
+
+static void on_open_refused(struct open_request *request, struct frame *frame)
+{
+    Muse__Wire__DriverFailed *failed =
+        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
+    const int error = failed
+                          ? status_to_result(failed->error ? failed->error : 1u << 16, -EREMOTEIO)
+                          : -EREMOTEIO;
+
+    hook_ended(request->driver, &request->call, error);
+    open_fail(request, error, failed && failed->text ? failed->text : "the driver refused");
+    if (failed)
+        muse__wire__driver_failed__free_unpacked(failed, NULL);
+}
+
+static void on_open_end(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct open_request *request = CONTAINER_OF(call, struct open_request, call);
+
+    switch (end) {
+    case CALL_DEADLINE:
+        hook_ended(request->driver, call, -ETIMEDOUT);
+        open_fail(request, -ETIMEDOUT, "the driver did not answer open in time");
+        return; /* a late yes must be released */
+    case CALL_LATE:
+        if (frame->header.type == FRAME_DRIVER_OPENED) {
+            Muse__Wire__DriverOpened *opened =
+                muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
+            if (opened) {
+                hook_release(request->driver, opened->handle);
+                muse__wire__driver_opened__free_unpacked(opened, NULL);
+            }
+        }
+        request->driver->n.late++;
+        break;
+    case CALL_LOST:
+        if (!call->late)
+            open_fail(request, -EIO, "the driver died while opening");
+        break;
+    case CALL_ANSWERED:
+        if (frame->header.type == FRAME_DRIVER_FAILED)
+            on_open_refused(request, frame);
+        else
+            on_open_answer(request, frame);
+        break;
+    }
+    open_free(request);
+}
+
+static struct driver *find_driver(struct engine *engine, const char *name, size_t n_name)
+{
+    struct list *pos;
+
+    list_for_each(pos, &engine->driver_names) {
+        struct driver *driver = CONTAINER_OF(pos, struct driver, by_name);
+
+        if (strlen(driver->name) == n_name && memcmp(driver->name, name, n_name) == 0)
+            return driver;
+    }
+    return NULL;
+}
+
+static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *message,
+                      const char **ret_why)
+{
+    const char *slash = strchr(message->name, '/');
+    struct open_request *request;
+    struct driver *driver;
+    int r;
+
+    *ret_why = "no such driver";
+    if (strlen(message->name) >= NAME_BYTES_MAX)
+        return -ENAMETOOLONG;
+    driver =
+        slash ? find_driver(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
+    if (!driver)
+        return -ENODEV;
+    *ret_why = "out of memory";
+    request = calloc(1, sizeof(*request));
+    if (!request)
+        return -ENOMEM;
+    request->space = space_ref(space);
+    request->driver = driver_ref(driver);
+    request->id = id;
+    request->oflags = message->oflags;
+    request->path = strdup(slash + 1);
+    request->call.end = on_open_end;
+    request->call.wants_late = true;
+    r = request->path ? hook_open(driver, &request->call, space, request->path, message->oflags,
+                                  message->mode)
+                      : -ENOMEM;
+    if (r < 0)
+        open_free(request);
+    return r;
+}
+
+int request_open(struct space *space, struct frame *frame)
+{
+    Muse__Wire__Open *message = muse__wire__open__unpack(NULL, frame->n_payload, frame->payload);
+    const char *why = NULL;
+    int r;
+
+    if (!message)
+        return -EPROTO;
+    r = open_start(space, frame->header.id, message, &why);
+    if (r < 0) {
+        const struct flow_where where = {space, NULL, message->name, "open"};
+
+        flow_error("open.refused", &where, r, why);
+        space_fail(space, frame->header.id, r, why);
+    }
+    muse__wire__open__free_unpacked(message, NULL);
+    return 0;
+}
+
+/* ---- close, fstat ---- */
+
+/* Decodes a FileRef. Return: 0 with the file, or NULL when the client has no such file; -EPROTO. */
+static int read_file_ref(struct space *space, struct frame *frame, struct file **ret_file)
+{
+    Muse__Wire__FileRef *message =
+        muse__wire__file_ref__unpack(NULL, frame->n_payload, frame->payload);
+
+    if (!message)
+        return -EPROTO;
+    *ret_file = idmap_get(&space->files, message->file_id);
+    muse__wire__file_ref__free_unpacked(message, NULL);
+    return 0;
+}
+
+int request_close(struct space *space, struct frame *frame)
+{
+    struct file *file;
+    int r = read_file_ref(space, frame, &file);
+
+    if (r < 0)
+        return r;
+    if (!file) {
+        space_fail(space, frame->header.id, -EBADF, "no such open file");
+        return 0;
+    }
+    (void)idmap_take(&space->files, file->id);
+    file->client_holds = false;
+    file_unref(file);
+    space_reply(space, frame->header.id, FRAME_DONE, NULL);
+    return 0;
+}
+
+struct fstat_request {
+    struct driver_call call;
+    struct space *space; /* ref */
+    struct file *file;   /* ref */
+    uint64_t id;
+};
+
+static void reply_stat(struct space *space, uint64_t id, const struct file *file)
+{
+    Muse__Wire__Stat stat = MUSE__WIRE__STAT__INIT;
+
+    stat.size = file->attr.size;
+    stat.mode = file->attr.mode;
+    stat.inode = file->attr.inode;
+    stat.uid = file->attr.uid;
+    stat.gid = file->attr.gid;
+    stat.mtime_ns = file->attr.mtime_ns;
+    stat.nlink = file->attr.nlink;
+    stat.resident_bytes = file->object->pages.n_valid << file->object->page_shift;
+    space_reply(space, id, FRAME_STAT, &stat.base);
+}
+
+static void on_getattr_end(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct fstat_request *request = CONTAINER_OF(call, struct fstat_request, call);
+    Muse__Wire__Attr *attr = NULL;
+    int result = end == CALL_DEADLINE ? -ETIMEDOUT : -EIO;
+
+    if (end == CALL_ANSWERED && frame->header.type == FRAME_DRIVER_ATTR)
+        attr = muse__wire__attr__unpack(NULL, frame->n_payload, frame->payload);
+    if (attr) {
+        const uint64_t size = request->file->attr.size;
+
+        read_attr(attr, &request->file->attr);
+        request->file->attr.size = size; /* the object's, for as long as it is not resized */
+        muse__wire__attr__free_unpacked(attr, NULL);
+        hook_ended(request->file->driver, call, 0);
+        reply_stat(request->space, request->id, request->file);
+    } else {
+        const struct flow_where where = {request->space, request->file->driver,
+                                         request->file->object->name, "getattr"};
+
+        hook_ended(request->file->driver, call, result);
+        flow_error("fstat.failed", &where, result, "the driver gave no attributes");
+        space_fail(request->space, request->id, result, "the driver gave no attributes");
+    }
+    file_unref(request->file);
+    space_unref(request->space);
+    free(request);
+}
+
+int request_fstat(struct space *space, struct frame *frame)
+{
+    struct fstat_request *request;
+    struct file *file;
+    int r = read_file_ref(space, frame, &file);
+
+    if (r < 0)
+        return r;
+    if (!file) {
+        space_fail(space, frame->header.id, -EBADF, "no such open file");
+        return 0;
+    }
+    if (!(file->driver->file_hooks & FILE_HOOK_GETATTR) || !file->driver->alive) {
+        reply_stat(space, frame->header.id, file);
+        return 0;
+    }
+    request = calloc(1, sizeof(*request));
+    if (!request) {
+        space_fail(space, frame->header.id, -ENOMEM, "out of memory");
+        return 0;
+    }
+    request->space = space_ref(space);
+    request->file = file_ref(file);
+    request->id = frame->header.id;
+    request->call.end = on_getattr_end;
+    if (hook_getattr(file->driver, &request->call, file->handle) < 0) {
+        reply_stat(space, frame->header.id, file);
+        space_unref(request->space);
+        file_unref(request->file);
+        free(request);
+    }
+    return 0;
+}
+
+/* ---- pread ---- */
+
+struct pread_request {
+    struct fill_wait wait;
+    struct space *space; /* ref */
+    struct file *file;   /* ref */
+    uint64_t id;
+    uint64_t length;
+    uint64_t offset;
+};
+
+static void reply_readable(struct space *space, uint64_t id, uint64_t length)
+{
+    Muse__Wire__Readable message = MUSE__WIRE__READABLE__INIT;
+
+    message.length = length;
+    space_reply(space, id, FRAME_READABLE, &message.base);
+}
+
+static void pread_free(struct pread_request *request)
+{
+    charge_drop(&request->space->engine->quotas, request->space->uid, QUOTA_REQUESTS, 1);
+    file_unref(request->file);
+    space_unref(request->space);
+    free(request);
+}
+
+static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_page)
+{
+    struct pread_request *request = CONTAINER_OF(wait, struct pread_request, wait);
+    const struct object *object = request->file->object;
+    const uint64_t failed_at = failed_page << object->page_shift;
+
+    if (error == 0) {
+        reply_readable(request->space, request->id, request->length);
+    } else if (failed_at > request->offset) {
+        reply_readable(request->space, request->id,
+                       failed_at - request->offset); /* short, as read(2) */
+    } else {
+        const struct poison_record *record = poison_find(&object->poison, failed_page);
+
+        space_fail(request->space, request->id, error,
+                   record ? record->text : "the page cannot be had");
+    }
+    pread_free(request);
+}
+
+static int pread_start(struct space *space, uint64_t id, struct file *file, uint64_t offset,
+                       uint64_t length)
+{
+    const unsigned shift = file->object->page_shift;
+    const struct range pages = {offset >> shift, ((offset + length - 1) >> shift) + 1};
+    struct pread_request *request;
+    int r;
+
+    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
+        return -EAGAIN;
+    request = calloc(1, sizeof(*request));
+    if (!request) {
+        charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+        return -ENOMEM;
+    }
+    request->space = space_ref(space);
+    request->file = file_ref(file);
+    request->id = id;
+    request->offset = offset;
+    request->length = length;
+    request->wait.done = on_pread_valid;
+    r = fill_wait_start(file->object, pages, &request->wait);
+    if (r == 0)
+        return 0;
+    if (r > 0)
+        reply_readable(space, id, length);
+    pread_free(request);
+    return r > 0 ? 0 : r;
+}
+
+int request_pread(struct space *space, struct frame *frame)
+{
+    Muse__Wire__Pread *message = muse__wire__pread__unpack(NULL, frame->n_payload, frame->payload);
+    struct file *file;
+    uint64_t offset, length;
+    int r;
+
+    if (!message)
+        return -EPROTO;
+    file = idmap_get(&space->files, message->file_id);
+    offset = message->offset;
+    length = message->length;
+    muse__wire__pread__free_unpacked(message, NULL);
+    if (!file || offset > INT64_MAX) {
+        space_fail(space, frame->header.id, file ? -EINVAL : -EBADF,
+                   file ? "the offset is negative" : "no such open file");
+        return 0;
+    }
+    if (offset >= file->object->size_bytes || length == 0) {
+        reply_readable(space, frame->header.id, 0);
+        return 0;
+    }
+    if (length > PREAD_BYTES_MAX)
+        length = PREAD_BYTES_MAX;
+    if (length > file->object->size_bytes - offset)
+        length = file->object->size_bytes - offset;
+    r = pread_start(space, frame->header.id, file, offset, length);
+    if (r < 0)
+        space_fail(space, frame->header.id, r, "too many requests, or out of memory");
+    return 0;
+}
+
+/* ---- why an address failed ---- */
+
+static void reply_error_is(struct space *space, uint64_t id, const struct vma *vma, uint64_t addr)
+{
+    Muse__Wire__ErrorIs message = MUSE__WIRE__ERROR_IS__INIT;
+    const struct object *object = vma_object(vma);
+    const uint64_t offset = (vma_pgoff_at(vma, addr) << VMA_PAGE_SHIFT) + addr % VMA_PAGE_BYTES;
+    const struct poison_record *record = poison_find(&object->poison, offset >> object->page_shift);
+    static char past_end_text[] = "beyond the end of the object";
+    static char fault_hook[] = "fault";
+
+    message.driver = object->driver->name;
+    message.object = object->name;
+    message.has_offset = true;
+    message.offset = offset;
+    if (record) {
+        char hook[sizeof(record->hook)];
+        char text[sizeof(record->text)];
+
+        memcpy(hook, record->hook, sizeof(hook));
+        memcpy(text, record->text, sizeof(text));
+        message.error = (uint32_t)record->error;
+        message.hook = hook;
+        message.text = text;
+        space_reply(space, id, FRAME_ERROR_IS, &message.base);
+        return;
+    }
+    if (offset >= object->backing.size_bytes) {
+        message.error = ENXIO;
+        message.hook = fault_hook;
+        message.text = past_end_text;
+    }
+    space_reply(space, id, FRAME_ERROR_IS, &message.base);
+}
+
+int request_error_at(struct space *space, struct frame *frame)
+{
+    Muse__Wire__ErrorAt *message =
+        muse__wire__error_at__unpack(NULL, frame->n_payload, frame->payload);
+    Muse__Wire__ErrorIs nothing = MUSE__WIRE__ERROR_IS__INIT;
+    struct vma *vma;
+    uint64_t addr;
+
+    if (!message)
+        return -EPROTO;
+    addr = message->addr;
+    muse__wire__error_at__free_unpacked(message, NULL);
+    vma = vma_tree_find(&space->aspace.vmas, addr);
+    if (vma && vma->kind == VMA_MAPPED)
+        reply_error_is(space, frame->header.id, vma, addr);
+    else
+        space_reply(space, frame->header.id, FRAME_ERROR_IS, &nothing.base);
+    return 0;
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client's connection, from accept to its end:
+ *
+ *   accept -> HELLO (version; /dev/userfaultfd handed over) -> ATTACH (arena, userfaultfd: the
+ * space is made) -> READY
+ *
+ * READY takes requests by the table below. A frame of a type that the stage does not know, with
+ * another number of fds than the table says, or that does not decode, ends the connection: a client
+ * that breaks the protocol is not worth guessing at.
+ */
+#include "server/flow/session_flow.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/ipc/fd.h"
+#include "proto/client.pb-c.h"
+#include "proto/status.h"
+#include "server/config.h"
+#include "server/flow/fault_flow.h"
+#include "server/flow/loss_flow.h"
+#include "server/flow/requests.h"
+
+struct client_call {
+    struct list node; /* in session.client_calls */
+    struct session *session;
+    uint64_t id;
+    struct deadline deadline;
+    client_end_fn *end; /* NULL: nobody wants to hear of it any more */
+    void *ctx;
+};
+
+static struct session *session_of(struct conn *conn)
+{
+    return CONTAINER_OF(conn, struct session, conn);
+}
+
+/* ---- replies ---- */
+
+void space_reply_fds(struct space *space, uint64_t id, uint16_t type,
+                     const ProtobufCMessage *message, const int *fds, unsigned n_fds)
+{
+    if (space->session)
+        (void)conn_send(&space->session->conn, type, id, message, fds, n_fds); /* failing ends it */
+}
+
+void space_reply(struct space *space, uint64_t id, uint16_t type, const ProtobufCMessage *message)
+{
+    space_reply_fds(space, id, type, message, NULL, 0);
+}
+
+static void session_fail(struct session *session, uint64_t id, int error, const char *text)
+{
+    Muse__Wire__Failed message = MUSE__WIRE__FAILED__INIT;
+    char cut[ERROR_TEXT_BYTES_MAX];
+
+    (void)snprintf(cut, sizeof(cut), "%s", text ? text : "");
+    message.error = status_from_result(error);
+    message.text = cut;
+    (void)conn_send(&session->conn, FRAME_FAILED, id, &message.base, NULL, 0);
+}
+
+void space_fail(struct space *space, uint64_t id, int error, const char *text)
+{
+    if (space->session)
+        session_fail(space->session, id, error, text);
+}
+
+/* ---- calls to the client ---- */
+
+static void client_call_free(struct client_call *call)
+{
+    list_del(&call->node);
+    deadline_clear(&call->session->engine->loop, &call->deadline);
+    free(call);
+}
+
+static void on_client_deadline(struct deadline *deadline)
+{
+    struct client_call *call = CONTAINER_OF(deadline, struct client_call, deadline);
+    client_end_fn *end = call->end;
+
+    call->end = NULL; /* the answer is still owed, and kept apart from those of later calls */
+    if (end)
+        end(call->ctx, CLIENT_DEADLINE, -ETIMEDOUT);
+}
+
+static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int *fds,
+                     unsigned *n_fds)
+{
+    muse__wire__mem_ops__op__init(wire);
+    wire->kind = (Muse__Wire__MemOps__Kind)op->kind;
+    wire->addr = op->range.start;
+    wire->length = range_len(op->range);
+    wire->has_prot = wire->has_flags = wire->has_offset = wire->has_to = true;
+    wire->prot = op->prot;
+    wire->flags = op->flags;
+    wire->offset = op->offset;
+    wire->to = op->to;
+    if (op->fd >= 0) {
+        wire->has_fd_index = true;
+        wire->fd_index = *n_fds;
+        fds[(*n_fds)++] = op->fd;
+    } else if (op->file_id != 0) {
+        wire->has_file_id = true;
+        wire->file_id = op->file_id;
+    }
+}
+
+int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
+                    uint64_t deadline_ns, client_end_fn *end, void *ctx)
+{
+    Muse__Wire__MemOps message = MUSE__WIRE__MEM_OPS__INIT;
+    Muse__Wire__MemOps__Op wire[MEM_OPS_MAX], *wire_ptrs[MEM_OPS_MAX];
+    struct session *session = space->session;
+    int fds[MEM_OPS_MAX];
+    unsigned n_fds = 0;
+    struct client_call *call;
+
+    MUST(n_ops <= MEM_OPS_MAX);
+    if (!session || session->conn.closing)
+        return -ENOTCONN;
+    call = calloc(1, sizeof(*call));
+    if (!call)
+        return -ENOMEM;
+    for (unsigned i = 0; i < n_ops; i++) {
+        build_op(&wire[i], &ops[i], fds, &n_fds);
+        wire_ptrs[i] = &wire[i];
+    }
+    message.n_ops = n_ops;
+    message.ops = wire_ptrs;
+    call->session = session;
+    call->id = id;
+    call->end = end;
+    call->ctx = ctx;
+    call->deadline.fn = on_client_deadline;
+    list_add_tail(&session->client_calls, &call->node);
+    if (conn_send(&session->conn, FRAME_MEM_OPS, id, &message.base, fds, n_fds) < 0) {
+        client_call_free(call);
+        return -ENOTCONN;
+    }
+    if (deadline_ns > 0)
+        deadline_set(&session->engine->loop, &call->deadline, loop_now_ns() + deadline_ns);
+    return 0;
+}
+
+void session_orphan(struct space *space, const void *ctx)
+{
+    struct list *pos;
+
+    if (!space->session)
+        return;
+    list_for_each(pos, &space->session->client_calls) {
+        struct client_call *call = CONTAINER_OF(pos, struct client_call, node);
+
+        if (call->ctx == ctx)
+            call->end = NULL;
+    }
+}
+
+static int on_mem_ops_done(struct session *session, struct frame *frame)
+{
+    Muse__Wire__MemOpsDone *message =
+        muse__wire__mem_ops_done__unpack(NULL, frame->n_payload, frame->payload);
+    struct list *pos;
+    int error;
+
+    if (!message)
+        return -EPROTO;
+    error = status_to_result(message->error, -EPROTO);
+    muse__wire__mem_ops_done__free_unpacked(message, NULL);
+    list_for_each(pos, &session->client_calls) {
+        struct client_call *call = CONTAINER_OF(pos, struct client_call, node);
+        client_end_fn *end = call->end;
+        void *ctx = call->ctx;
+
+        if (call->id != frame->header.id)
+            continue;
+        client_call_free(call);
+        if (end)
+            end(ctx, CLIENT_ANSWERED, error);
+        return 0;
+    }
+    return -EPROTO; /* answers nothing */
+}
+
+static void lose_client_calls(struct session *session)
+{
+    struct list *node;
+
+    while ((node = list_first(&session->client_calls))) {
+        struct client_call *call = CONTAINER_OF(node, struct client_call, node);
+        client_end_fn *end = call->end;
+        void *ctx = call->ctx;
+
+        client_call_free(call);
+        if (end)
+            end(ctx, CLIENT_LOST, -ENOTCONN);
+    }
+}
+
+/* ---- hello and attach ---- */
+
+static int on_hello(struct session *session, struct frame *frame)
+{
+    Muse__Wire__ClientHello *hello =
+        muse__wire__client_hello__unpack(NULL, frame->n_payload, frame->payload);
+    Muse__Wire__ClientWelcome welcome = MUSE__WIRE__CLIENT_WELCOME__INIT;
+    const struct config *config = session->engine->config;
+    bool version_ok;
+    int fd;
+
+    if (!hello)
+        return -EPROTO;
+    version_ok = hello->version_min <= PROTO_VERSION_MAX && hello->version_max >= PROTO_VERSION_MIN;
+    (void)snprintf(session->program, sizeof(session->program), "%.64s",
+                   hello->program ? hello->program : "?");
+    muse__wire__client_hello__free_unpacked(hello, NULL);
+    if (!version_ok) {
+        session_fail(session, frame->header.id, -EPROTO,
+                     "no protocol version in common with this server");
+        return -EPROTO;
+    }
+    fd = config_hands_out_uffd(config, session->conn.uid) ? session->engine->uffd_device : -1;
+    welcome.version = PROTO_VERSION_MAX;
+    welcome.has_uffd_device = fd >= 0;
+    welcome.arena_bytes = config->arena_bytes;
+    welcome.arena_bytes_max = ARENA_BYTES_MAX;
+    welcome.uffd_features = uffd_port_features();
+    session->stage = SESSION_ATTACH;
+    return conn_send(&session->conn, FRAME_CLIENT_WELCOME, frame->header.id, &welcome.base, &fd,
+                     fd >= 0 ? 1 : 0);
+}
+
+static struct space *space_new(struct session *session, struct range arena)
+{
+    struct engine *engine = session->engine;
+    struct space *space = calloc(1, sizeof(*space));
+
+    if (!space)
+        return NULL;
+    space->id = engine_id(engine);
+    if (idmap_put(&engine->spaces, space->id, space) < 0) {
+        free(space);
+        return NULL;
+    }
+    space->n_refs = 1; /* the session's */
+    space->engine = engine;
+    space->uid = session->conn.uid;
+    space->gid = session->conn.gid;
+    space->pid = session->conn.pid;
+    memcpy(space->program, session->program, sizeof(space->program));
+    space->connected_ns = loop_now_ns();
+    aspace_init(&space->aspace, arena, (uint32_t)engine->config->max_vmas);
+    idmap_init(&space->files);
+    list_init(&space->mm_queue);
+    list_init(&space->unmap_ops);
+    fault_flow_space_init(space);
+    return space;
+}
+
+static int attach(struct session *session, const Muse__Wire__Attach *request, int *fd,
+                  const char **ret_why)
+{
+    const struct range arena = {request->arena_start, request->arena_start + request->arena_bytes};
+    struct engine *engine = session->engine;
+    struct space *space;
+    int r;
+
+    if (request->arena_bytes < ARENA_BYTES_MIN || request->arena_bytes > ARENA_BYTES_MAX ||
+        arena.end < arena.start || !aspace_arena_is_sane(arena)) {
+        *ret_why = "the arena is no sane range";
+        return -EINVAL;
+    }
+    if (charge_take(&engine->quotas, session->conn.uid, QUOTA_SPACES, 1) != 0) {
+        *ret_why = "too many clients of this user";
+        return -EAGAIN;
+    }
+    space = space_new(session, arena);
+    if (!space) {
+        charge_drop(&engine->quotas, session->conn.uid, QUOTA_SPACES, 1);
+        return -ENOMEM;
+    }
+    r = uffd_port_open(&space->uffd, &engine->loop, fd, &fault_flow_uffd_ops, space);
+    if (r < 0) {
+        *ret_why = "the fd is no userfaultfd with the features asked for";
+        space_unref(space);
+        return r;
+    }
+    space->uffd_open = true;
+    space_ref(space); /* the uffd port's */
+    space->session = session;
+    session->space = space;
+    session->stage = SESSION_READY;
+    log_write(LOG_LEVEL_INFO, "client.attached", "client=%" PRIu64 " uid=%u pid=%d", space->id,
+              space->uid, (int)space->pid);
+    return 0;
+}
+
+static int on_attach(struct session *session, struct frame *frame)
+{
+    Muse__Wire__Attach *request =
+        muse__wire__attach__unpack(NULL, frame->n_payload, frame->payload);
+    Muse__Wire__Attached reply = MUSE__WIRE__ATTACHED__INIT;
+    CLEAN_FD int fd = frame_fd_take(frame, 0);
+    const char *why = "out of memory";
+    int r;
+
+    if (!request)
+        return -EPROTO;
+    r = attach(session, request, &fd, &why);
+    muse__wire__attach__free_unpacked(request, NULL);
+    if (r < 0) {
+        log_write(LOG_LEVEL_WARN, "client.refused", "pid=%d uid=%u error=%d reason=\"%s\"",
+                  (int)session->conn.pid, session->conn.uid, -r, why);
+        session->engine->stats.sessions_refused++;
+        session_fail(session, frame->header.id, r, why);
+        return r;
+    }
+    reply.space_id = session->space->id;
+    space_reply(session->space, frame->header.id, FRAME_ATTACHED, &reply.base);
+    return 0;
+}
+
+/* ---- dispatch ---- */
+
+static const struct request_row {
+    uint16_t type;
+    request_fn *fn;
+} request_table[] = {
+    {FRAME_OPEN, request_open},         {FRAME_CLOSE, request_close}, {FRAME_FSTAT, request_fstat},
+    {FRAME_PREAD, request_pread},       {FRAME_MAP, request_map},     {FRAME_UNMAP, request_unmap},
+    {FRAME_ERROR_AT, request_error_at},
+};
+
+static int dispatch_ready(struct session *session, struct frame *frame)
+{
+    if (frame->header.n_fds != 0)
+        return -EPROTO;
+    if (frame->header.type == FRAME_MEM_OPS_DONE)
+        return on_mem_ops_done(session, frame);
+    for (size_t i = 0; i < sizeof(request_table) / sizeof(request_table[0]); i++)
+        if (request_table[i].type == frame->header.type)
+            return request_table[i].fn(session->space, frame);
+    return -EPROTO;
+}
+
+static int dispatch(struct session *session, struct frame *frame)
+{
+    switch (session->stage) {
+    case SESSION_HELLO:
+        if (frame->header.type != FRAME_CLIENT_HELLO || frame->header.n_fds != 0)
+            return -EPROTO;
+        return on_hello(session, frame);
+    case SESSION_ATTACH:
+        if (frame->header.type != FRAME_ATTACH || frame->header.n_fds != 1)
+            return -EPROTO;
+        return on_attach(session, frame);
+    case SESSION_READY:
+        return dispatch_ready(session, frame);
+    }
+    return -EPROTO;
+}
+
+static int on_frame(struct conn *conn, struct frame *frame)
+{
+    struct session *session = session_of(conn);
+    int r = dispatch(session, frame);
+
+    if (r == -EPROTO) {
+        session->engine->stats.protocol_errors++;
+        log_write(LOG_LEVEL_WARN, "client.protocol", "client=%" PRIu64 " pid=%d type=%s n_fds=%u",
+                  session->space ? session->space->id : 0, (int)conn->pid,
+                  frame_type_name(frame->header.type), frame->header.n_fds);
+    }
+    return r;
+}
+
+static void on_ended(struct conn *conn, int why)
+{
+    struct session *session = session_of(conn);
+    struct space *space = session->space;
+
+    if (space) {
+        log_write(LOG_LEVEL_INFO, "client.gone", "client=%" PRIu64 " pid=%d reason=\"%s\"",
+                  space->id, (int)conn->pid, strerror(-why));
+        space->dead = true;
+        lose_client_calls(session);
+        space->session = NULL;
+        loss_client_gone(space);
+        space_unref(space);
+    }
+    list_del(&session->link);
+    free(session);
+}
+
+static const struct conn_ops session_conn_ops = {.frame = on_frame, .ended = on_ended};
+
+void session_accept(struct engine *engine, int *fd)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    int r;
+
+    if (!session)
+        return;
+    session->engine = engine;
+    list_init(&session->client_calls);
+    r = conn_open(&session->conn, &engine->loop, fd, 1, &session_conn_ops);
+    if (r < 0) {
+        log_write(LOG_LEVEL_WARN, "client.accept", "error=%d", -r);
+        free(session);
+        return;
+    }
+    list_add_tail(&engine->sessions, &session->link);
+}
+
+unsigned session_count(const struct engine *engine)
+{
+    unsigned n = 0;
+    struct list *pos;
+
+    list_for_each(pos, &engine->sessions)
+        n++;
+    return n;
+}
+
+void session_close_all(struct engine *engine)
+{
+    struct list *pos;
+
+    list_for_each(pos, &engine->sessions)
+        conn_close(&CONTAINER_OF(pos, struct session, link)->conn, -ESHUTDOWN);
+}

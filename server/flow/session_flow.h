@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client's connection: hello, attach, then requests by a table of message types. Also the calls
+ * the server makes to the client ("do these mmaps"), which are answered in the order they were sent
+ * within one request.
+ */
+#ifndef MUSE_SERVER_FLOW_SESSION_FLOW_H
+#define MUSE_SERVER_FLOW_SESSION_FLOW_H
+
+#include "server/conn/conn.h"
+#include "server/flow/engine.h"
+
+enum session_stage { SESSION_HELLO, SESSION_ATTACH, SESSION_READY };
+
+struct session {
+    struct conn conn;
+    struct list link; /* in engine.sessions */
+    struct engine *engine;
+    struct space *space; /* ref, from attach on */
+    enum session_stage stage;
+    struct list client_calls; /* struct client_call, in the order sent */
+    char program[72];
+};
+
+enum client_end { CLIENT_ANSWERED, CLIENT_DEADLINE, CLIENT_LOST };
+
+/* What a client was told to do. */
+struct mem_op {
+    int kind; /* Muse__Wire__MemOps__Kind */
+    struct range range;
+    uint32_t prot, flags;
+    uint64_t offset, to, file_id;
+    int fd; /* borrowed; -1: the client's fd of file_id */
+};
+
+/* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */
+typedef void client_end_fn(void *ctx, enum client_end end, int error);
+
+/** session_count() - connections that have not ended, attached or not */
+unsigned session_count(const struct engine *engine);
+
+/** session_close_all() - cut every client off; their ends come later */
+void session_close_all(struct engine *engine);
+
+/** session_accept() - a client connected. @fd: takes what it keeps. */
+void session_accept(struct engine *engine, int *fd);
+
+/**
+ * session_mem_ops() - tell the client, inside the dialogue of request @id, to do these calls in
+ * order
+ * @deadline_ns: from now; 0: none
+ *
+ * Return: 0: @end is called once, never from inside here; -ENOTCONN the client is gone (@end is not
+ * called); -ENOMEM.
+ */
+MUST_CHECK int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops,
+                               unsigned n_ops, uint64_t deadline_ns, client_end_fn *end, void *ctx);
+
+/** session_orphan() - @ctx does not want to hear of its calls any more (they stay owed) */
+void session_orphan(struct space *space, const void *ctx);
+
+/** space_reply() - answer request @id; nothing happens when the client is gone */
+void space_reply(struct space *space, uint64_t id, uint16_t type, const ProtobufCMessage *message);
+void space_reply_fds(struct space *space, uint64_t id, uint16_t type,
+                     const ProtobufCMessage *message, const int *fds, unsigned n_fds);
+
+/** space_fail() - answer request @id with an errno (negative) and one sentence */
+void space_fail(struct space *space, uint64_t id, int error, const char *text);
+
+#endif

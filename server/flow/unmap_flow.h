@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* munmap: may_split, then the client unmaps, then the VMAs leave the tree and are closed. Nothing
+ * changes before the client did it. */
+#ifndef MUSE_SERVER_FLOW_UNMAP_FLOW_H
+#define MUSE_SERVER_FLOW_UNMAP_FLOW_H
+
+#include "server/flow/engine.h"
+
+/**
+ * unmap_locked() - unmap a range for somebody who holds the space's write lock
+ * @id:    the client's request in whose dialogue the client is told
+ * @range: page aligned
+ * @done:  0 or -errno; not called when the client dies meanwhile
+ *
+ * Return: 0: @done will be called; -errno: nothing was started.
+ */
+MUST_CHECK int unmap_locked(struct space *space, uint64_t id, struct range range,
+                            void (*done)(void *ctx, int error), void *ctx);
+
+/**
+ * unmap_commit() - take @range off the tree, telling drivers of the halves that cutting makes
+ * (vm_open)
+ * @spares:  detached, charged, as many as the plan wants; those used become NULL
+ * @removed: head; see vma_unmap_commit(); then vmas_gone()
+ */
+void unmap_commit(struct space *space, struct range range, struct vma *spares[2],
+                  struct list *removed);
+
+/** unmap_client_gone() - drop what waits for the dead client */
+void unmap_client_gone(struct space *space);
+
+#endif

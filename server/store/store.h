@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where cached bytes live: one memfd an object (4 KiB pages, or 2 MiB pages from hugetlbfs), the
+ * shared-memory arena that holds the page-state tables of all objects, and the reused, pre-faulted
+ * buffers through which bytes go. Decides nothing: which page is valid is the page table's business
+ * (server/cache).
+ *
+ * Bytes enter by large pwrite from a buffer, never through a fresh mapping: that costs a page fault
+ * a page, twenty times as much. (2 MiB objects are the exception: hugetlbfs has no write(2), and
+ * one fault there is 2 MiB.)
+ */
+#ifndef MUSE_SERVER_STORE_STORE_H
+#define MUSE_SERVER_STORE_STORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/list.h"
+#include "common/base/must.h"
+#include "common/base/range.h"
+
+#define STORE_STATES_BYTES (1ull << 30) /* chosen: states of 4 TiB in 4 KiB pages; sparse */
+#define STORE_BUFFER_BYTES (2u << 20)   /* the largest readahead window */
+#define STORE_BUFFERS_KEPT 8u           /* free buffers kept for reuse */
+#define PAGE_BYTES_SMALL   4096u
+#define PAGE_BYTES_HUGE    (2u << 20)
+
+struct store {
+    int states_fd;           /* owned: the memfd of all page-state tables */
+    _Atomic uint8_t *states; /* its mapping, STORE_STATES_BYTES long, mapped once */
+    struct list free_ranges; /* of the arena, by offset; no two touch */
+    struct list
+        spare_ranges; /* one for every table that will be freed, so that freeing cannot fail */
+    uint64_t states_used_bytes;
+    struct list free_buffers;
+    unsigned n_free_buffers, n_buffers;
+};
+
+/* One object's bytes. */
+struct backing {
+    int fd;              /* owned, read-write memfd, chmod 0600, sealed against grow/shrink/seal */
+    int fd_readonly;     /* owned, the same opened O_RDONLY; -1 until asked for */
+    uint64_t size_bytes; /* rounded up to page_bytes */
+    uint64_t page_bytes;
+    uint8_t *map; /* hugetlb only: the server's mapping; else NULL */
+};
+
+/** store_init() - Return: 0 or -errno */
+MUST_CHECK int store_init(struct store *store);
+
+/** store_done() - everything allocated from it must be back */
+void store_done(struct store *store);
+
+/**
+ * store_states_new() - a zeroed page-state table
+ * @n_pages: entries, one byte each; 0 is legal
+ * @ret_states: in the arena; give back by store_states_free() with the same length
+ *
+ * Return: 0 or -ENOMEM.
+ */
+MUST_CHECK int store_states_new(struct store *store, uint64_t n_pages,
+                                _Atomic uint8_t **ret_states);
+
+/** store_states_free() - give a table back; @n_pages as it was made with. NULL is a no-op. */
+void store_states_free(struct store *store, _Atomic uint8_t *states, uint64_t n_pages);
+
+/** store_buffer_get() - STORE_BUFFER_BYTES, page aligned, pre-faulted. Return: NULL when out of
+ * memory. */
+void *store_buffer_get(struct store *store);
+
+/** store_buffer_put() - give a buffer back; its bytes are lost. NULL is a no-op. */
+void store_buffer_put(struct store *store, void *buffer);
+
+/**
+ * backing_new() - make an object's memfd
+ * @name: for /proc, cut to 200 bytes   @size_bytes: of the object, not rounded; 0 is legal
+ * @page_bytes: 4096 or 2 MiB
+ *
+ * Return: 0; -ENOMEM also when the machine grants no huge pages; -EINVAL; -EMFILE.
+ */
+MUST_CHECK int backing_new(struct backing *ret_backing, const char *name, uint64_t size_bytes,
+                           uint64_t page_bytes);
+
+/** backing_done() - close the fds and unmap; what clients have mapped stays theirs. Again on the
+ * same one: a no-op. */
+void backing_done(struct backing *backing);
+
+/** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once;
+ * borrowed. Return: fd or -errno. */
+int backing_readonly_fd(struct backing *backing);
+
+/** backing_write() - copy bytes in; @offset + @n_bytes inside size_bytes. Return: 0, -ENOMEM,
+ * -ENOSPC. */
+MUST_CHECK int backing_write(struct backing *backing, uint64_t offset, const void *data,
+                             size_t n_bytes);
+
+/**
+ * backing_zero() - make a page-aligned range (bytes) present and zero, whatever was there; mappings
+ * lose what they had. Return: 0 or -ENOMEM, -ENOSPC.
+ */
+MUST_CHECK int backing_zero(struct backing *backing, struct range bytes);
+
+/** backing_punch() - forget a page-aligned range (bytes): every mapping of it loses its pages */
+void backing_punch(struct backing *backing, struct range bytes);
+
+/** backing_resident_bytes() - what the memfd occupies now (st_blocks) */
+uint64_t backing_resident_bytes(const struct backing *backing);
+
+#endif
