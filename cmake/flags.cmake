@@ -36,6 +36,8 @@ if(MUSE_SANITIZE)
   list(JOIN MUSE_SANITIZE "," sanitizers)
   add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -O1)
   add_link_options(-fsanitize=${sanitizers})
+  # gcc's manual: sanitizers make -Wmaybe-uninitialized warn about what is initialized.
+  target_compile_options(muse_flags INTERFACE $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   if("undefined" IN_LIST MUSE_SANITIZE)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()

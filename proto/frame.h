@@ -41,6 +41,7 @@
     X(ERROR_IS, 0x112)                                                                             \
     X(DONE, 0x113)                                                                                 \
     X(FAILED, 0x114)                                                                               \
+    X(MADVISE, 0x115)                                                                              \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/server.h"
 
 #ifndef MUSE_VERSION

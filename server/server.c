@@ -26,7 +26,6 @@
 #include "server/flow/inspect.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/session_flow.h"
-#include "server/flow/trace.h"
 #include "server/session/listener.h"
 
 #define RING_ENTRIES    256u
@@ -68,39 +67,6 @@ static int make_rundir(struct server *server, const char **ret_why)
         return 0;
     }
     return errno == EEXIST ? 0 : -errno;
-}
-
-static int engine_init(struct engine *engine, const struct config *config, const char **ret_why)
-{
-    int r;
-
-    engine->config = config;
-    engine->kernel_v1 = config->kernel_v1;
-    engine->started_ns = loop_now_ns();
-    idmap_init(&engine->spaces);
-    idmap_init(&engine->objects);
-    idmap_init(&engine->drivers);
-    list_init(&engine->driver_names);
-    list_init(&engine->sessions);
-    list_init(&engine->links);
-    quota_init(&engine->quotas);
-    *ret_why = "the event loop cannot be made";
-    r = loop_init(&engine->loop);
-    if (r < 0)
-        return r;
-    *ret_why = "no io_uring on this machine";
-    r = ring_init(&engine->ring, &engine->loop, RING_ENTRIES);
-    if (r < 0)
-        return r;
-    *ret_why = "no memory for the page-state tables";
-    r = store_init(&engine->store);
-    if (r == 0)
-        r = trace_new(&engine->trace);
-    if (r < 0)
-        return r;
-    /* may be absent or forbidden: then clients get their userfaultfd themselves */
-    engine->uffd_device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-    return 0;
 }
 
 static int apply_limits(struct engine *engine, const struct config *config, const char **ret_why)
@@ -408,11 +374,6 @@ int server_run(struct server *server)
     return server->exit_status;
 }
 
-static void on_ring_closed(struct ring *ring)
-{
-    (void)ring;
-}
-
 void server_free(struct server *server)
 {
     struct engine *engine = &server->engine;
@@ -421,15 +382,7 @@ void server_free(struct server *server)
         driver_proc_done(&server->procs[i]);
     free(server->procs);
     watcher_close(&server->signals);
-    ring_close(&engine->ring, on_ring_closed);
-    loop_done(&engine->loop);
-    trace_free(engine->trace);
-    store_done(&engine->store);
-    fd_close(&engine->uffd_device);
-    quota_done(&engine->quotas);
-    idmap_done(&engine->spaces);
-    idmap_done(&engine->objects);
-    idmap_done(&engine->drivers);
+    engine_done(engine);
     if (server->made_rundir)
         (void)rmdir(server->config->rundir);
     free(server);

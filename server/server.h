@@ -4,7 +4,7 @@
 #define MUSE_SERVER_SERVER_H
 
 #include "common/base/must.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 struct server;
 

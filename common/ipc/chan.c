@@ -228,10 +228,10 @@ int chan_recv(struct chan *chan, struct frame **ret_frame)
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
-    if (n == 0)
-        return -ECONNRESET;
 
-    n_fds = collect_fds(&msg, frame);
+    n_fds = collect_fds(&msg, frame); /* an empty datagram, too, may carry some */
+    if (n == 0 && n_fds == 0)
+        return -ECONNRESET;
     if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         goto malformed;
     if (frame_decode(chan->buf, (size_t)n, &frame->header) < 0)

@@ -157,7 +157,10 @@ static int check_kind(int path_fd, struct stat *ret_stat)
         return -errno;
     if (S_ISDIR(ret_stat->st_mode))
         return -EISDIR;
-    return S_ISREG(ret_stat->st_mode) ? 0 : -ENODEV;
+    if (S_ISREG(ret_stat->st_mode))
+        return 0;
+    muse_set_error("not a regular file: muse-file serves nothing else");
+    return -ENODEV;
 }
 
 static int open_for_reading(int path_fd, bool writable, int *ret_fd)

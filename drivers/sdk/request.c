@@ -184,7 +184,8 @@ static void retire_vma(struct muse_request *request)
     if (request->kind == REQUEST_LEGACY_MMAP) {
         if (vma->pub.vm_ops == MUSE_VM_OPS_UNSET)
             vma->pub.vm_ops = NULL;
-        vma_set_live(vma, request->error == 0 || request->orphaned);
+        /* one that was passed on is the other driver's: this one hears no more of it */
+        vma_set_live(vma, (request->error == 0 && !request->forward) || request->orphaned);
         if (request->orphaned)
             hook_close_vma(driver, vma);
     }

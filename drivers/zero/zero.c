@@ -47,8 +47,10 @@ static int zero_open(void *user, const struct muse_open_args *args, struct muse_
         muse_set_error("zero/%s: the name has to be a size, as in zero/64K or zero/1M", args->path);
         return -ENOENT;
     }
-    if ((args->oflags & O_ACCMODE) != O_RDONLY)
+    if ((args->oflags & O_ACCMODE) != O_RDONLY) {
+        muse_set_error("zeros can only be read");
         return -EACCES;
+    }
     ret->object_key = size;
     ret->attr = (struct muse_attr){.size = size, .mode = S_IFREG | 0444, .inode = size, .nlink = 1};
     return 0;

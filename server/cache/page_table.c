@@ -54,7 +54,8 @@ void page_table_init(struct page_table *table, _Atomic uint8_t *states, uint64_t
     *table = (struct page_table){.states = states, .n_pages = n_pages};
 }
 
-/* A byte that is no state would be a bug of ours: the memory is shared with our own engines only. */
+/* A byte that is no state would be a bug of ours: the memory is shared with our own engines only.
+ */
 static unsigned int load_bit(const struct page_table *table, uint64_t page)
 {
     uint8_t state = atomic_load_explicit(&table->states[page], memory_order_acquire);
@@ -142,8 +143,8 @@ bool page_table_claim(struct page_table *table, struct range pages, struct range
 
     must_be_inside(table, pages);
     for (first = page_table_find(table, pages, PAGE_BIT(PAGE_ABSENT)); first < pages.end;
-         first = page_table_find(table, (struct range){first + 1, pages.end},
-                                 PAGE_BIT(PAGE_ABSENT))) {
+         first =
+             page_table_find(table, (struct range){first + 1, pages.end}, PAGE_BIT(PAGE_ABSENT))) {
         for (page = first; page < pages.end; page++) {
             if (!swap_state(table, page, PAGE_ABSENT, PAGE_FILLING))
                 break;
@@ -169,8 +170,8 @@ static uint64_t load_word(const struct page_table *table, uint64_t page)
  * The first page from @page on whose membership in @bits is @wanted. Pages up to the first word
  * border and words with different states go one by one.
  */
-static uint64_t find(const struct page_table *table, uint64_t page, uint64_t end,
-                     unsigned int bits, bool wanted)
+static uint64_t find(const struct page_table *table, uint64_t page, uint64_t end, unsigned int bits,
+                     bool wanted)
 {
     while (page < end) {
         bool is_word = ((uintptr_t)&table->states[page] & (WORD_PAGES - 1)) == 0;

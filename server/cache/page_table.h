@@ -12,8 +12,9 @@
  *   absent --claim--> filling --supplied-------------------------------> clean <--> dirty
  *     ^  ^               |  |                                            | ^          |
  *     |  +---given up----+  +--failed--> poisoned --late supply----------|-+     written back:
- *     |                        |   ^        |                            |        dirty -> writeback
- *     |                        |   +--------+-- asked again: -> filling  |        writeback -> clean
+ *     |                        |   ^        |                            |        dirty ->
+ * writeback |                        |   +--------+-- asked again: -> filling  |        writeback
+ * -> clean
  *     +----- evicting <--------|-----------------------------------------+        or -> dirty again
  *     +------------------------+ forgotten
  *
@@ -149,7 +150,8 @@ struct range page_table_find_run(const struct page_table *table, struct range pa
 struct range page_table_run_around(const struct page_table *table, uint64_t page,
                                    struct range limits, unsigned int bits);
 
-/** page_table_count() - how many pages of @pages (inside the table) are in one of the states @bits */
+/** page_table_count() - how many pages of @pages (inside the table) are in one of the states @bits
+ */
 uint64_t page_table_count(const struct page_table *table, struct range pages, unsigned int bits);
 
 /** page_table_is_valid() - whether every page of @pages (inside the table) is; true when empty */

@@ -162,7 +162,7 @@ static void on_ring_ready(struct watcher *watcher, bool readable, bool writable)
 int driver_link_ring(struct driver_link *link)
 {
     CLEAN_FD int ring_fd = memfd_create("muse-fill-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    CLEAN_FD int wake_driver_fd = eventfd(0, EFD_CLOEXEC);
+    CLEAN_FD int wake_driver_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CLEAN_FD int wake_server_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     void *map;
     int r;

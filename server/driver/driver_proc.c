@@ -63,6 +63,15 @@ static _Noreturn void run_child(const struct driver_proc *proc, int error_fd, pi
     _exit(127);
 }
 
+/* It runs, but nothing would tell of its end: then it had better not. */
+static void kill_unwatched(struct driver_proc *proc)
+{
+    (void)kill(proc->pid, SIGKILL);
+    (void)waitpid(proc->pid, NULL, 0);
+    proc->pid = 0;
+    fd_close(&proc->pidfd);
+}
+
 /* fork and exec; reports the exec's failure through a close-on-exec pipe. Return: 0 or -errno. */
 static int spawn(struct driver_proc *proc)
 {
@@ -70,6 +79,7 @@ static int spawn(struct driver_proc *proc)
     CLEAN_FD int write_fd = -1;
     const pid_t parent = getpid();
     int fds[2], error = 0;
+    ssize_t n;
     pid_t pid;
 
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -82,13 +92,21 @@ static int spawn(struct driver_proc *proc)
     if (pid == 0)
         run_child(proc, write_fd, parent);
     fd_close(&write_fd);
-    if (read(read_fd, &error, sizeof(error)) == (ssize_t)sizeof(error)) {
+    do {
+        n = read(read_fd, &error, sizeof(error));
+    } while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)sizeof(error)) {
         (void)waitpid(pid, NULL, 0);
         return -error;
     }
     proc->pid = pid;
     proc->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    return proc->pidfd < 0 ? -errno : 0;
+    if (proc->pidfd < 0) {
+        error = errno;
+        kill_unwatched(proc);
+        return -error;
+    }
+    return 0;
 }
 
 static void on_watcher_closed(struct watcher *watcher)
@@ -144,8 +162,10 @@ static int start(struct driver_proc *proc)
     proc->watcher.ready = on_child_exit;
     proc->watcher.closed = on_watcher_closed;
     r = watcher_open(proc->loop, &proc->watcher, proc->pidfd);
-    if (r < 0)
+    if (r < 0) {
+        kill_unwatched(proc);
         return r;
+    }
     proc->watching = true;
     log_write(LOG_LEVEL_INFO, "process.started", "command=%s pid=%d", proc->argv[0],
               (int)proc->pid);

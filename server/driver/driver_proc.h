@@ -37,7 +37,8 @@ struct driver_proc {
     bool stopping;
     void *owner;
     void (*exited)(struct driver_proc *proc, int status); /* each time it ended; may be NULL */
-    void (*stopped)(struct driver_proc *proc); /* after driver_proc_stop(): memory may go */
+    /* after driver_proc_stop(), perhaps from inside it; or, once, after it ended: memory may go */
+    void (*stopped)(struct driver_proc *proc);
 };
 
 /**

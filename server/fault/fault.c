@@ -29,9 +29,11 @@ struct fault_rule {
 static const struct fault_rule fault_rules[] = {
     {IS_NOWHERE | IS_QUARANTINE, PAGE_BITS_ALL, FAULT_OUTSIDE},
     {IS_PENDING | IS_LOCKED, PAGE_BITS_ALL, FAULT_PARK},
-    {IS_DIRECT, PAGE_BITS_ALL, FAULT_WAKE}, /* reported before it was: the kernel knows better now */
+    {IS_DIRECT, PAGE_BITS_ALL,
+     FAULT_WAKE}, /* reported before it was: the kernel knows better now */
     {IS_BEYOND, PAGE_BITS_ALL, FAULT_POISON},
-    {0, PAGE_BITS_VALID, FAULT_SHOW}, /* also when the driver is dead: what is here stays readable */
+    {0, PAGE_BITS_VALID,
+     FAULT_SHOW}, /* also when the driver is dead: what is here stays readable */
     {IS_LOST, PAGE_BITS_ALL, FAULT_POISON},
     {0, PAGE_BIT(PAGE_ABSENT), FAULT_ASK},
     {0, PAGE_BIT(PAGE_FILLING), FAULT_JOIN},

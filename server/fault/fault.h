@@ -35,14 +35,15 @@ enum fault_action {
         FAULT_ACTION_N
 };
 
-/* What is known about one fault. What a false or another field makes meaningless is not looked at. */
+/* What is known about one fault. What a false or another field makes meaningless is not looked at.
+ */
 struct fault_query {
-    bool has_vma;      /* something stands at the address */
+    bool has_vma;       /* something stands at the address */
     enum vma_kind kind; /* what */
-    bool write_locked; /* in a transaction */
-    bool direct;       /* mapped from a driver's own fd */
-    bool beyond_end;   /* the page lies behind the object's end */
-    bool lost;         /* the object's driver is dead */
+    bool write_locked;  /* in a transaction */
+    bool direct;        /* mapped from a driver's own fd */
+    bool beyond_end;    /* the page lies behind the object's end */
+    bool lost;          /* the object's driver is dead */
     enum page_state state;
 };
 

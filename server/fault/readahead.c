@@ -20,10 +20,17 @@
 
 #include <stddef.h>
 
-#define REGROWN_PAGES 4u    /* chosen: first window when a jumping reader seems to go on */
-#define HISTORY_PAGES 4u    /* chosen: so many valid pages before a miss are a reader, not chance */
+#define REGROWN_PAGES 4u /* chosen: first window when a jumping reader seems to go on */
+#define HISTORY_PAGES 4u /* chosen: so many valid pages before a miss are a reader, not chance */
 
-enum touch { TOUCH_AGAIN, TOUCH_MARKER, TOUCH_INSIDE, TOUCH_ONWARD, TOUCH_BACKWARD, TOUCH_ELSEWHERE };
+enum touch {
+    TOUCH_AGAIN,
+    TOUCH_MARKER,
+    TOUCH_INSIDE,
+    TOUCH_ONWARD,
+    TOUCH_BACKWARD,
+    TOUCH_ELSEWHERE
+};
 
 struct readahead_limits readahead_limits_of(const struct vma *vma, uint32_t page_shift,
                                             uint64_t n_object_pages)
@@ -95,6 +102,7 @@ static void plan_ahead(struct vma_stream *stream, const struct readahead_limits 
         return;
     stream->has_marker = true;
     stream->marker = plan->ahead.start;
+    stream->shown_end = plan->ahead.start + 1;
     stream->end = plan->ahead.end;
 }
 
@@ -114,6 +122,8 @@ static void plan_marker(struct vma_stream *stream, const struct readahead_limits
                         uint64_t page, struct readahead_plan *plan)
 {
     plan->now = (struct range){page, stream->end};
+    if (page == stream->marker)
+        plan->mapped = (struct range){page + 1, stream->shown_end};
     stream->start = page;
     stream->window = grown(stream->window, limits);
     plan_ahead(stream, limits, plan);
@@ -147,7 +157,8 @@ static void plan_elsewhere(struct vma_stream *stream, const struct readahead_lim
             stream->window = first;
         else if (stream->window > 1)
             stream->window /= 2;
-        start = page / stream->window * stream->window; /* around it: as likely needed as behind it */
+        start =
+            page / stream->window * stream->window; /* around it: as likely needed as behind it */
         if (start < limits->pages.start)
             start = limits->pages.start;
     }
@@ -184,7 +195,8 @@ void readahead_touch(struct vma_stream *stream, const struct readahead_limits *l
     if (stream->start < limits->pages.start || stream->end > limits->pages.end)
         *stream = (struct vma_stream){0}; /* the mapping was cut: what was planned is not its own */
     touch = classify(stream, page);
-    *ret_plan = (struct readahead_plan){.now = {page, page + 1}, .ahead = {page + 1, page + 1}};
+    *ret_plan = (struct readahead_plan){
+        .now = {page, page + 1}, .ahead = {page + 1, page + 1}, .mapped = {page + 1, page + 1}};
     if (limits->random) {
         *stream = (struct vma_stream){.start = page, .end = page + 1, .last = page, .window = 1};
         ret_plan->around = ret_plan->now;
@@ -225,6 +237,13 @@ struct range readahead_clip(const struct vma_stream *stream, struct range pages,
     else if (stream->marker < page)
         pages.start = stream->marker + 1;
     return pages;
+}
+
+void readahead_shown(struct vma_stream *stream, struct range pages)
+{
+    if (stream->has_marker && pages.start > stream->marker && pages.start <= stream->shown_end &&
+        pages.end > stream->shown_end)
+        stream->shown_end = pages.end;
 }
 
 void readahead_forget(struct vma_stream *stream)

@@ -22,22 +22,23 @@
 #include "common/base/range.h"
 #include "server/vm/vma.h"
 
-#define READAHEAD_FIRST_PAGES  16u  /* first window: what one context switch costs (costs table) */
+#define READAHEAD_FIRST_PAGES  16u /* first window: what one context switch costs (costs table) */
 #define READAHEAD_MAX_BYTES    (2u << 20) /* largest window: one store buffer */
-#define READAHEAD_AROUND_PAGES 64u  /* shown with a touched valid page: as fast as native */
-#define READAHEAD_BEFORE_PAGES 16u  /* alignment of what is shown before it: the kernel's own */
+#define READAHEAD_AROUND_PAGES 64u        /* shown with a touched valid page: as fast as native */
+#define READAHEAD_BEFORE_PAGES 16u /* alignment of what is shown before it: the kernel's own */
 
 struct readahead_limits {
-    struct range pages;  /* object pages the VMA shows, cut to the object */
-    uint32_t max_pages;  /* largest window, >= 1 */
-    bool sequential;     /* VMF_SEQ_READ: largest window at once */
-    bool random;         /* VMF_RAND_READ: exactly the page */
+    struct range pages; /* object pages the VMA shows, cut to the object */
+    uint32_t max_pages; /* largest window, >= 1 */
+    bool sequential;    /* VMF_SEQ_READ: largest window at once */
+    bool random;        /* VMF_RAND_READ: exactly the page */
 };
 
 struct readahead_plan {
-    struct range now;    /* to be asked for when the page is absent; holds it */
-    struct range ahead;  /* to be asked for after that, without anybody waiting; may be empty */
-    struct range around; /* to be shown, as far as valid around the page; holds it, not the marker */
+    struct range now;   /* to be asked for when the page is absent; holds it */
+    struct range ahead; /* to be asked for after that, without anybody waiting; may be empty */
+    struct range around; /* to be shown as far as valid; holds the page, not the marker */
+    struct range mapped; /* part of it that was shown ahead of this touch; never holds the page */
 };
 
 /**
@@ -71,6 +72,15 @@ void readahead_touch(struct vma_stream *stream, const struct readahead_limits *l
  * Return: the part of @pages with @page in it and no marker.
  */
 struct range readahead_clip(const struct vma_stream *stream, struct range pages, uint64_t page);
+
+/**
+ * readahead_shown() - pages that were asked for ahead are mapped now
+ * @pages: object pages without the marker
+ *
+ * Showing them again would cost a call for each of them. Only what lies behind the marker without a
+ * gap is remembered.
+ */
+void readahead_shown(struct vma_stream *stream, struct range pages);
 
 /** readahead_forget() - the pages ahead were not asked for, or are gone: no marker stands */
 void readahead_forget(struct vma_stream *stream);

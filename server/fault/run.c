@@ -177,8 +177,7 @@ bool run_table_has_fault(const struct run_table *table, uint64_t page, const voi
     const struct rb_node *node = table->waiters.node;
 
     while (node) {
-        const struct page_waiter *waiter =
-            CONTAINER_OF_CONST(node, struct page_waiter, node);
+        const struct page_waiter *waiter = CONTAINER_OF_CONST(node, struct page_waiter, node);
         int order = compare(key, key_of(waiter));
 
         if (order == 0)

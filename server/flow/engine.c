@@ -3,11 +3,68 @@
  * undoes. */
 #include "server/flow/engine.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "common/ipc/fd.h"
+#include "server/config/config.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/trace.h"
+
+/* Submission entries: more than reads that can usefully be under way on one disk. */
+#define RING_ENTRIES 256u
+
+int engine_init(struct engine *engine, const struct config *config, const char **ret_why)
+{
+    int r;
+
+    engine->config = config;
+    engine->kernel_v1 = config->kernel_v1;
+    engine->started_ns = loop_now_ns();
+    idmap_init(&engine->spaces);
+    idmap_init(&engine->objects);
+    idmap_init(&engine->drivers);
+    list_init(&engine->driver_names);
+    list_init(&engine->sessions);
+    list_init(&engine->links);
+    quota_init(&engine->quotas);
+    *ret_why = "the event loop cannot be made";
+    r = loop_init(&engine->loop);
+    if (r < 0)
+        return r;
+    *ret_why = "no io_uring on this machine";
+    r = ring_init(&engine->ring, &engine->loop, RING_ENTRIES);
+    if (r < 0)
+        return r;
+    *ret_why = "no memory for the page-state tables";
+    r = store_init(&engine->store);
+    if (r == 0)
+        r = trace_new(&engine->trace);
+    if (r < 0)
+        return r;
+    /* may be absent or forbidden: then clients get their userfaultfd themselves */
+    engine->uffd_device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    return 0;
+}
+
+static void on_ring_closed(struct ring *ring)
+{
+    (void)ring;
+}
+
+void engine_done(struct engine *engine)
+{
+    ring_close(&engine->ring, on_ring_closed);
+    loop_done(&engine->loop);
+    trace_free(engine->trace);
+    store_done(&engine->store);
+    fd_close(&engine->uffd_device);
+    quota_done(&engine->quotas);
+    idmap_done(&engine->spaces);
+    idmap_done(&engine->objects);
+    idmap_done(&engine->drivers);
+}
 
 struct file *file_ref(struct file *file)
 {

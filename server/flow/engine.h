@@ -196,6 +196,20 @@ struct space {
     } stats;
 };
 
+/**
+ * engine_init() - loop, io_uring, store, no peers yet
+ * @engine:  zeroed memory of the caller
+ * @config:  borrowed, outlives the engine
+ * @ret_why: on failure: a static sentence
+ *
+ * Return: 0 or -errno; on failure main exits, and the kernel closes what was opened.
+ */
+MUST_CHECK int engine_init(struct engine *engine, const struct config *config,
+                           const char **ret_why);
+
+/** engine_done() - no peer is left; MUST: no handle is left over */
+void engine_done(struct engine *engine);
+
 /* engine.c: references; the last unref frees and undoes every charge */
 struct file *file_ref(struct file *file);
 void file_unref(struct file *file);

@@ -3,20 +3,22 @@
  * The second walk, told top to bottom: a client's thread touched a page and sleeps in its kernel.
  *
  *   on_faults: messages of one read, up to 64
- *     1  for each: VMA, page, state -> fault_decide() -> show at once | join those who wait | park | poison | remember to ask
- *     2  then, when everybody who could be served is running again: ask for what is missing, join, ask ahead
- *     3  submit, so that bytes of cached files are there before the turn ends
+ *     1  for each: VMA, page, state -> fault_decide() -> show at once | join those who wait | park
+ * | poison | remember to ask 2  then, when everybody who could be served is running again: ask for
+ * what is missing, join, ask ahead 3  submit, so that bytes of cached files are there before the
+ * turn ends
  *   ... bytes come: fill_supplied() -> fault_show_part() -> the threads go on
  *
- * System calls of ours for one fault (the loop's epoll_wait and the read of the uffd are shared by all messages of a turn):
- *   hit            epoll_wait + read + UFFDIO_CONTINUE of all that is valid around it                             3
- *   extents, miss  the same + io_uring_enter + pwrite; what is read ahead adds an enter, a pwrite and a CONTINUE  5
- *   fill, miss     the same as a hit + eventfd write; later epoll_wait + eventfd read                             6
- *   repeated       epoll_wait + read; a thread with a busy signal repeats thousands of times a second             2
+ * System calls of ours for one fault (the loop's epoll_wait and the read of the uffd are shared by
+ * all messages of a turn): hit            epoll_wait + read + UFFDIO_CONTINUE of all that is valid
+ * around it                             3 extents, miss  the same + io_uring_enter + pwrite; what
+ * is read ahead adds an enter, a pwrite and a CONTINUE  5 fill, miss     the same as a hit +
+ * eventfd write; later epoll_wait + eventfd read                             6 repeated epoll_wait
+ * + read; a thread with a busy signal repeats thousands of times a second             2
  *
- * Owns parked faults and waiters (malloc'ed, each charged to its space's uid as a request). Called by the uffd port and
- * by the map flows. Deliberately without any judgement about pages: fault_decide(), readahead_touch() and the page table
- * have it.
+ * Owns parked faults and waiters (malloc'ed, each charged to its space's uid as a request). Called
+ * by the uffd port and by the map flows. Deliberately without any judgement about pages:
+ * fault_decide(), readahead_touch() and the page table have it.
  */
 #include "server/flow/fault_flow.h"
 
@@ -29,7 +31,9 @@
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 
-#define FIRST_PIECE_PAGES 64u /* asked for apart from the rest of its window, so that the reader goes on early: measured */
+#define FIRST_PIECE_PAGES                                                                          \
+    64u /* asked for apart from the rest of its window, so that the reader goes on early: measured \
+         */
 
 struct touch {
     struct space *space;
@@ -135,18 +139,25 @@ static void park(struct touch *touch)
 static void show(const struct touch *touch)
 {
     const struct page_table *pages = &touch->object->pages;
+    const unsigned shift = touch->object->page_shift;
     const struct range run =
         page_table_run_around(pages, touch->page, touch->plan.around, PAGE_BITS_VALID);
-    const uint64_t page_bytes = object_page_bytes(touch->object);
-    const struct range addrs = {touch->addr - ((touch->page - run.start) << touch->object->page_shift),
-                                touch->addr + ((run.end - touch->page) << touch->object->page_shift)};
+    struct range parts[2];
+    unsigned n_parts;
 
     touch->space->engine->stats.faults_hit++;
-    uffd_port_show(&touch->space->uffd, addrs, page_bytes);
+    n_parts = range_subtract(run, touch->plan.mapped, parts);
+    for (unsigned i = 0; i < n_parts; i++) {
+        const struct range addrs = {touch->addr + ((parts[i].start - touch->page) << shift),
+                                    touch->addr + ((parts[i].end - touch->page) << shift)};
+
+        uffd_port_show(&touch->space->uffd, addrs, 1ull << shift);
+    }
 }
 
-/* Where nothing is mapped for all we know. The kernel still has a mapping there, or it would not ask: poison it. The size
- * of its pages is unknown; a block of 2 MiB that lies in the quarantined range as a whole is right for both. */
+/* Where nothing is mapped for all we know. The kernel still has a mapping there, or it would not
+ * ask: poison it. The size of its pages is unknown; a block of 2 MiB that lies in the quarantined
+ * range as a whole is right for both. */
 static void poison_outside(struct space *space, const struct vma *vma, uint64_t addr)
 {
     const uint64_t start = addr & ~(uint64_t)(PAGE_BYTES_HUGE - 1);
@@ -177,7 +188,8 @@ static void plan(struct touch *touch, bool is_miss)
         const uint64_t n = room < READAHEAD_AROUND_PAGES ? room : READAHEAD_AROUND_PAGES;
         const struct range before = {touch->page - n, touch->page};
 
-        n_history = range_len(page_table_run_around(&object->pages, touch->page - 1, before, PAGE_BITS_VALID));
+        n_history = range_len(
+            page_table_run_around(&object->pages, touch->page - 1, before, PAGE_BITS_VALID));
     }
     readahead_touch(&touch->vma->stream, &limits, touch->page, n_history, &touch->plan);
 }
@@ -369,36 +381,45 @@ void fault_again(struct space *space, uint64_t addr, bool write)
     ask_all(space->engine, &asks);
 }
 
-/* The memfd has no page although the table says so: the driver punched it, or said it wrote it and did not. Once in the
- * life of an object that is forgiven, page by page. */
-static void on_page_missing(struct uffd_port *port, uint64_t addr)
+/* What the table says is valid the memfd does not have: the driver punched it, or said that it
+ * wrote it and did not. Once, page by page, that is forgiven. Return: whether the page is poison
+ * now. */
+static bool lose_page(struct object *object, uint64_t page)
 {
     static const struct fill_error why = {
         EREMOTEIO, "fault", "the driver took back a page that it had supplied, twice", true};
+    const struct range pages = {page, page + 1};
+
+    if (page >= object->pages.n_pages)
+        return false;
+    if (page_state_is_valid(page_table_get(&object->pages, page))) {
+        fill_forget_valid(object, page);
+        if (poison_find(&object->vanished, page))
+            fill_poison(object, page, &why);
+        else
+            poison_add(&object->vanished, pages, why.error, why.hook, NULL);
+    }
+    return page_table_get(&object->pages, page) == PAGE_POISONED;
+}
+
+/* Whether somebody waits for it is not known here: who does is woken and reports it again. */
+static void on_page_missing(struct uffd_port *port, uint64_t addr)
+{
     struct space *space = port->owner;
     struct vma *vma = vma_tree_find(&space->aspace.vmas, addr);
-    struct object *object;
-    uint64_t page;
+    struct touch touch = {.space = space, .vma = vma, .addr = addr & ~(VMA_PAGE_BYTES - 1)};
+    uint64_t page_bytes = VMA_PAGE_BYTES;
 
-    if (vma && vma->kind == VMA_MAPPED && !vma->direct) {
-        object = vma_object(vma);
-        page = vma_page_at(vma, object, addr);
-        if (page < object->pages.n_pages &&
-            page_state_is_valid(page_table_get(&object->pages, page))) {
-            fill_forget_valid(object, page);
-            if (poison_find(&object->vanished, page))
-                fill_poison(object, page, &why);
-            else
-                poison_add(&object->vanished, (struct range){page, page + 1}, why.error, why.hook, NULL);
-        }
-        if (page < object->pages.n_pages && page_table_get(&object->pages, page) == PAGE_POISONED) {
-            const struct touch touch = {.space = space, .vma = vma, .object = object, .page = page, .addr = addr & ~(object_page_bytes(object) - 1)};
-
+    if (vma && vma->kind == VMA_MAPPED && !vma->direct && vma->object) {
+        touch.object = vma_object(vma);
+        page_bytes = object_page_bytes(touch.object);
+        touch.addr = addr & ~(page_bytes - 1);
+        if (lose_page(touch.object, vma_page_at(vma, touch.object, addr))) {
             poison_touch(&touch);
             return;
         }
     }
-    fault_again(space, addr, false);
+    uffd_port_wake(&space->uffd, (struct range){touch.addr, touch.addr + page_bytes});
 }
 
 /* ---- mappings change ---- */
@@ -407,7 +428,7 @@ static void forget_waiters(struct space *space, struct range range)
 {
     struct list *pos, *tmp;
 
-    list_for_each_safe (pos, tmp, &space->waiters) {
+    list_for_each_safe(pos, tmp, &space->waiters) {
         struct page_waiter *waiter = CONTAINER_OF(pos, struct page_waiter, space_link);
 
         if (!range_contains(range, waiter->addr))

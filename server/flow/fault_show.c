@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What clients are told about pages: shown when they became valid, poisoned when they failed; and which mappings are
- * "graduated": while every page of one is valid it is registered so that the kernel serves its faults alone.
+ * What clients are told about pages: shown when they became valid, poisoned when they failed; and
+ * which mappings are "graduated": while every page of one is valid it is registered so that the
+ * kernel serves its faults alone.
  *
- * Called by the fill path. Owns nothing; frees the waiters it has served. A waiter is looked up again by its address,
- * because its mapping may have been cut, merged, locked or replaced while it waited; then it is looked at afresh.
+ * Called by the fill path. Owns nothing; frees the waiters it has served. A waiter is looked up
+ * again by its address, because its mapping may have been cut, merged, locked or replaced while it
+ * waited; then it is looked at afresh.
  *
- * One UFFDIO_CONTINUE for each (space, mapping) concerned shows all that came at once, but for the marker page.
+ * One UFFDIO_CONTINUE for each (space, mapping) concerned shows all that came at once, but for the
+ * marker page.
  */
 #include "common/base/own.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
 
-#define RECENT 8u /* chosen: mappings whose shows are remembered within one batch; more only cost a call each */
+#define RECENT                                                                                     \
+    8u /* chosen: mappings whose shows are remembered within one batch; more only cost a call each \
+        */
 
 struct shown {
     const struct vma *vma;
@@ -39,7 +44,8 @@ struct range vma_addrs_of(const struct vma *vma, const struct object *object, st
 static void show_pages(struct space *space, const struct vma *vma, const struct object *object,
                        struct range pages)
 {
-    const struct range addrs = range_align_in(vma_addrs_of(vma, object, pages), object_page_bytes(object));
+    const struct range addrs =
+        range_align_in(vma_addrs_of(vma, object, pages), object_page_bytes(object));
 
     if (!range_is_empty(addrs))
         uffd_port_show(&space->uffd, addrs, object_page_bytes(object));
@@ -57,7 +63,7 @@ static bool was_shown(const struct show *show, const struct vma *vma, uint64_t p
 }
 
 /* Shows what came around @page in one mapping, once. */
-static void show_around(struct show *show, struct space *space, const struct vma *vma, uint64_t page)
+static void show_around(struct show *show, struct space *space, struct vma *vma, uint64_t page)
 {
     const struct range pages = readahead_clip(&vma->stream, show->pages, page);
 
@@ -65,15 +71,17 @@ static void show_around(struct show *show, struct space *space, const struct vma
         return;
     show->recent[show->n_shown++ % RECENT] = (struct shown){vma, pages};
     show_pages(space, vma, show->object, pages);
+    readahead_shown(&vma->stream, pages);
 }
 
 /* The live mapping of @object at @addr with page @page there; NULL: things have changed. */
-static struct vma *find_live(struct space *space, const struct object *object, uint64_t addr, uint64_t page)
+static struct vma *find_live(struct space *space, const struct object *object, uint64_t addr,
+                             uint64_t page)
 {
     struct vma *vma = vma_tree_find(&space->aspace.vmas, addr);
 
-    if (!vma || vma->kind != VMA_MAPPED || vma->write_locked || vma->direct || vma->object != object ||
-        vma_page_at(vma, object, addr) != page)
+    if (!vma || vma->kind != VMA_MAPPED || vma->write_locked || vma->direct ||
+        vma->object != object || vma_page_at(vma, object, addr) != page)
         return NULL;
     return vma;
 }
@@ -83,7 +91,7 @@ static void show_waiter(struct show *show, struct page_waiter *waiter)
     struct space *space = waiter->space;
     const uint64_t addr = waiter->addr, page = waiter->page;
     const bool write = waiter->write;
-    const struct vma *vma = find_live(space, show->object, addr, page);
+    struct vma *vma = find_live(space, show->object, addr, page);
 
     fault_waiter_free(waiter);
     if (vma)
@@ -97,19 +105,20 @@ static void show_reader(struct show *show, const struct run_reader *reader)
 {
     struct space *space = idmap_get(&show->object->engine->spaces, reader->space_id);
     uint64_t page = show->pages.start;
-    const struct vma *vma;
+    struct vma *vma;
 
     if (!space || space->dead || !space->uffd_open)
         return;
     vma = vma_tree_find(&space->aspace.vmas, reader->addr);
-    if (!vma || vma->id != reader->vma_id || vma->kind != VMA_MAPPED || vma->write_locked || vma->graduated ||
-        vma->object != show->object)
+    if (!vma || vma->id != reader->vma_id || vma->kind != VMA_MAPPED || vma->write_locked ||
+        vma->graduated || vma->object != show->object)
         return;
     if (vma->stream.has_marker && vma->stream.marker == page)
         page++;
     if (page < show->pages.end)
         show_around(show, space, vma, page);
-    if (vma->stream.has_marker && vma->stream.marker > page && vma->stream.marker + 1 < show->pages.end)
+    if (vma->stream.has_marker && vma->stream.marker > page &&
+        vma->stream.marker + 1 < show->pages.end)
         show_around(show, space, vma, vma->stream.marker + 1);
 }
 
@@ -136,14 +145,15 @@ static bool is_live(const struct vma *vma)
 {
     const struct space *space = vma_space(vma);
 
-    return vma->in_tree && vma->kind == VMA_MAPPED && !vma->write_locked && !vma->direct && space->uffd_open && !space->dead;
+    return vma->in_tree && vma->kind == VMA_MAPPED && !vma->write_locked && !vma->direct &&
+           space->uffd_open && !space->dead;
 }
 
 void fault_show_healed(struct object *object, uint64_t page)
 {
     struct list *pos, *tmp;
 
-    list_for_each_safe (pos, tmp, &object->mappings) {
+    list_for_each_safe(pos, tmp, &object->mappings) {
         const struct vma *vma = vma_from_object_link(pos);
 
         if (is_live(vma))
@@ -188,7 +198,7 @@ void fault_show_complete(struct object *object)
 {
     struct list *pos;
 
-    list_for_each (pos, &object->mappings) {
+    list_for_each(pos, &object->mappings) {
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
 
@@ -205,13 +215,15 @@ void fault_show_track(struct object *object, struct range pages)
 {
     struct list *pos;
 
-    list_for_each (pos, &object->mappings) {
+    list_for_each(pos, &object->mappings) {
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
 
-        if (!vma->graduated || !space->uffd_open || range_is_empty(vma_addrs_of(vma, object, pages)))
+        if (!vma->graduated || !space->uffd_open ||
+            range_is_empty(vma_addrs_of(vma, object, pages)))
             continue;
-        /* It fails only when the mapping or the process is gone: then nobody sees anything there. */
+        /* It fails only when the mapping or the process is gone: then nobody sees anything there.
+         */
         (void)!uffd_port_register(&space->uffd, vma_range(vma), UFFD_TRACKED);
         vma->graduated = false;
     }
@@ -224,7 +236,8 @@ int fault_flow_register(struct space *space, struct vma *vma)
         readahead_limits_of(vma, object->page_shift, object->pages.n_pages);
     const bool is_native =
         !range_is_empty(limits.pages) && page_table_is_valid(&object->pages, limits.pages);
-    int r = uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : UFFD_TRACKED);
+    int r =
+        uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : UFFD_TRACKED);
 
     if (r < 0)
         return r;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pages that a driver's fault hook fills: asks and answers through the shared ring, failures over its socket, and the
- * deadline of whatever it owes.
+ * Pages that a driver's fault hook fills: asks and answers through the shared ring, failures over
+ * its socket, and the deadline of whatever it owes.
  *
- * driver.runs holds all runs in the order they were asked for, so the first one's deadline is the next; those the ring had
- * no room for stand at the end, in order, and go out as answers come in. Called by fill_flow.c, and by the driver's link.
+ * driver.runs holds all runs in the order they were asked for, so the first one's deadline is the
+ * next; those the ring had no room for stand at the end, in order, and go out as answers come in.
+ * Called by fill_flow.c, and by the driver's link.
  *
- * What the driver writes into the ring is not trusted: a range outside its object, or an object it never had, cuts it
- * off. Answers about what is valid already cost one look and change nothing. One wake-up takes at most ANSWERS_PER_TURN
- * answers or ANSWER_PAGES_MAX pages, then others have their turn.
+ * What the driver writes into the ring is not trusted: a range outside its object, or an object it
+ * never had, cuts it off. Answers about what is valid already cost one look and change nothing. One
+ * wake-up takes at most ANSWERS_PER_TURN answers or ANSWER_PAGES_MAX pages, then others have their
+ * turn.
  *
- * A miss costs, on our side: the read of the uffd, UFFDIO_CONTINUE, one eventfd write and one read, and two epoll_wait;
- * a window of 512 pages costs the same once.
+ * A miss costs, on our side: the read of the uffd, UFFDIO_CONTINUE, one eventfd write and one read,
+ * and two epoll_wait; a window of 512 pages costs the same once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,14 +21,15 @@
 
 #include "common/base/log.h"
 #include "common/base/own.h"
-#include "proto/status.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/loss_flow.h"
 
 #define ANSWERS_PER_TURN (2u * FILL_RING_ENTRIES)
-#define ANSWER_PAGES_MAX (1ull << 18) /* chosen: 1 GiB of 4 KiB pages, a millisecond or two; longer answers are nonsense */
+#define ANSWER_PAGES_MAX                                                                           \
+    (1ull                                                                                          \
+     << 18) /* chosen: 1 GiB of 4 KiB pages, a millisecond or two; longer answers are nonsense */
 
 static struct run *run_of(struct list *node)
 {
@@ -67,11 +70,12 @@ void fill_driver_ask(struct object *object, struct run *run)
     struct list *before = run->owner_link.prev;
 
     if (before != &driver->runs && !run_of(before)->sent)
-        return; /* in order */
+        return;                  /* in order */
     (void)send_ask(driver, run); /* a full ring: when an answer comes */
 }
 
-/* The ring may have room again: the asks that wait, oldest first. They are the last ones of the list. */
+/* The ring may have room again: the asks that wait, oldest first. They are the last ones of the
+ * list. */
 static void send_waiting(struct driver *driver)
 {
     struct list *node = &driver->runs;
@@ -106,8 +110,8 @@ static void on_runs_deadline(struct deadline *deadline)
     const struct fill_error why = {ETIMEDOUT, "fault", text, true};
     struct list *node;
 
-    (void)snprintf(text, sizeof(text), "driver %s did not answer within %" PRIu64 " ms", driver->name,
-                   driver->hook_deadline_ns / 1000000);
+    (void)snprintf(text, sizeof(text), "driver %s did not answer within %" PRIu64 " ms",
+                   driver->name, driver->hook_deadline_ns / 1000000);
     driver_ref(driver);
     while ((node = list_first(&driver->runs)) && run_of(node)->deadline_ns <= now_ns) {
         struct run *run = run_of(node);
@@ -180,7 +184,7 @@ static struct run *find_owed(struct driver *driver, uint64_t id, struct range pa
 {
     struct list *pos;
 
-    list_for_each (pos, &driver->runs) {
+    list_for_each(pos, &driver->runs) {
         struct run *run = run_of(pos);
 
         if (run->id == id && range_overlaps(run->pages, pages))
@@ -192,7 +196,8 @@ static struct run *find_owed(struct driver *driver, uint64_t id, struct range pa
 void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page, uint64_t n_pages,
                  int error, const char *text)
 {
-    const struct fill_error why = {.error = status_is_legal(error) ? error : EIO, .hook = "fault", .text = text};
+    const struct fill_error why = {
+        .error = -error, .hook = "fault", .text = text};
     struct range pages;
     struct run *run;
 

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pages whose bytes the driver described as ranges of fds: the server reads them itself. No process but the client and us
- * is involved in such a fault.
+ * Pages whose bytes the driver described as ranges of fds: the server reads them itself. No process
+ * but the client and us is involved in such a fault.
  *
- *   run -> job: one buffer, read piece by piece (a piece ends where its extent does) -> one pwrite into the memfd -> supplied
- *   2 MiB pages: read straight into the server's mapping of the memfd, no buffer and no pwrite
- *   a run in a hole: zeros, complete at once
+ *   run -> job: one buffer, read piece by piece (a piece ends where its extent does) -> one pwrite
+ * into the memfd -> supplied 2 MiB pages: read straight into the server's mapping of the memfd, no
+ * buffer and no pwrite a run in a hole: zeros, complete at once
  *
- * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd ends earlier than it
- * said is an error of the driver: EIO. A job that nobody waits for any more (timed out, revoked, driver dead) reads to its
- * end, because the kernel writes into its buffer, and is then forgotten.
+ * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd
+ * ends earlier than it said is an error of the driver: EIO. A job that nobody waits for any more
+ * (timed out, revoked, driver dead) reads to its end, because the kernel writes into its buffer,
+ * and is then forgotten.
  *
- * Owns jobs and their buffers; each holds a ref of its object, which keeps the fds. A miss costs the read of the uffd, one
- * io_uring_enter that also completes it when the file is cached, one pwrite and one UFFDIO_CONTINUE.
+ * Owns jobs and their buffers; each holds a ref of its object, which keeps the fds. A miss costs
+ * the read of the uffd, one io_uring_enter that also completes it when the file is cached, one
+ * pwrite and one UFFDIO_CONTINUE.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -62,7 +64,8 @@ static const struct object_extent *find_extent(const struct object *object, uint
     return low < object->n_extents ? &object->extents[low] : NULL;
 }
 
-/* The next piece of @bytes that has to be read from a file; @bytes may begin with zeros. Return: NULL: all zeros. */
+/* The next piece of @bytes that has to be read from a file; @bytes may begin with zeros. Return:
+ * NULL: all zeros. */
 static const struct object_extent *next_piece(const struct object *object, struct range bytes,
                                               struct range *ret_piece)
 {
@@ -103,7 +106,8 @@ static void fail(struct extent_job *job, int error, const char *text)
     (void)job_free(job);
 }
 
-/* Everything was read. Only pages that this run still stands for are written: others may have come by another way. */
+/* Everything was read. Only pages that this run still stands for are written: others may have come
+ * by another way. */
 static void finish(struct extent_job *job)
 {
     struct object *object = job->object;
@@ -161,7 +165,8 @@ static void on_read(struct ring_op *op, int32_t res)
         return;
     }
     if (res < 0 && res != -EINTR && res != -EAGAIN) {
-        (void)snprintf(text, sizeof(text), "an extent cannot be read: %s", strerrordesc_np(-res) ? strerrordesc_np(-res) : "unknown error");
+        (void)snprintf(text, sizeof(text), "an extent cannot be read: %s",
+                       strerrordesc_np(-res) ? strerrordesc_np(-res) : "unknown error");
         fail(job, -res, text);
         return;
     }

@@ -4,14 +4,16 @@
  *
  *   fill_ask -> claim absent pages -> charge -> run in flight -> fill_extents.c or fill_driver.c
  *                                                  |
- *   fill_supplied: FILLING -> CLEAN, run cut, waiters shown        fill_run_failed: asked again singly, or poison
+ *   fill_supplied: FILLING -> CLEAN, run cut, waiters shown        fill_run_failed: asked again
+ * singly, or poison
  *
- * Owns the runs (each holds a ref of its object) and the cache charge: pages valid or filling, times their size, are
- * charged to the object's uid. Called by fault_flow.c, by the map and pread flows, and when answers come. Deliberately
- * not here: what a fault is, and what the client's kernel is told (fault_flow.c, fault_show.c).
+ * Owns the runs (each holds a ref of its object) and the cache charge: pages valid or filling,
+ * times their size, are charged to the object's uid. Called by fault_flow.c, by the map and pread
+ * flows, and when answers come. Deliberately not here: what a fault is, and what the client's
+ * kernel is told (fault_flow.c, fault_show.c).
  *
- * Shows come last in each function here: they can lead back (a page that the memfd lacks is asked for again), so no run
- * or position in a tree is held across one.
+ * Shows come last in each function here: they can lead back (a page that the memfd lacks is asked
+ * for again), so no run or position in a tree is held across one.
  */
 #include "server/flow/fill_flow.h"
 
@@ -60,12 +62,12 @@ static void run_free(struct run *run)
 /* Claimed pages that nobody will bring: absent again. */
 static void give_back(struct object *object, struct range pages)
 {
-    cache_drop(object, page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING),
-                                             PAGE_ABSENT));
+    cache_drop(object,
+               page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_ABSENT));
 }
 
-/* Takes pages out of a run. Without memory for a second part all of the run from there on is given up: a wait for that is
- * started again by fill_reask(). Return: what was taken out. */
+/* Takes pages out of a run. Without memory for a second part all of the run from there on is given
+ * up: a wait for that is started again by fill_reask(). Return: what was taken out. */
 static struct range cut(struct object *object, struct run *run, struct range pages)
 {
     struct run *spare = NULL;
@@ -126,11 +128,14 @@ static int start_new(struct object *object, struct range pages, uint64_t needed_
     return 0;
 }
 
-/* Charges claimed pages. When not all of them are granted, only those somebody waits for, then nothing. Return: 0 and the
- * pages still claimed (may be none); -errno when pages that somebody waits for were given back. */
+/* Charges claimed pages. When not all of them are granted, only those somebody waits for, then
+ * nothing. Return: 0 and the pages still claimed (may be none); -errno when pages that somebody
+ * waits for were given back. */
 static int charge_claimed(struct object *object, uint64_t needed_end, struct range *pages)
 {
-    struct range needed = range_intersect(*pages, (struct range){pages->start, needed_end > pages->start ? needed_end : pages->start});
+    struct range needed = range_intersect(
+        *pages,
+        (struct range){pages->start, needed_end > pages->start ? needed_end : pages->start});
     int r = cache_take(object, range_len(*pages));
 
     if (r == 0)
@@ -167,7 +172,8 @@ int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
     while (r == 0 && !range_is_empty(pages)) {
         struct range run;
         uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
-        struct range window = {first, pages.end - first < max_pages ? pages.end : first + max_pages};
+        struct range window = {first,
+                               pages.end - first < max_pages ? pages.end : first + max_pages};
 
         pages.start = window.end;
         if (!page_table_claim(&object->pages, window, &run))
@@ -217,7 +223,8 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
         (void)snprintf(buf, size, "driver %s died", object->driver->name);
         break;
     case -ENXIO:
-        (void)snprintf(buf, size, "driver %s supplies no pages of this object", object->driver->name);
+        (void)snprintf(buf, size, "driver %s supplies no pages of this object",
+                       object->driver->name);
         break;
     default:
         (void)snprintf(buf, size, "the server is out of memory");
@@ -226,7 +233,8 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
     return why;
 }
 
-/* Remembers and logs why a page failed under somebody. A driver may fail a million of them: each power of two is logged. */
+/* Remembers and logs why a page failed under somebody. A driver may fail a million of them: each
+ * power of two is logged. */
 static void note_failure(struct object *object, uint64_t page, const struct fill_error *why)
 {
     const struct flow_where where = {
@@ -238,9 +246,9 @@ static void note_failure(struct object *object, uint64_t page, const struct fill
     object->driver->n.faults_failed++;
     if ((object->n_failures & (object->n_failures - 1)) != 0)
         return;
-    (void)snprintf(text, sizeof(text), "page %" PRIu64 ": %.*s (failure %" PRIu64 " of this object)", page,
-                   (int)POISON_TEXT_BYTES, why->text ? why->text : "no reason was given",
-                   object->n_failures);
+    (void)snprintf(
+        text, sizeof(text), "page %" PRIu64 ": %.*s (failure %" PRIu64 " of this object)", page,
+        (int)POISON_TEXT_BYTES, why->text ? why->text : "no reason was given", object->n_failures);
     flow_error("fault.failed", &where, -why->error, text);
 }
 
@@ -258,7 +266,8 @@ void fill_poison(struct object *object, uint64_t page, const struct fill_error *
     object_unref(object);
 }
 
-/* Waited-for pages of a range that nobody brings any more: asked for one by one; those that cannot be are poison. */
+/* Waited-for pages of a range that nobody brings any more: asked for one by one; those that cannot
+ * be are poison. */
 static void reask(struct object *object, struct range pages)
 {
     char text[POISON_TEXT_BYTES];
@@ -318,7 +327,8 @@ static void count_came(struct object *object, uint64_t n_pages)
 static void finish_part(struct object *object, struct run *run, struct range pages)
 {
     const struct run_reader reader = run->reader;
-    const bool was_poison = object->poison.n_records > 0;
+    const bool was_poison = range_len(pages) == 1 && object->poison.n_records > 0 &&
+                            poison_find(&object->poison, pages.start);
     struct range taken;
     struct list batch = LIST_INIT(batch);
 
@@ -327,14 +337,13 @@ static void finish_part(struct object *object, struct run *run, struct range pag
         give_back(object, (struct range){pages.end, taken.end});
         reask(object, (struct range){pages.end, taken.end});
     }
-    count_came(object, page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_CLEAN));
+    count_came(object,
+               page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_CLEAN));
     run_table_take_waiters(&object->runs, pages, &batch);
+    poison_drop(&object->poison, pages);
     fault_show_part(object, pages, &batch, &reader);
-    if (was_poison) {
-        if (range_len(pages) == 1 && poison_find(&object->poison, pages.start))
-            fault_show_healed(object, pages.start);
-        poison_drop(&object->poison, pages);
-    }
+    if (was_poison)
+        fault_show_healed(object, pages.start);
 }
 
 /* Pages that no run is for: the driver supplied more than it was asked for, or too late. */
@@ -352,17 +361,19 @@ static void take_unasked(struct object *object, struct range pages, uint64_t id)
             continue; /* over the limit: bytes that nobody is shown */
         (void)page_table_move_range(&object->pages, run, PAGE_BIT(PAGE_ABSENT), PAGE_CLEAN);
         count_came(object, n_pages);
+        poison_drop(&object->poison, run);
         for (uint64_t page = page_table_find(&object->pages, run, PAGE_BIT(PAGE_POISONED));
              page < run.end;
-             page = page_table_find(&object->pages, (struct range){page + 1, run.end}, PAGE_BIT(PAGE_POISONED))) {
+             page = page_table_find(&object->pages, (struct range){page + 1, run.end},
+                                    PAGE_BIT(PAGE_POISONED))) {
             (void)page_table_move(&object->pages, page, PAGE_POISONED, PAGE_CLEAN);
             fault_show_healed(object, page);
         }
-        poison_drop(&object->poison, run);
     }
 }
 
-/* One stretch from @pages.start on that is in one run, or in none. Return: where the next one starts. */
+/* One stretch from @pages.start on that is in one run, or in none. Return: where the next one
+ * starts. */
 static uint64_t supply_next(struct object *object, struct range pages, uint64_t id, bool and_other)
 {
     struct run *run = run_table_find_next(&object->runs, pages.start);
@@ -402,7 +413,8 @@ void fill_forget_valid(struct object *object, uint64_t page)
     const struct range pages = {page, page + 1};
 
     fault_show_track(object, pages);
-    cache_drop(object, page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
+    cache_drop(object,
+               page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
 }
 

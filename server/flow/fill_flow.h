@@ -51,7 +51,7 @@ MUST_CHECK int fill_ask(struct object *object, struct range pages, uint64_t n_ne
 /** fill_answers() - the driver's answer queue has entries (its eventfd woke us): take and check them all */
 void fill_answers(struct driver *driver, struct fill_ring *ring);
 
-/** fill_failed() - the driver says a run, or part of it, cannot be had (FaultFailed). Unknown requests are ignored. */
+/** fill_failed() - the driver says a run, or part of it, cannot be had (FaultFailed). @error: -errno. Unknown requests are ignored. */
 void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page, uint64_t n_pages, int error,
                  const char *text);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Waiting in the server until pages are valid: populate, prefault, pread. Walks the range: at the first page that is not
- * valid two windows are asked for and that page is waited for; when it came, on from there.
+ * Waiting in the server until pages are valid: populate, prefault, pread. Walks the range: at the
+ * first page that is not valid two windows are asked for and that page is waited for; when it came,
+ * on from there.
  *
- * A struct fill_wait is the caller's, linked in the object's waiters while it is pending. Called by the map and open
- * flows. Deliberately shows nothing to anybody.
+ * A struct fill_wait is the caller's, linked in the object's waiters while it is pending. Called by
+ * the map and open flows. Deliberately shows nothing to anybody.
  */
 #include <errno.h>
 
@@ -12,7 +13,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 
-#define WINDOWS_AHEAD 2u
+#define WINDOWS_AHEAD  2u
 /* chosen: windows that come without waiting (zeros) before others have their turn */
 #define STEPS_PER_TURN 4u
 
@@ -24,7 +25,8 @@ static struct range window_at(const struct fill_wait *wait, uint64_t page)
     return (struct range){page, page + (room < n_pages ? room : n_pages)};
 }
 
-/* Makes the first page that is not valid come. Return: 1 there is none; 0 look again: it came, or it is FILLING; -errno. */
+/* Makes the first page that is not valid come. Return: 1 there is none; 0 look again: it came, or
+ * it is FILLING; -errno. */
 static int ask_next(struct fill_wait *wait)
 {
     struct object *object = wait->object;
@@ -110,7 +112,8 @@ static void on_again(struct deadline *deadline)
         go_on(wait);
 }
 
-/* Whoever waits may do anything when told, end mappings too, so it is told in the next turn, not in the middle of this. */
+/* Whoever waits may do anything when told, end mappings too, so it is told in the next turn, not in
+ * the middle of this. */
 static void on_page(struct page_waiter *waiter, int error)
 {
     struct fill_wait *wait = CONTAINER_OF(waiter, struct fill_wait, waiter);

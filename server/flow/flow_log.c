@@ -3,6 +3,7 @@
 #include "server/flow/flow_log.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
@@ -21,4 +22,13 @@ void flow_error(const char *event, const struct flow_where *where, int error, co
               where->hook ? where->hook : "-",
               strerrorname_np(-error) ? strerrorname_np(-error) : "?",
               log_quote(quoted, sizeof(quoted), text ? text : ""));
+}
+
+const char *flow_sentence(const struct flow_where *where, const char *text, char *buf, size_t size)
+{
+    const bool has_hook = where->hook && strcmp(where->hook, "-") != 0;
+
+    (void)snprintf(buf, size, "%.200s: %s%s%s", where->object ? where->object : "-",
+                   has_hook ? where->hook : "", has_hook ? ": " : "", text ? text : "");
+    return buf;
 }

@@ -21,4 +21,12 @@ struct flow_where {
  */
 void flow_error(const char *event, const struct flow_where *where, int error, const char *text);
 
+/**
+ * flow_sentence() - the sentence for the client: "DRIVER/PATH: HOOK: TEXT"
+ * @buf: caller's, ERROR_TEXT_BYTES_MAX is enough for all but absurd paths; cut at @size
+ *
+ * Return: @buf.
+ */
+const char *flow_sentence(const struct flow_where *where, const char *text, char *buf, size_t size);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What admins see through the control socket: read-only answers, and the few knobs. Never blocks, never asks a driver. */
+/* What admins see through the control socket: read-only answers, and the few knobs. Never blocks,
+ * never asks a driver. */
 #ifndef MUSE_SERVER_FLOW_INSPECT_H
 #define MUSE_SERVER_FLOW_INSPECT_H
 

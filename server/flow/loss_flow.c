@@ -26,7 +26,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/limits.h"
 #include "proto/status.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill_flow.h"

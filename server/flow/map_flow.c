@@ -29,11 +29,13 @@
 
 #include "common/base/log.h"
 #include "proto/client.pb-c.h"
-#include "server/config.h"
+#include "proto/limits.h"
+#include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
+#include "server/flow/stack_flow.h"
 #include "server/flow/unmap_flow.h"
 
 void map_set_error(struct map_request *request, int error, const char *hook, const char *text)
@@ -56,6 +58,7 @@ static void map_request_free(struct map_request *request)
     mm_unlock(&request->mm);
     map_drop_todos(request);
     split_check_cancel(&request->split);
+    stack_abandon(request);
     list_del(&request->of_driver);
     for (unsigned i = 0; i < 2; i++) {
         if (request->spares[i])
@@ -164,10 +167,12 @@ static void reply_err(struct map_request *request)
 {
     const struct flow_where where = {request->mm.space, request->driver,
                                      request->file->object->name, request->hook};
+    char text[ERROR_TEXT_BYTES_MAX];
 
     request->mm.space->engine->stats.map_failures++;
     flow_error("map.failed", &where, request->error, request->text);
-    space_fail(request->mm.space, request->mm.id, request->error, request->text);
+    space_fail(request->mm.space, request->mm.id, request->error,
+               flow_sentence(&where, request->text, text, sizeof(text)));
 }
 
 /* ---- effects ---- */
@@ -284,7 +289,10 @@ static int choose_address(struct map_request *request, const char **ret_why)
     if (r < 0)
         return r;
     request->place = request->target;
-    request->replace = vma_tree_overlaps(&aspace->vmas, request->target);
+    /* outside the arena the client's own memory may stand there, which a failure has to leave as it
+     * is */
+    request->replace = vma_tree_overlaps(&aspace->vmas, request->target) ||
+                       aspace_is_outside(aspace, request->target);
     if (!request->replace)
         return 0;
     r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length, align,

@@ -16,6 +16,8 @@
 #include "server/map/map_check.h"
 #include "server/map/map_txn.h"
 
+struct stack_request;
+
 #define MAP_VERBS_MAX  8u
 #define MAP_TEXT_BYTES 256u
 
@@ -43,8 +45,9 @@ struct map_request {
     struct vma *vma; /* in the tree from the lock on: PENDING, then MAPPED; NULL once handed on */
     struct vma *spares[2]; /* owned: for the edges of what is replaced */
     struct split_check split;
-    struct driver_call call; /* prepare, then complete */
-    uint64_t prepare_id;     /* the frame id of the prepare */
+    struct driver_call call;     /* prepare, then complete */
+    struct stack_request *stack; /* a forwarded mapping under way, or NULL */
+    uint64_t prepare_id;         /* the frame id of the prepare */
     uint64_t private_data, context;
     struct map_todo todos[MAP_VERBS_MAX];
     unsigned n_todos, todo_next;
@@ -80,6 +83,9 @@ const char *map_request_state(const struct map_request *request);
 /* map_hooks.c */
 void map_ask_prepare(struct map_request *request);
 void map_ask_complete(struct map_request *request);
+/* the VMA's vm_ops: @id of @driver's tables, 0 none. Return: 0; -EINVAL with the error set. */
+MUST_CHECK int map_set_vm_ops(struct map_request *request, const struct driver *driver,
+                              uint32_t id);
 void map_send_abort(struct map_request *request);
 void map_send_close(struct map_request *request);
 /* a driver without mmap_complete is done with prepare once the mapping lives; @leaked: kernel-v1

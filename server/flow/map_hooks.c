@@ -17,6 +17,7 @@
 #include "server/flow/loss_flow.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/object_flow.h"
+#include "server/flow/stack_flow.h"
 
 /* ---- counting: prepared = completed + aborted + in flight ---- */
 
@@ -142,9 +143,9 @@ static const struct driver_vm_ops *find_vm_ops(const struct driver *driver, uint
     return NULL;
 }
 
-static int set_vm_ops(struct map_request *request, uint32_t id)
+int map_set_vm_ops(struct map_request *request, const struct driver *driver, uint32_t id)
 {
-    const struct driver_vm_ops *ops = find_vm_ops(request->driver, id);
+    const struct driver_vm_ops *ops = find_vm_ops(driver, id);
     struct vma *vma = request->vma;
 
     if (id != 0 && !ops) {
@@ -225,7 +226,7 @@ static enum map_event judge_prepared(struct map_request *request,
     request->vma->private_data = answer->private_data;
     if (answer->has_vm_file && swap_file(request, answer->vm_file) < 0)
         return MAP_EV_PREPARE_BAD;
-    if (answer->has_vm_ops && set_vm_ops(request, answer->vm_ops) < 0)
+    if (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0)
         return MAP_EV_PREPARE_BAD;
     if (answer->forward) {
         map_set_error(request, -EINVAL, "mmap_prepare",
@@ -360,6 +361,7 @@ static enum map_event read_completed(struct map_request *request, struct frame *
     return event;
 }
 
+/* MAP_EVENT_N: the mapping was forwarded, the event comes from there. */
 static enum map_event read_legacy(struct map_request *request, struct frame *frame, bool late)
 {
     Muse__Wire__Prepared *answer =
@@ -374,10 +376,12 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         event = MAP_EV_COMPLETE_OK;
     else {
         request->vma->private_data = answer->private_data;
-        if (answer->has_vm_ops && set_vm_ops(request, answer->vm_ops) < 0)
+        if (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0)
             event = MAP_EV_COMPLETE_ERR;
         else if (answer->action && take_action(request, answer->action, frame) < 0)
             event = MAP_EV_COMPLETE_ERR;
+        else if (answer->forward)
+            event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
         else
             event = after_complete(request);
     }
@@ -425,7 +429,8 @@ static void on_complete_end(struct driver_call *call, enum call_end end, struct 
     }
     if (end != CALL_DEADLINE)
         end_completing(request);
-    map_event(request, event);
+    if (event != MAP_EVENT_N)
+        map_event(request, event);
 }
 
 /* What complete shall see: the mapping at its final place; merged, when it is to be merged. */

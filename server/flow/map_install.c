@@ -13,7 +13,7 @@
 #include "common/base/log.h"
 #include "common/ipc/fd.h"
 #include "proto/client.pb-c.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"

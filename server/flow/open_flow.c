@@ -6,6 +6,8 @@
  * object's memfd PREAD -> make the pages valid -> READABLE; the client then reads its own fd, so no
  * byte goes over a socket
  */
+#include "server/flow/open_flow.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 
 #include "proto/client.pb-c.h"
 #include "proto/driver.pb-c.h"
+#include "proto/limits.h"
 #include "proto/status.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
@@ -43,12 +46,13 @@ static void open_free(struct open_request *request)
 
 static void open_fail(struct open_request *request, int error, const char *text)
 {
-    char object[256];
+    char object[256], sentence[ERROR_TEXT_BYTES_MAX];
     const struct flow_where where = {request->space, request->driver, object, "open"};
 
     (void)snprintf(object, sizeof(object), "%s/%.200s", request->driver->name, request->path);
     flow_error("open.failed", &where, error, text);
-    space_fail(request->space, request->id, error, text);
+    space_fail(request->space, request->id, error,
+               flow_sentence(&where, text, sentence, sizeof(sentence)));
 }
 
 static void reply_opened(struct space *space, uint64_t id, struct file *file)
@@ -90,58 +94,79 @@ static void read_attr(const Muse__Wire__Attr *attr, struct file_attr *ret_attr)
                                    .mtime_ns = attr->mtime_ns};
 }
 
-/* The driver has opened it. From here on a failure must be followed by release. */
-static int open_finish(struct open_request *request, const Muse__Wire__DriverOpened *opened,
-                       struct frame *frame, const char **ret_why)
+int file_new(struct space *space, struct driver *driver, const Muse__Wire__DriverOpened *opened,
+             struct frame *frame, const char *path, uint32_t oflags, struct file **ret_file,
+             const char **ret_why)
 {
-    struct space *space = request->space;
     struct engine *engine = space->engine;
     struct object *object;
-    struct file *file;
+    struct file *file = NULL;
     int r;
 
-    r = object_get(request->driver, opened, frame, request->path, space->uid, &object, ret_why);
+    r = object_get(driver, opened, frame, path, space->uid, &object, ret_why);
     if (r < 0)
-        return r;
-    if (charge_take(&engine->quotas, space->uid, QUOTA_FILES, 1) != 0) {
-        object_unref(object);
-        *ret_why = "too many open files of this user";
-        return -EMFILE;
-    }
+        goto release;
+    r = -EMFILE;
+    *ret_why = "too many open files of this user";
+    if (charge_take(&engine->quotas, space->uid, QUOTA_FILES, 1) != 0)
+        goto release_object;
+    r = -ENOMEM;
+    *ret_why = "out of memory";
     file = calloc(1, sizeof(*file));
-    if (!file) {
+    if (file)
+        file->path = strdup(path);
+    if (!file || !file->path) {
+        free(file);
         charge_drop(&engine->quotas, space->uid, QUOTA_FILES, 1);
-        object_unref(object);
-        return -ENOMEM;
+        goto release_object;
     }
     file->id = engine_id(engine);
     file->n_refs = 1;
-    file->driver = driver_ref(request->driver);
+    file->driver = driver_ref(driver);
     file->object = object;
     file->space = space;
     file->handle = opened->handle;
-    file->oflags = request->oflags;
-    file->client_holds = true;
+    file->oflags = oflags;
     file->uid = space->uid;
-    file->path = request->path;
-    request->path = NULL;
     read_attr(opened->attr, &file->attr);
-    r = idmap_put(&space->files, file->id, file);
-    if (r < 0) {
-        file->handle = opened->handle;
-        file_unref(file); /* releases */
-        return 1;
-    }
-    request->driver->n.opened++;
-    reply_opened(space, request->id, file);
+    driver->n.opened++;
+    *ret_file = file;
     return 0;
+
+release_object:
+    object_unref(object);
+release:
+    hook_release(driver, opened->handle);
+    return r;
+}
+
+static void open_finish(struct open_request *request, const Muse__Wire__DriverOpened *opened,
+                        struct frame *frame)
+{
+    struct space *space = request->space;
+    const char *why;
+    struct file *file;
+    int r = file_new(space, request->driver, opened, frame, request->path, request->oflags, &file,
+                     &why);
+
+    if (r == 0) {
+        r = idmap_put(&space->files, file->id, file);
+        if (r < 0) {
+            file_unref(file); /* releases */
+            why = "out of memory";
+        }
+    }
+    if (r < 0) {
+        open_fail(request, r, why);
+        return;
+    }
+    file->client_holds = true;
+    reply_opened(space, request->id, file);
 }
 
 static void on_open_answer(struct open_request *request, struct frame *frame)
 {
     Muse__Wire__DriverOpened *opened;
-    const char *why = "out of memory";
-    int r;
 
     opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
     if (!opened) {
@@ -150,16 +175,10 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
         return;
     }
     hook_ended(request->driver, &request->call, 0);
-    if (request->space->dead) {
+    if (request->space->dead)
         hook_release(request->driver, opened->handle);
-    } else {
-        r = open_finish(request, opened, frame, &why);
-        if (r != 0) {
-            open_fail(request, r < 0 ? r : -ENOMEM, why);
-            if (r < 0)
-                hook_release(request->driver, opened->handle);
-        }
-    }
+    else
+        open_finish(request, opened, frame);
     muse__wire__driver_opened__free_unpacked(opened, NULL);
 }
 
@@ -172,7 +191,10 @@ static void on_open_refused(struct open_request *request, struct frame *frame)
                           : -EREMOTEIO;
 
     hook_ended(request->driver, &request->call, error);
-    open_fail(request, error, failed && failed->text ? failed->text : "the driver refused");
+    open_fail(request, error,
+              failed && failed->text && failed->text[0] ? failed->text
+              : strerrordesc_np(-error)                 ? strerrordesc_np(-error)
+                                                        : "the driver refused");
     if (failed)
         muse__wire__driver_failed__free_unpacked(failed, NULL);
 }
@@ -211,7 +233,20 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
     open_free(request);
 }
 
-static struct driver *find_driver(struct engine *engine, const char *name, size_t n_name)
+int open_failed_errno(struct frame *frame)
+{
+    Muse__Wire__DriverFailed *failed =
+        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
+    int error = -EREMOTEIO;
+
+    if (failed && failed->error != 0)
+        error = status_to_result(failed->error, -EREMOTEIO);
+    if (failed)
+        muse__wire__driver_failed__free_unpacked(failed, NULL);
+    return error;
+}
+
+struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name)
 {
     struct list *pos;
 
@@ -236,7 +271,7 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
     if (strlen(message->name) >= NAME_BYTES_MAX)
         return -ENAMETOOLONG;
     driver =
-        slash ? find_driver(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
+        slash ? driver_find(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
     if (!driver)
         return -ENODEV;
     *ret_why = "out of memory";

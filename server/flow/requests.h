@@ -11,6 +11,6 @@
 typedef int request_fn(struct space *space, struct frame *frame);
 
 request_fn request_open, request_close, request_fstat, request_pread, request_map, request_unmap,
-    request_error_at;
+    request_error_at, request_madvise;
 
 #endif

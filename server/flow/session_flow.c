@@ -16,12 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "common/base/linux_abi.h"
 #include "common/base/log.h"
 #include "common/ipc/fd.h"
 #include "proto/client.pb-c.h"
 #include "proto/status.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/requests.h"
@@ -333,9 +335,10 @@ static const struct request_row {
     uint16_t type;
     request_fn *fn;
 } request_table[] = {
-    {FRAME_OPEN, request_open},         {FRAME_CLOSE, request_close}, {FRAME_FSTAT, request_fstat},
-    {FRAME_PREAD, request_pread},       {FRAME_MAP, request_map},     {FRAME_UNMAP, request_unmap},
-    {FRAME_ERROR_AT, request_error_at},
+    {FRAME_OPEN, request_open},         {FRAME_CLOSE, request_close},
+    {FRAME_FSTAT, request_fstat},       {FRAME_PREAD, request_pread},
+    {FRAME_MAP, request_map},           {FRAME_UNMAP, request_unmap},
+    {FRAME_ERROR_AT, request_error_at}, {FRAME_MADVISE, request_madvise},
 };
 
 static int dispatch_ready(struct session *session, struct frame *frame)
@@ -381,14 +384,15 @@ static int on_frame(struct conn *conn, struct frame *frame)
     return r;
 }
 
-static void on_ended(struct conn *conn, int why)
+static void session_part_closed(struct session *session)
 {
-    struct session *session = session_of(conn);
     struct space *space = session->space;
 
+    if (--session->n_open > 0)
+        return;
     if (space) {
         log_write(LOG_LEVEL_INFO, "client.gone", "client=%" PRIu64 " pid=%d reason=\"%s\"",
-                  space->id, (int)conn->pid, strerror(-why));
+                  space->id, (int)session->conn.pid, strerror(-session->why));
         space->dead = true;
         lose_client_calls(session);
         space->session = NULL;
@@ -397,6 +401,51 @@ static void on_ended(struct conn *conn, int why)
     }
     list_del(&session->link);
     free(session);
+}
+
+static void on_death(struct watcher *watcher, bool readable, bool writable)
+{
+    struct session *session = CONTAINER_OF(watcher, struct session, death);
+
+    (void)readable;
+    (void)writable;
+    conn_close(&session->conn, -ECONNRESET);
+}
+
+static void on_death_closed(struct watcher *watcher)
+{
+    struct session *session = CONTAINER_OF(watcher, struct session, death);
+
+    fd_close(&session->pidfd);
+    session_part_closed(session);
+}
+
+static void on_ended(struct conn *conn, int why)
+{
+    struct session *session = session_of(conn);
+
+    session->why = why;
+    if (session->pidfd >= 0)
+        watcher_close(&session->death);
+    session_part_closed(session);
+}
+
+/* Without it (an old kernel, a client of another pid namespace) the socket alone tells of the end.
+ */
+static void watch_death(struct session *session)
+{
+    socklen_t len = sizeof(session->pidfd);
+
+    if (getsockopt(session->conn.chan.fd, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &len) < 0)
+        session->pidfd = -1;
+    if (session->pidfd < 0)
+        return;
+    session->death.ready = on_death;
+    session->death.closed = on_death_closed;
+    if (watcher_open(&session->engine->loop, &session->death, session->pidfd) < 0)
+        fd_close(&session->pidfd);
+    else
+        session->n_open++;
 }
 
 static const struct conn_ops session_conn_ops = {.frame = on_frame, .ended = on_ended};
@@ -409,6 +458,7 @@ void session_accept(struct engine *engine, int *fd)
     if (!session)
         return;
     session->engine = engine;
+    session->pidfd = -1;
     list_init(&session->client_calls);
     r = conn_open(&session->conn, &engine->loop, fd, 1, &session_conn_ops);
     if (r < 0) {
@@ -416,7 +466,9 @@ void session_accept(struct engine *engine, int *fd)
         free(session);
         return;
     }
+    session->n_open = 1;
     list_add_tail(&engine->sessions, &session->link);
+    watch_death(session);
 }
 
 unsigned session_count(const struct engine *engine)

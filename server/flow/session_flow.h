@@ -14,7 +14,12 @@ enum session_stage { SESSION_HELLO, SESSION_ATTACH, SESSION_READY };
 
 struct session {
     struct conn conn;
-    struct list link; /* in engine.sessions */
+    struct list link;     /* in engine.sessions */
+    int pidfd;            /* owned; -1: this kernel or client has none */
+    struct watcher death; /* on pidfd: a forked child that holds the socket does not keep a dead
+                             client's space alive */
+    unsigned n_open;      /* conn and watcher, not closed yet */
+    int why;
     struct engine *engine;
     struct space *space; /* ref, from attach on */
     enum session_stage stage;

@@ -4,6 +4,7 @@
 #include "server/map/map_check.h"
 
 #include <errno.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 
 #include "common/base/linux_abi.h"
@@ -14,11 +15,16 @@
 
 #define PAGE VMA_PAGE_BYTES
 
-/* LEGACY_MAP_MASK of include/linux/mman.h, and what MAP_SHARED_VALIDATE knows besides. */
+#define ABOVE_4G 0x80u /* MAP_ABOVE4G of arch/x86, Linux 6.6 */
+
+/* LEGACY_MAP_MASK of include/linux/mman.h: all that MAP_SHARED_VALIDATE takes. Not in it, in Linux
+ * either: MAP_FIXED_NOREPLACE. */
 #define KNOWN_MAP_FLAGS                                                                            \
-    (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_ANONYMOUS | MAP_DENYWRITE |  \
-     MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK |   \
-     MAP_STACK | MAP_HUGETLB | MAP_32BIT)
+    ((uint32_t)(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |             \
+                MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |       \
+                MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_HUGE_2MB |                \
+                MAP_HUGE_1GB) |                                                                    \
+     ABOVE_4G)
 
 static int refuse(int error, const char *why, const char **ret_why)
 {
@@ -26,25 +32,40 @@ static int refuse(int error, const char *why, const char **ret_why)
     return error;
 }
 
-/* Steps 1 to 12 of the kernel's order: lengths, offsets, addresses. */
+/* Where MAP_FIXED wants it: the part of step 8 that needs no look at the space. */
+static int check_fixed(const struct map_args *args, uint64_t len, const char **ret_why)
+{
+    if (!(args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+        return 0;
+    if (args->addr > ASPACE_TASK_END - len)
+        return refuse(-ENOMEM, "the range does not fit the address space", ret_why);
+    if (args->addr % PAGE != 0)
+        return refuse(-EINVAL, "the fixed address is not a multiple of the page size", ret_why);
+    return 0;
+}
+
+/* Steps 1 to 12 of the kernel's order: lengths, offsets, addresses. (Step 5, EOVERFLOW for what
+ * wraps around in pages, cannot happen with 64-bit offsets in bytes.) */
 static int check_shape(const struct map_args *args, struct map_plan *plan, const char **ret_why)
 {
     const uint64_t len = (args->length + args->page_bytes - 1) & ~(args->page_bytes - 1);
+    int r;
 
     if (args->offset % PAGE != 0)
         return refuse(-EINVAL, "the offset is not a multiple of the page size", ret_why);
+    if ((args->flags & MAP_HUGETLB) && args->page_bytes == PAGE)
+        return refuse(-EINVAL, "MAP_HUGETLB: the object has no huge pages", ret_why);
     if (args->length == 0)
         return refuse(-EINVAL, "the length is 0", ret_why);
-    if (len < args->length)
+    if (len < args->length || len > ASPACE_TASK_END)
         return refuse(-ENOMEM, "the length does not fit the address space", ret_why);
-    if (args->offset / PAGE + len / PAGE > UINT64_MAX / PAGE)
-        return refuse(-EOVERFLOW, "offset and length wrap around", ret_why);
-    if (len > ASPACE_TASK_END)
-        return refuse(-ENOMEM, "the length does not fit the address space", ret_why);
+    r = check_fixed(args, len, ret_why);
+    if (r < 0)
+        return r;
+    if (args->offset > (uint64_t)INT64_MAX - len)
+        return refuse(-EOVERFLOW, "the mapping ends beyond the largest file offset", ret_why);
     if (args->offset % args->page_bytes != 0)
         return refuse(-EINVAL, "the offset is not a multiple of the object's page size", ret_why);
-    if (args->offset + len > INT64_MAX)
-        return refuse(-EOVERFLOW, "the mapping ends beyond the largest file offset", ret_why);
     plan->length = len;
     plan->pgoff = args->offset / PAGE;
     return 0;
@@ -60,7 +81,7 @@ static int check_type(const struct map_args *args, struct map_plan *plan, const 
     vm_flags |= (args->prot & PROT_READ) ? VMF_READ : 0;
     vm_flags |= (args->prot & PROT_WRITE) ? VMF_WRITE : 0;
     vm_flags |= (args->prot & PROT_EXEC) ? VMF_EXEC : 0;
-    if (type == MAP_SHARED_VALIDATE && (args->flags & ~(uint32_t)(KNOWN_MAP_FLAGS | MAP_TYPE)))
+    if (type == MAP_SHARED_VALIDATE && (args->flags & ~(KNOWN_MAP_FLAGS | MAP_TYPE)))
         return refuse(-EOPNOTSUPP, "unknown flags with MAP_SHARED_VALIDATE", ret_why);
     if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) {
         if ((args->prot & PROT_WRITE) && !args->writable)
@@ -75,8 +96,6 @@ static int check_type(const struct map_args *args, struct map_plan *plan, const 
         return refuse(-EACCES, "the file is not open for reading", ret_why);
     if (args->flags & MAP_GROWSDOWN)
         return refuse(-EINVAL, "MAP_GROWSDOWN needs anonymous memory", ret_why);
-    if (args->flags & MAP_HUGETLB)
-        return refuse(-EINVAL, "MAP_HUGETLB: the page size is the object's", ret_why);
     plan->vm_flags = vm_flags;
     return 0;
 }

@@ -98,12 +98,13 @@ static const struct cell table[MAP_STATE_N][MAP_EVENT_N] =
                 [MAP_EV_CLIENT_GONE] = GO(GONE, DO(CLOSE) | DEAD_LISTED),
                 [MAP_EV_DRIVER_GONE] = GO(GONE, FAIL_LISTED),
             },
-        /* No deadline: the driver holds nothing any more, and only the client itself waits. */
+        /* No deadline: the driver holds nothing any more, and only the client itself waits. Either
+         * complete was asked (then close), or the driver has none (then abort). */
         [MAP_COMMITTING] =
             {
                 [MAP_EV_COMMITTED] = GO(LIVE, DO(REPLACE) | DO(UNLOCK) | DO(REPLY_OK) | DO(END)),
-                [MAP_EV_COMMIT_ERR] = GO(GONE, DO(CLOSE) | FAIL_LISTED),
-                [MAP_EV_CLIENT_GONE] = GO(GONE, DO(CLOSE) | DEAD_LISTED),
+                [MAP_EV_COMMIT_ERR] = GO(GONE, DO(ABORT) | DO(CLOSE) | FAIL_LISTED),
+                [MAP_EV_CLIENT_GONE] = GO(GONE, DO(ABORT) | DO(CLOSE) | DEAD_LISTED),
                 [MAP_EV_DRIVER_GONE] = GO(COMMITTING, 0),
             },
         [MAP_OWED_PREPARE] =
@@ -150,7 +151,8 @@ uint32_t map_txn_step(struct map_txn *txn, enum map_event event)
             effects &= ~DO(ABORT);
         txn->prepared = false;
     }
-    if ((effects & DO(CLOSE)) && (!txn->asked || txn->legacy))
+    if ((effects & DO(CLOSE)) &&
+        (!txn->asked || (txn->legacy && event == MAP_EV_COMPLETE_ERR)))
         effects &= ~DO(CLOSE);
     if (effects & DO(ASK_COMPLETE)) {
         txn->asked = true;

@@ -128,7 +128,8 @@ bool map_txn_accepts(const struct map_txn *txn, enum map_event event);
  * @event: MUST be acceptable
  *
  * Return: bits (1u << enum map_effect), to be carried out in ascending order. ABORT is left out
- * when nothing was prepared, CLOSE when complete was not asked or the hook is the legacy one.
+ * when nothing was prepared, CLOSE when complete was not asked or when it is the legacy hook that
+ * refuses.
  */
 uint32_t map_txn_step(struct map_txn *txn, enum map_event event);
 

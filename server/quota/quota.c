@@ -21,8 +21,8 @@ static const struct quota_text quota_texts[QUOTA_KIND_N + 1] = {
 #define X(name, key, value, help) [QUOTA_##name] = {key, help, value},
     QUOTA_KINDS(X)
 #undef X
-    [QUOTA_KIND_N] = {QUOTA_KEY_MEMORY, "bytes of page cache of all uids together",
-                      QUOTA_UNLIMITED},
+        [QUOTA_KIND_N] = {QUOTA_KEY_MEMORY, "bytes of page cache of all uids together",
+                          QUOTA_UNLIMITED},
 };
 
 void quota_init(struct quota_table *table)

@@ -2,9 +2,9 @@
 /*
  * quota.h - what each uid may make the server hold, and what it holds now
  *
- * Overload is refused, not absorbed: before anything is allocated on behalf of a peer, charge_take()
- * asks whether the uid may have it; whoever frees it calls charge_drop() with the same figures. The
- * limits are one set for all uids; the memory limit is over all uids together.
+ * Overload is refused, not absorbed: before anything is allocated on behalf of a peer,
+ * charge_take() asks whether the uid may have it; whoever frees it calls charge_drop() with the
+ * same figures. The limits are one set for all uids; the memory limit is over all uids together.
  *
  * Callers: server/flow. Owns one small record for each uid that holds something.
  */
@@ -109,7 +109,8 @@ const char *quota_key(enum quota_kind kind);
 /** quota_help() - what @kind counts, for people; QUOTA_KIND_N: the memory limit; static */
 const char *quota_help(enum quota_kind kind);
 
-/** quota_next_user() - walk the records: cursor as of idmap_next(); borrowed; NULL after the last */
+/** quota_next_user() - walk the records: cursor as of idmap_next(); borrowed; NULL after the last
+ */
 const struct quota_user *quota_next_user(const struct quota_table *table, size_t *cursor);
 
 #endif

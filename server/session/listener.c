@@ -46,18 +46,21 @@ static void on_closed(struct watcher *watcher)
     listener->closed(listener);
 }
 
-/* Whether somebody listens there: then the name is not ours to take. */
+/* Whether somebody has a socket there, of whatever type, with room for one more or not: then the
+ * name is not ours to take. */
 static bool is_alive(const struct sockaddr_un *addr)
 {
-    CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+    return fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
+           errno != ECONNREFUSED;
 }
 
 static int bind_path(int fd, const char *path, mode_t mode)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct stat st;
+    int r;
 
     if (strlen(path) >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
@@ -70,9 +73,13 @@ static int bind_path(int fd, const char *path, mode_t mode)
     }
     /* fchmod before bind sets the mode the name is made with, so there is no moment in which it is
      * wider */
-    if (fchmod(fd, mode) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        chmod(path, mode) < 0 || listen(fd, 128) < 0)
+    if (fchmod(fd, mode) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
+    if (chmod(path, mode) < 0 || listen(fd, 128) < 0) {
+        r = -errno;
+        (void)unlink(path);
+        return r;
+    }
     return 0;
 }
 
@@ -83,15 +90,17 @@ int listener_open(struct listener *listener, struct loop *loop, const char *path
 
     if (fd < 0)
         return -errno;
-    r = bind_path(fd, path, mode);
-    if (r < 0)
-        return r;
     listener->path = strdup(path);
     if (!listener->path)
         return -ENOMEM;
     listener->watcher.ready = on_ready;
     listener->watcher.closed = on_closed;
-    r = watcher_open(loop, &listener->watcher, fd);
+    r = bind_path(fd, path, mode);
+    if (r == 0) {
+        r = watcher_open(loop, &listener->watcher, fd);
+        if (r < 0)
+            (void)unlink(path);
+    }
     if (r < 0) {
         free(listener->path);
         listener->path = NULL;

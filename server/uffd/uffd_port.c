@@ -371,11 +371,12 @@ static int register_native(struct uffd_port *port, struct range range)
     if (r < 0)
         return r;
     r = register_mode(port, range, UFFDIO_REGISTER_MODE_MISSING);
-    if (r < 0)
+    if (r < 0) {
         (void)register_mode(
             port, range, MODE_TRACKED); /* at least nothing goes unseen; it was possible before */
-    else
+    } else {
         uffd_port_wake(port, range); /* whoever waits for a minor fault can do without us now */
+    }
     return r;
 }
 

@@ -84,9 +84,10 @@ enum vma_kind {
 struct vma_stream {
     uint64_t start, end; /* object pages that were planned last, now and ahead together */
     uint64_t last;       /* the object page touched last */
-    uint64_t marker; /* page left unmapped so that its touch is seen; means nothing unless ... */
-    bool has_marker; /* ... this */
-    uint32_t window; /* pages of the last window; 0: not touched yet */
+    uint64_t marker;     /* page left unmapped so that its touch is seen; means nothing unless ... */
+    bool has_marker;     /* ... this */
+    uint32_t window;     /* pages of the last window; 0: not touched yet */
+    uint64_t shown_end;  /* pages behind the marker, below this, are mapped ahead of their touch */
 };
 
 struct vma {

@@ -66,7 +66,7 @@ struct muse_options {
 struct muse_error {
     int error;         /* errno value; 0: nothing is known, and the rest is empty */
     char driver[64];   /* name of the driver */
-    char object[1024]; /* name of the object, without the driver's */
+    char object[1024]; /* DRIVER/OBJECT */
     char hook[32];     /* the hook or vm operation that failed, as "fault" */
     uint64_t offset;   /* of the failed access, bytes from the start of the object */
     char text[512];    /* one sentence */
@@ -166,6 +166,20 @@ void *muse_mmap(struct muse *muse, void *addr, size_t len, int prot, int flags,
  * Return: 0; -1 and errno: EINVAL, ENOMEM, or what a driver's may_split says.
  */
 int muse_munmap(struct muse *muse, void *addr, size_t len);
+
+/**
+ * muse_madvise() - hints about reading, as madvise(2)
+ * @muse:   the handle
+ * @addr:   page-aligned
+ * @len:    bytes, rounded up to pages
+ * @advice: MADV_NORMAL, MADV_RANDOM (no readahead), MADV_SEQUENTIAL (the largest at once),
+ * MADV_WILLNEED (start reading now). The first three apply to mappings that lie wholly in the
+ * range.
+ *
+ * Return: 0; -1 and errno: EINVAL another advice, or not aligned; ENOMEM a part of the range is not
+ * mapped, the rest was advised.
+ */
+int muse_madvise(struct muse *muse, void *addr, size_t len, int advice);
 
 /**
  * muse_pread() - read from an object, as pread(2); coherent with its mappings

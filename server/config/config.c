@@ -7,7 +7,7 @@
  * here: it would cut lines at 200 bytes and values at " ;", and a driver's command line may be
  * longer and have both.
  */
-#include "server/config.h"
+#include "server/config/config.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -20,15 +20,12 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "proto/limits.h"
 #include "server/quota/quota.h"
 
 #define NS_PER_MS       UINT64_C(1000000)
 /* Chosen: a deadline that is longer is none. */
 #define DEADLINE_MAX_MS UINT64_C(86400000)
-/* Chosen: half of what x86-64 gives a process. */
-#define ARENA_MAX_BYTES (UINT64_C(1) << 46)
-/* Chosen: a huge page. */
-#define ARENA_MIN_BYTES (UINT64_C(1) << 21)
 
 #define DRIVER_SECTION "driver "
 #define UNLIMITED      "unlimited"
@@ -344,21 +341,23 @@ int config_finish(struct config *config, const char **ret_why)
     const char *why = NULL;
 
     config->kernel_v1 = strcmp(config->contract, "kernel-v1") == 0;
-    if (choose_rundir(config) < 0)
+    if (choose_rundir(config) < 0) {
         why = "rundir: none is given, and none follows from MUSE_RUNDIR or XDG_RUNTIME_DIR";
-    else if (strlen(config->rundir) + sizeof("/control.sock") > sizeof(address->sun_path))
+    } else if (strlen(config->rundir) + sizeof("/control.sock") > sizeof(address->sun_path)) {
         why = "rundir: too long for a socket's name";
-    else if (!config->kernel_v1 && strcmp(config->contract, "muse") != 0)
+    } else if (!config->kernel_v1 && strcmp(config->contract, "muse") != 0) {
         why = "contract: neither muse nor kernel-v1";
-    else if (!is_uffd_rule(config->hand_out_uffd))
+    } else if (!is_uffd_rule(config->hand_out_uffd)) {
         why = "hand_out_uffd: not all, root, none, or a uid";
-    else if (config->arena_bytes < ARENA_MIN_BYTES || config->arena_bytes > ARENA_MAX_BYTES ||
-             config->arena_bytes % ARENA_MIN_BYTES != 0)
-        why = "arena: not a multiple of 2M between 2M and 64T";
-    else if (config->max_vmas == 0)
-        why = "max_vmas: nobody could map anything";
-    else if (!is_deadline(config->hook_deadline_ms) || !is_deadline(config->install_deadline_ms))
+    } else if (config->arena_bytes < ARENA_BYTES_MIN || config->arena_bytes > ARENA_BYTES_MAX ||
+               config->arena_bytes % ARENA_BYTES_MIN != 0) {
+        why = "arena: not a multiple of 2M between 2M and 32T";
+    } else if (config->max_vmas == 0 || config->max_vmas > UINT32_MAX / 2) {
+        why = "max_vmas: not between 1 and 2147483647";
+    } else if (!is_deadline(config->hook_deadline_ms) ||
+               !is_deadline(config->install_deadline_ms)) {
         why = "deadlines: not between 1 ms and a day";
+    }
     if (why) {
         *ret_why = why;
         return -EINVAL;
@@ -383,18 +382,20 @@ void config_print(const struct config *config, FILE *out)
                 out);
     for (unsigned i = 0; i < config->n_limits; i++) {
         (void)fprintf(out, "%s = ", config->limits[i].key);
-        if (config->limits[i].value == QUOTA_UNLIMITED)
+        if (config->limits[i].value == QUOTA_UNLIMITED) {
             (void)fputs(UNLIMITED, out);
-        else
+        } else {
             print_size(out, config->limits[i].value);
+        }
         (void)fputc('\n', out);
     }
     (void)fputs("\n# Command lines to start and supervise: NAME = COMMAND\n[drivers]\n", out);
     for (unsigned i = 0; i < config->n_drivers; i++)
         (void)fprintf(out, "driver%u = %s\n", i + 1, config->drivers[i]);
-    for (unsigned i = 0; i < config->n_overrides; i++)
+    for (unsigned i = 0; i < config->n_overrides; i++) {
         (void)fprintf(out, "\n[" DRIVER_SECTION "%s]\nhook_ms = %" PRIu64 "\n",
                       config->overrides[i].driver, config->overrides[i].hook_ms);
+    }
 }
 
 uint64_t config_hook_deadline_ns(const struct config *config, const char *name)
@@ -501,11 +502,12 @@ static int on_value(void *ctx, const char *section, const char *name, const char
 
     (void)no_value;
     r = config_set(file->config, section, name, file->value);
-    if (r == -ENOENT)
+    if (r == -ENOENT) {
         refuse(file, -EINVAL, "line %u: [%s] %s: no such setting", file->n_lines, section, name);
-    else if (r < 0)
+    } else if (r < 0) {
         refuse(file, r, "line %u: [%s] %s: not a value for it: %s", file->n_lines, section, name,
                file->value);
+    }
     return r == 0;
 }
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* musectl's end of the control socket: one request, its document, or one document after the other.
+ * Every wait ends. */
+#ifndef MUSE_CLI_CONTROL_H
+#define MUSE_CLI_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+
+/* A server that does not answer for this long is stuck. */
+#define CONTROL_TIMEOUT_MS 5000
+
+struct control;
+
+/**
+ * control_open() - connect
+ * @rundir:  folder of the sockets
+ * @ret_why: on failure: what failed, static
+ *
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int control_open(struct control **ret_control, const char *rundir, const char **ret_why);
+
+struct control *control_free(struct control *control);
+
+/** control_ask() - send a request. @args: borrowed, @n_args of them. Return: 0 or -errno. */
+MUST_CHECK int control_ask(struct control *control, const char *command, char *const *args,
+                           unsigned n_args, bool follow);
+
+/**
+ * control_document() - wait for a whole document
+ * @ret_text: from malloc, the caller's: the document, or with @ret_error the server's sentence
+ * @ret_error: 0, or why the server refused, an errno
+ *
+ * Return: 0; -ETIMEDOUT; -ECONNRESET the server has gone; -EPROTO; -ENOMEM.
+ */
+MUST_CHECK int control_document(struct control *control, char **ret_text, int *ret_error);
+
+/** control_next() - as control_document(), for the next document of a follower: waits as long as it
+ * takes */
+MUST_CHECK int control_next(struct control *control, char **ret_text, int *ret_error);
+
+#endif

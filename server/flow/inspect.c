@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket's end in the engine: its connections, the table of commands, the limits and
+ * the trace. A connection is in the trace's list of followers from its start to its end; it gets
+ * entries only while it follows.
+ */
+#include "server/flow/inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/own.h"
+#include "server/admin/admin_commands.h"
+#include "server/config/config.h"
+#include "server/flow/inspect_parts.h"
+#include "server/flow/trace.h"
+
+struct inspector {
+    struct admin admin;
+    struct engine *engine;
+    struct trace_follower follower;
+};
+
+static const struct admin_command commands[] = {
+#define X(name, word, min, max, follow, syntax, help) {word, min, max, follow, syntax, help},
+    ADMIN_COMMANDS(X)
+#undef X
+};
+
+static struct inspector *inspector_of(struct list *node)
+{
+    return CONTAINER_OF(CONTAINER_OF(node, struct trace_follower, node), struct inspector,
+                        follower);
+}
+
+/* ---- trace ---- */
+
+static json_t *entry_document(const struct trace_entry *entry)
+{
+    json_t *document = json_object();
+
+    json_put_number(document, "seq", entry->seq);
+    json_put_number(document, "at_ns", entry->at_ns);
+    json_put_number(document, "took_ns", entry->took_ns);
+    json_put_number(document, "call_id", entry->call_id);
+    json_put_text(document, "driver", entry->driver);
+    json_put_text(document, "hook", entry->hook);
+    json_put_text(document, "args", entry->args);
+    json_put(document, "result", json_integer(entry->result));
+    return document;
+}
+
+/* @document: taken. Return: from malloc; NULL without memory. */
+static char *print_document(json_t *document)
+{
+    char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+
+    json_decref(document);
+    return text;
+}
+
+static void on_entry(struct trace_follower *follower, const struct trace_entry *entry)
+{
+    struct inspector *inspector = CONTAINER_OF(follower, struct inspector, follower);
+    json_t *document;
+    char *text;
+
+    if (!admin_has_room(&inspector->admin))
+        return;
+    document = entry_document(entry);
+    json_put_number(document, "lost", inspector->admin.n_lost);
+    text = print_document(document);
+    if (text)
+        admin_follow_send(&inspector->admin, text);
+    free(text);
+}
+
+static json_t *kept_entries(const struct trace *trace)
+{
+    const struct trace_entry *entry;
+    json_t *entries = json_array();
+    uint64_t seq = 0;
+
+    while ((entry = trace_next(trace, seq))) {
+        json_add(entries, entry_document(entry));
+        seq = entry->seq;
+    }
+    return entries;
+}
+
+static json_t *start_trace(struct inspector *inspector, bool follow)
+{
+    json_t *document;
+
+    if (follow) {
+        inspector->follower.entry = on_entry;
+        return NULL;
+    }
+    document = json_object();
+    json_put(document, "trace", kept_entries(inspector->engine->trace));
+    return document;
+}
+
+/* ---- limits ---- */
+
+static json_t *limit_document(const struct engine *engine, enum quota_kind kind)
+{
+    json_t *document = json_object();
+    uint64_t limit;
+
+    json_put_text(document, "key", quota_key(kind));
+    if (quota_limit_get(&engine->quotas, quota_key(kind), &limit) == 0)
+        json_put_limit(document, "limit", limit);
+    json_put_bool(document, "per_uid", kind != QUOTA_KIND_N);
+    json_put_number(document, "used",
+                    engine->quotas.total[kind == QUOTA_KIND_N ? QUOTA_CACHE : kind]);
+    json_put_text(document, "help", quota_help(kind));
+    return document;
+}
+
+static int set_limit(struct engine *engine, const char *key, const char *value)
+{
+    uint64_t limit = QUOTA_UNLIMITED;
+
+    if (strcmp(value, "unlimited") != 0 && parse_size(value, &limit) < 0)
+        return -EINVAL;
+    if (quota_limit_set(&engine->quotas, key, limit) != 0)
+        return -ENOENT;
+    log_write(LOG_LEVEL_INFO, "admin.limit", "key=%s value=%" PRIu64, key, limit);
+    return 0;
+}
+
+int inspect_limits(struct engine *engine, const struct admin_request *request,
+                   json_t **ret_document, const char **ret_why)
+{
+    const char *const key = request->n_args > 0 ? request->args[0] : NULL;
+    json_t *limits;
+    uint64_t limit;
+    int r = 0;
+
+    if (key && quota_limit_get(&engine->quotas, key, &limit) != 0)
+        r = -ENOENT;
+    if (r == 0 && request->n_args == 2)
+        r = set_limit(engine, key, request->args[1]);
+    if (r < 0) {
+        *ret_why = r == -ENOENT ? "no limit is called that"
+                                : "not a number, a size as 2G, or \"unlimited\"";
+        return r;
+    }
+    limits = json_array();
+    for (unsigned kind = 0; kind <= QUOTA_KIND_N; kind++) {
+        if (!key || strcmp(key, quota_key((enum quota_kind)kind)) == 0)
+            json_add(limits, limit_document(engine, (enum quota_kind)kind));
+    }
+    *ret_document = json_object();
+    json_put(*ret_document, "limits", limits);
+    return 0;
+}
+
+/* ---- connections ---- */
+
+static int inspect(struct inspector *inspector, const struct admin_request *request,
+                   json_t **ret_document, const char **ret_why)
+{
+    struct engine *engine = inspector->engine;
+
+    switch ((enum admin_command_id)request->command) {
+    case ADMIN_STATUS:
+        return inspect_status(engine, request, ret_document, ret_why);
+    case ADMIN_DRIVERS:
+        return inspect_drivers(engine, request, ret_document, ret_why);
+    case ADMIN_SPACES:
+        return inspect_spaces(engine, request, ret_document, ret_why);
+    case ADMIN_MAPS:
+        return inspect_maps(engine, request, ret_document, ret_why);
+    case ADMIN_OBJECTS:
+        return inspect_objects(engine, request, ret_document, ret_why);
+    case ADMIN_TXNS:
+        return inspect_txns(engine, request, ret_document, ret_why);
+    case ADMIN_FAULTS:
+        return inspect_faults(engine, request, ret_document, ret_why);
+    case ADMIN_STATS:
+        return inspect_stats(engine, request, ret_document, ret_why);
+    case ADMIN_AUDIT:
+        return inspect_audit(engine, request, ret_document, ret_why);
+    case ADMIN_TRACE:
+        *ret_document = start_trace(inspector, request->follow);
+        return 0;
+    case ADMIN_LIMITS:
+        return inspect_limits(engine, request, ret_document, ret_why);
+    case ADMIN_COMMAND_N:
+        break;
+    }
+    *ret_why = "no such command";
+    return -ENOSYS;
+}
+
+static int on_request(struct admin *admin, const struct admin_request *request, char **ret_text,
+                      const char **ret_why)
+{
+    struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
+    json_t *document = NULL;
+    int r = inspect(inspector, request, &document, ret_why);
+
+    if (r < 0)
+        return r;
+    *ret_text = print_document(document);
+    if (*ret_text || request->follow)
+        return 0;
+    *ret_why = "the server is out of memory";
+    return -ENOMEM;
+}
+
+static void on_ended(struct admin *admin)
+{
+    struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
+
+    trace_unfollow(&inspector->follower);
+    free(inspector);
+}
+
+void admin_accept(struct engine *engine, int *fd)
+{
+    static const struct admin_ops ops = {.answer = on_request, .ended = on_ended};
+    struct inspector *inspector = calloc(1, sizeof(*inspector));
+    int r = -ENOMEM;
+
+    if (inspector) {
+        inspector->engine = engine;
+        r = admin_open(&inspector->admin, &engine->loop, fd, commands, N_ELEMENTS(commands), &ops);
+    }
+    if (r < 0) {
+        log_write(LOG_LEVEL_WARN, "admin.refused", "errno=%s", strerrorname_np(-r));
+        free(inspector);
+        return;
+    }
+    trace_follow(engine->trace, &inspector->follower);
+}
+
+unsigned admin_count(const struct engine *engine)
+{
+    const struct list *followers = trace_followers(engine->trace);
+    const struct list *pos;
+    unsigned n = 0;
+
+    list_for_each(pos, followers)
+        n++;
+    return n;
+}
+
+void admin_close_all(struct engine *engine)
+{
+    const struct list *followers = trace_followers(engine->trace);
+    struct list *pos;
+
+    list_for_each(pos, followers)
+        admin_close(&inspector_of(pos)->admin);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every row of the outcome table (docs/contract.md, section 2) with real processes. What the driver
+ * saw is read from the driver itself (faulty/counters), what the client saw is errno; rig_stop()
+ * then demands that nothing was left anywhere.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <muse/muse.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "tests/support/rig.h"
+#include "tests/support/unit.h"
+
+#define PAGE 4096ul
+
+static const char *const faulty[] = {"muse-faulty", NULL};
+static const char quick[] = "[deadlines]\nhook_ms = 300\ninstall_ms = 300\n";
+
+static struct rig rig;
+static struct muse *muse;
+
+static void begin(const char *config, const char *const *drivers)
+{
+    rig_start(&rig, config, drivers);
+    ck_assert_int_eq(muse_connect(&muse, NULL), 0);
+}
+
+static void end(void)
+{
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+
+/* Maps @pages of an object; the file is closed again at once. Return: the address; MAP_FAILED with
+ * errno. */
+static void *map(const char *name, size_t pages, int prot, int flags, void *addr, off_t offset)
+{
+    struct muse_file *file;
+    void *mapped;
+    int error;
+
+    if (muse_open(muse, name, O_RDONLY, &file) < 0)
+        return MAP_FAILED;
+    mapped = muse_mmap(muse, addr, pages * PAGE, prot, flags, file, offset);
+    error = errno;
+    ck_assert_int_eq(muse_close(file), 0);
+    errno = error;
+    return mapped;
+}
+
+static void *map_ro(const char *name, size_t pages)
+{
+    return map(name, pages, PROT_READ, MAP_SHARED, NULL, 0);
+}
+
+static void driver_saw(unsigned prepares, unsigned completes, unsigned aborts, unsigned closes)
+{
+    ck_assert_uint_eq(rig_counter("prepare"), prepares);
+    ck_assert_uint_eq(rig_counter("complete"), completes);
+    ck_assert_uint_eq(rig_counter("abort"), aborts);
+    ck_assert_uint_eq(rig_counter("close"), closes);
+    ck_assert_uint_eq(rig_counter("locked"), 0);
+}
+
+static uint64_t word_at(const void *mapped, size_t page, size_t index)
+{
+    return ((const volatile uint64_t *)mapped)[page * 512 + index];
+}
+
+START_TEST(what_is_refused_before_prepare_reaches_no_hook)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map("faulty/all,lock", 0, PROT_READ, MAP_SHARED, NULL, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_ptr_eq(map("faulty/all,lock", 1, PROT_READ | PROT_WRITE, MAP_SHARED, NULL, 0),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EACCES);
+    driver_saw(0, 0, 0, 0);
+    end();
+}
+END_TEST
+
+START_TEST(an_error_of_prepare_is_the_callers_and_has_no_abort)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/x,prepare-errno=13", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EACCES);
+    driver_saw(1, 0, 0, 0);
+    end();
+}
+END_TEST
+
+START_TEST(an_answer_that_is_not_allowed_is_aborted_with_einval)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/x,lock,set-flags=0x2", 1), MAP_FAILED); /* VM_WRITE */
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_ptr_eq(map_ro("faulty/x,lock,clear-flags=0x1", 1), MAP_FAILED); /* VM_READ */
+    ck_assert_int_eq(errno, EINVAL);
+    driver_saw(2, 0, 2, 0);
+    end();
+}
+END_TEST
+
+START_TEST(want_of_resources_after_prepare_is_aborted)
+{
+    begin("[limits]\nmax_vmas = 2\n", faulty);
+    void *held[8];
+    unsigned n = 0;
+
+    /* offsets that do not continue each other, so that nothing merges */
+    while (n < 8 && (held[n] = map("faulty/x", 1, PROT_READ, MAP_SHARED, NULL,
+                                   (off_t)(PAGE * (9 - n) * 2))) != MAP_FAILED)
+        n++;
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_uint_ge(n, 2);
+    ck_assert_uint_lt(n, 8);
+    ck_assert_uint_eq(rig_counter("prepare"), rig_counter("complete") + rig_counter("abort"));
+    end();
+}
+END_TEST
+
+START_TEST(a_new_mapping_is_prepared_and_completed_and_closed_at_unmap)
+{
+    begin(NULL, faulty);
+    void *mapped = map_ro("faulty/all,lock", 4);
+
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    driver_saw(1, 1, 0, 0);
+    ck_assert_uint_eq(word_at(mapped, 3, 5), 3 * 512 + 5);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    ck_assert_int_eq(rig_signal_of(mapped), SIGSEGV);
+    driver_saw(1, 1, 0, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_merge_is_completed_once_each_and_closed_once)
+{
+    struct muse_file *file;
+    char *low, *high;
+
+    begin(NULL, faulty);
+    ck_assert_int_eq(muse_open(muse, "faulty/all,ops=close,lock", O_RDONLY, &file), 0);
+    high = muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, PAGE);
+    ck_assert_ptr_ne(high, MAP_FAILED);
+    low = muse_mmap(muse, high - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, file, 0);
+    ck_assert_ptr_eq(low, high - PAGE);
+    ck_assert_uint_eq(rig_stat(&rig, "merges"), 1);
+    driver_saw(2, 2, 0, 0);
+    ck_assert_uint_eq(word_at(low, 0, 1), 1);
+    ck_assert_uint_eq(word_at(low, 1, 1), 513);
+    ck_assert_int_eq(muse_munmap(muse, low, 2 * PAGE), 0);
+    driver_saw(2, 2, 0, 1);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
+START_TEST(kernel_v1_tells_a_merged_driver_nothing_and_its_lock_leaks)
+{
+    struct muse_file *file;
+    char *high;
+
+    begin("[server]\ncontract = kernel-v1\n", faulty);
+    rig.skip_audit = true; /* that is the point */
+    ck_assert_int_eq(muse_open(muse, "faulty/all,ops=close,lock", O_RDONLY, &file), 0);
+    high = muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, PAGE);
+    ck_assert_ptr_ne(high, MAP_FAILED);
+    ck_assert_ptr_eq(
+        muse_mmap(muse, high - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, file, 0),
+        high - PAGE);
+    ck_assert_uint_eq(rig_counter("prepare"), 2);
+    ck_assert_uint_eq(rig_counter("complete"), 1);
+    ck_assert_uint_eq(rig_counter("abort"), 0);
+    ck_assert_uint_eq(rig_counter("locked"), 1); /* taken in prepare, never given back */
+    ck_assert_int_ne(rig_ctl_status(&rig, "audit"), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_failing_complete_unmaps_and_is_followed_by_close)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/all,lock,ops=close,complete-errno=11", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EAGAIN);
+    driver_saw(1, 1, 0, 1);
+    end();
+}
+END_TEST
+
+START_TEST(prepare_past_its_deadline_is_aborted_when_it_comes)
+{
+    begin(quick, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/all,lock,prepare-delay-ms=600", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, ETIMEDOUT);
+    while (rig_counter("abort") == 0)
+        (void)usleep(10000);
+    driver_saw(1, 0, 1, 0);
+    end();
+}
+END_TEST
+
+START_TEST(complete_past_its_deadline_is_closed_and_the_late_answer_ignored)
+{
+    begin(quick, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/all,ops=close,complete-delay-ms=600", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, ETIMEDOUT);
+    while (rig_counter("close") == 0)
+        (void)usleep(10000);
+    driver_saw(1, 1, 0, 1);
+    end();
+}
+END_TEST
+
+/* A child that connects, maps and is killed by its parent while the driver sits in a hook. */
+static pid_t start_victim(const char *name)
+{
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        struct muse *own;
+        struct muse_file *file;
+
+        if (muse_connect(&own, NULL) == 0 && muse_open(own, name, O_RDONLY, &file) == 0)
+            (void)muse_mmap(own, NULL, PAGE, PROT_READ, MAP_SHARED, file, 0);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void kill_victim(pid_t pid)
+{
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+static void wait_for_counter(const char *name, uint64_t value)
+{
+    for (int i = 0; i < 1000 && rig_counter(name) < value; i++)
+        (void)usleep(10000);
+    ck_assert_uint_eq(rig_counter(name), value);
+}
+
+START_TEST(a_client_killed_during_prepare_is_aborted)
+{
+    pid_t victim;
+
+    begin(NULL, faulty);
+    victim = start_victim("faulty/all,lock,prepare-delay-ms=500");
+    wait_for_counter("prepare", 1);
+    kill_victim(victim);
+    wait_for_counter("abort", 1);
+    driver_saw(1, 0, 1, 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_client_killed_during_complete_is_closed_after_complete_has_answered)
+{
+    pid_t victim;
+
+    begin(NULL, faulty);
+    victim = start_victim("faulty/all,ops=close,complete-delay-ms=500");
+    wait_for_counter("complete", 1);
+    kill_victim(victim);
+    wait_for_counter("close", 1);
+    driver_saw(1, 1, 0, 1);
+    ck_assert_uint_eq(rig_counter("mismatch"), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_that_dies_in_prepare_gives_eio_and_comes_back)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/all,die-in=prepare", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EIO);
+    while (rig_driver_pid(&rig, "faulty") == 0)
+        (void)usleep(10000);
+    ck_assert_ptr_ne(map_ro("faulty/all", 1), MAP_FAILED);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_that_dies_in_complete_gives_eio_and_nothing_stays_mapped)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/all,die-in=complete", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EIO);
+    while (rig_driver_pid(&rig, "faulty") == 0)
+        (void)usleep(10000);
+    ck_assert_ptr_ne(map_ro("faulty/all", 1), MAP_FAILED);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_that_dies_later_leaves_sigbus_and_a_reason_never_zeros)
+{
+    struct muse_error error;
+    char *mapped;
+
+    begin(NULL, faulty);
+    mapped = map_ro("faulty/all,fault-single", 64);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_uint_eq(word_at(mapped, 0, 1), 1);
+    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0);
+    ck_assert_int_eq(rig_signal_of(mapped + 63 * PAGE), SIGBUS);
+    ck_assert_int_eq(muse_error_at(muse, mapped + 63 * PAGE, &error), 0);
+    ck_assert_int_eq(error.error, EIO);
+    ck_assert_str_eq(error.driver, "faulty");
+    ck_assert_uint_eq(word_at(mapped, 0, 2), 2); /* what was valid stays readable */
+    ck_assert_int_eq(muse_munmap(muse, mapped, 64 * PAGE), 0);
+    while (rig_driver_pid(&rig, "faulty") == 0)
+        (void)usleep(10000);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_ends_by_itself_when_the_server_dies)
+{
+    pid_t driver;
+
+    begin(NULL, faulty);
+    driver = rig_driver_pid(&rig, "faulty");
+    ck_assert_ptr_ne(map_ro("faulty/all,ops=close", 1), MAP_FAILED);
+    rig_kill(&rig);
+    for (int i = 0; i < 500 && kill(driver, 0) == 0; i++)
+        (void)usleep(10000);
+    ck_assert_int_ne(kill(driver, 0), 0);
+    muse_disconnect(muse);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("outcomes");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, what_is_refused_before_prepare_reaches_no_hook);
+    tcase_add_test(tcase, an_error_of_prepare_is_the_callers_and_has_no_abort);
+    tcase_add_test(tcase, an_answer_that_is_not_allowed_is_aborted_with_einval);
+    tcase_add_test(tcase, want_of_resources_after_prepare_is_aborted);
+    tcase_add_test(tcase, a_new_mapping_is_prepared_and_completed_and_closed_at_unmap);
+    tcase_add_test(tcase, a_merge_is_completed_once_each_and_closed_once);
+    tcase_add_test(tcase, kernel_v1_tells_a_merged_driver_nothing_and_its_lock_leaks);
+    tcase_add_test(tcase, a_failing_complete_unmaps_and_is_followed_by_close);
+    tcase_add_test(tcase, prepare_past_its_deadline_is_aborted_when_it_comes);
+    tcase_add_test(tcase, complete_past_its_deadline_is_closed_and_the_late_answer_ignored);
+    tcase_add_test(tcase, a_client_killed_during_prepare_is_aborted);
+    tcase_add_test(tcase, a_client_killed_during_complete_is_closed_after_complete_has_answered);
+    tcase_add_test(tcase, a_driver_that_dies_in_prepare_gives_eio_and_comes_back);
+    tcase_add_test(tcase, a_driver_that_dies_in_complete_gives_eio_and_nothing_stays_mapped);
+    tcase_add_test(tcase, a_driver_that_dies_later_leaves_sigbus_and_a_reason_never_zeros);
+    tcase_add_test(tcase, a_driver_ends_by_itself_when_the_server_dies);
+    return unit_run("outcomes", tcase);
+}

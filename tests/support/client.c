@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A client's everyday calls, for tests. Owns the handlers of SIGBUS and SIGSEGV once a byte was
+ * probed. */
+#include "tests/support/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#define WAIT_MS 20000u
+
+/* ---- probes ---- */
+
+/* Armed by a thread around its own touch; the handler runs in the thread that touched. */
+static _Thread_local sigjmp_buf jump;
+static _Thread_local volatile sig_atomic_t is_armed;
+static _Thread_local struct probe caught;
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (!is_armed) { /* not ours: let it end the process when the access is repeated */
+        (void)signal(number, SIG_DFL);
+        return;
+    }
+    is_armed = 0;
+    caught.signal = number;
+    caught.code = info->si_code;
+    caught.addr = info->si_addr;
+    siglongjmp(jump, 1);
+}
+
+static void install_handlers(void)
+{
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};
+
+    (void)sigaction(SIGBUS, &action, NULL);
+    (void)sigaction(SIGSEGV, &action, NULL);
+}
+
+/* Each time: rig_signal_of() and Check may have put others there. */
+static struct probe touch(volatile unsigned char *addr, bool write, unsigned char byte)
+{
+    install_handlers();
+    caught = (struct probe){0};
+    if (sigsetjmp(jump, 0) == 0) {
+        is_armed = 1;
+        if (write)
+            *addr = byte;
+        else
+            caught.byte = *addr;
+        is_armed = 0;
+    }
+    return caught;
+}
+
+struct probe probe_read(const void *addr)
+{
+    return touch((volatile unsigned char *)(uintptr_t)addr, false, 0);
+}
+
+struct probe probe_write(void *addr, unsigned char byte)
+{
+    return touch(addr, true, byte);
+}
+
+/* ---- libmuse, where success is expected ---- */
+
+struct muse *client_connect(void)
+{
+    struct muse *muse;
+
+    ck_assert_msg(muse_connect(&muse, NULL) == 0, "muse_connect: %s", muse_last_error_text());
+    return muse;
+}
+
+void *client_map_at(struct muse *muse, const char *name, int oflags, void *addr, size_t len,
+                    int prot, int flags, off_t offset)
+{
+    struct muse_file *file;
+    void *mapped;
+    int error;
+
+    if (muse_open(muse, name, oflags, &file) < 0)
+        return MAP_FAILED;
+    mapped = muse_mmap(muse, addr, len, prot, flags, file, offset);
+    error = errno;
+    ck_assert_int_eq(muse_close(file), 0);
+    errno = error;
+    return mapped;
+}
+
+void *client_map(struct muse *muse, const char *name, int oflags, size_t len, int prot, int flags)
+{
+    return client_map_at(muse, name, oflags, NULL, len, prot, flags, 0);
+}
+
+void *client_map_ro(struct muse *muse, const char *name, size_t n_pages)
+{
+    void *mapped = client_map(muse, name, O_RDONLY, n_pages * PAGE, PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s: %s (%s)", name, strerror(errno),
+                  muse_last_error_text());
+    return mapped;
+}
+
+struct muse_file *client_open(struct muse *muse, const char *name, int oflags)
+{
+    struct muse_file *file;
+
+    ck_assert_msg(muse_open(muse, name, oflags, &file) == 0, "%s: %s", name,
+                  muse_last_error_text());
+    return file;
+}
+
+bool file_is(const void *bytes, uint64_t offset, size_t len)
+{
+    const volatile unsigned char *at = bytes;
+
+    for (size_t i = 0; i < len; i++) {
+        if (at[i] != rig_byte(offset + i))
+            return false;
+    }
+    return true;
+}
+
+void client_sleep_ms(unsigned ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    while (nanosleep(&left, &left) < 0 && errno == EINTR) {}
+}
+
+/* ---- processes ---- */
+
+pid_t client_fork(void (*fn)(void *ctx), void *ctx)
+{
+    pid_t pid;
+
+    (void)fflush(NULL);
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        fn(ctx);
+        _exit(0);
+    }
+    return pid;
+}
+
+void client_join(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x",
+                  (unsigned)status);
+}
+
+void client_kill(pid_t pid)
+{
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+/* ---- waiting ---- */
+
+void wait_for_counter(const char *name, uint64_t value)
+{
+    for (unsigned ms = 0; ms < WAIT_MS && rig_counter(name) < value; ms += 5)
+        client_sleep_ms(5);
+    ck_assert_uint_ge(rig_counter(name), value);
+}
+
+pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old)
+{
+    pid_t pid = 0;
+
+    for (unsigned ms = 0; ms < WAIT_MS; ms += 10) {
+        pid = rig_driver_pid(rig, name);
+        if (pid != 0 && pid != old)
+            return pid;
+        client_sleep_ms(10);
+    }
+    ck_abort_msg("no new driver called %s", name);
+    return 0;
+}
+
+/* ---- musectl's documents ---- */
+
+json_t *json_entries(json_t *document)
+{
+    const char *key;
+    json_t *value;
+
+    if (json_is_array(document))
+        return document;
+    json_object_foreach(document, key, value)
+    {
+        if (json_is_array(value))
+            return value;
+    }
+    return NULL;
+}
+
+json_t *json_entry(json_t *document, const char *key, const char *value)
+{
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(json_entries(document), i, entry)
+    {
+        const char *text = json_string_value(json_object_get(entry, key));
+
+        if (text && strcmp(text, value) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+void build_program(const char *name, char *buf, size_t size)
+{
+    const char *dir = getenv("MUSE_BUILD_DIR");
+
+    (void)snprintf(buf, size, "%s/bin/%s", dir ? dir : "build/dev", name);
+}

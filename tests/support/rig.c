@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Starts and stops a real server with real drivers for one test, and looks for what it left behind.
+ */
+#include "tests/support/rig.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <muse/muse.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#define WAIT_S 20
+
+static unsigned count_fds(pid_t pid)
+{
+    char path[64];
+    unsigned n = 0;
+    DIR *dir;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir))
+        n++;
+    (void)closedir(dir);
+    return n - 2 - (pid == getpid() ? 1 : 0);
+}
+
+static const char *build_dir(void)
+{
+    const char *dir = getenv("MUSE_BUILD_DIR");
+
+    return dir ? dir : "build/dev";
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(text, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* "muse-file --mode fill %s" -> "BUILD/bin/muse-file --mode fill DATA" */
+static void driver_command(const struct rig *rig, const char *driver, char *buf, size_t size)
+{
+    const char *mark = strstr(driver, "%s");
+
+    if (mark)
+        (void)snprintf(buf, size, "%s/bin/%.*s%s%s", build_dir(), (int)(mark - driver), driver,
+                       rig->data, mark + 2);
+    else
+        (void)snprintf(buf, size, "%s/bin/%s", build_dir(), driver);
+}
+
+static void exec_server(const struct rig *rig, bool has_config, const char *const *drivers)
+{
+    const char *argv[8 + 2 * RIG_DRIVERS_MAX];
+    static char commands[RIG_DRIVERS_MAX][512];
+    char path[512], config[128], log[128];
+    unsigned n = 0;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/bin/mused", build_dir());
+    (void)snprintf(config, sizeof(config), "%s/mused.conf", rig->dir);
+    (void)snprintf(log, sizeof(log), "%s/log", rig->dir);
+    fd = open(log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    (void)dup2(fd, STDERR_FILENO);
+    argv[n++] = path;
+    argv[n++] = "--rundir";
+    argv[n++] = rig->run;
+    if (has_config) {
+        argv[n++] = "--config";
+        argv[n++] = config;
+    }
+    for (unsigned i = 0; drivers[i] && i < RIG_DRIVERS_MAX; i++) {
+        driver_command(rig, drivers[i], commands[i], sizeof(commands[i]));
+        argv[n++] = "--driver";
+        argv[n++] = commands[i];
+    }
+    argv[n] = NULL;
+    (void)execv(path, (char *const *)(uintptr_t)argv); /* execv(3) does not change them */
+    _exit(127);
+}
+
+int rig_ctl_status(const struct rig *rig, const char *args)
+{
+    char command[1024];
+
+    (void)snprintf(command, sizeof(command), "%s/bin/musectl --rundir %s %s >/dev/null 2>&1",
+                   build_dir(), rig->run, args);
+    return WEXITSTATUS(system(command)); /* NOLINT(cert-env33-c): a test's own words */
+}
+
+static json_t *ctl(const struct rig *rig, const char *args)
+{
+    char command[1024];
+    json_t *document;
+    FILE *pipe;
+
+    (void)snprintf(command, sizeof(command), "%s/bin/musectl --rundir %s --json %s 2>/dev/null",
+                   build_dir(), rig->run, args);
+    pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
+    ck_assert_ptr_nonnull(pipe);
+    document = json_loadf(pipe, 0, NULL);
+    (void)pclose(pipe);
+    return document;
+}
+
+json_t *rig_ctl(const struct rig *rig, const char *args)
+{
+    json_t *document = ctl(rig, args);
+
+    ck_assert_msg(document != NULL, "musectl --json %s gave no document", args);
+    return document;
+}
+
+void rig_wait(bool (*until)(const struct rig *rig, void *arg), const struct rig *rig, void *arg,
+              const char *what)
+{
+    const struct timespec nap = {.tv_nsec = 2000000};
+    const time_t end = time(NULL) + WAIT_S;
+
+    while (!until(rig, arg)) {
+        ck_assert_msg(time(NULL) < end, "still waiting: %s", what);
+        (void)nanosleep(&nap, NULL);
+    }
+}
+
+/* The array of a document: itself, or its only array member. */
+static json_t *array_of(json_t *document)
+{
+    const char *key;
+    json_t *value;
+
+    if (json_is_array(document))
+        return document;
+    json_object_foreach(document, key, value) if (json_is_array(value)) return value;
+    return NULL;
+}
+
+static size_t count_alive(json_t *drivers)
+{
+    json_t *array = array_of(drivers);
+    json_t *driver;
+    size_t i, n = 0;
+
+    json_array_foreach(array, i, driver) if (json_is_true(json_object_get(driver, "alive"))) n++;
+    return n;
+}
+
+static bool drivers_are_here(const struct rig *rig, void *arg)
+{
+    const size_t *wanted = arg;
+    json_t *document = ctl(rig, "drivers");
+    bool here;
+
+    if (!document)
+        return false;
+    here = count_alive(document) >= *wanted;
+    json_decref(document);
+    return here;
+}
+
+void rig_start(struct rig *rig, const char *config, const char *const *drivers)
+{
+    char path[128];
+    size_t n_drivers = 0;
+
+    *rig = (struct rig){0};
+    (void)snprintf(rig->dir, sizeof(rig->dir), "/tmp/muse-it.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(rig->dir));
+    ck_assert_int_eq(chmod(rig->dir, 0755), 0);
+    (void)snprintf(rig->run, sizeof(rig->run), "%s/run", rig->dir);
+    (void)snprintf(rig->data, sizeof(rig->data), "%s/data", rig->dir);
+    ck_assert_int_eq(mkdir(rig->data, 0755), 0);
+    if (config) {
+        (void)snprintf(path, sizeof(path), "%s/mused.conf", rig->dir);
+        write_text(path, config);
+    }
+    while (drivers[n_drivers])
+        n_drivers++;
+    rig->server = fork();
+    ck_assert_int_ge(rig->server, 0);
+    if (rig->server == 0)
+        exec_server(rig, config != NULL, drivers);
+    rig_wait(drivers_are_here, rig, &n_drivers, "the drivers to say hello");
+    ck_assert_int_eq(setenv("MUSE_RUNDIR", rig->run, 1), 0);
+    rig->n_fds_server = count_fds(rig->server);
+    rig->n_fds_self = count_fds(getpid());
+}
+
+static bool server_is_idle(const struct rig *rig, void *arg)
+{
+    json_t *spaces = ctl(rig, "spaces");
+    json_t *objects = ctl(rig, "objects");
+    bool idle = spaces && objects && json_array_size(array_of(spaces)) == 0 &&
+                json_array_size(array_of(objects)) == 0;
+
+    (void)arg;
+    json_decref(spaces);
+    json_decref(objects);
+    return idle;
+}
+
+static bool fds_are_back(const struct rig *rig, void *arg)
+{
+    (void)arg;
+    return count_fds(rig->server) <= rig->n_fds_server;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static void print_log(const struct rig *rig)
+{
+    char command[128];
+
+    (void)snprintf(command, sizeof(command), "cat %s/log >&2", rig->dir);
+    (void)!system(command); /* NOLINT(cert-env33-c): a test's own words */
+}
+
+void rig_stop(struct rig *rig)
+{
+    int status = -1;
+
+    rig_wait(server_is_idle, rig, NULL, "spaces and objects to go");
+    rig_wait(fds_are_back, rig, NULL, "the server's fds to be as before");
+    if (!rig->skip_audit)
+        ck_assert_msg(rig_ctl_status(rig, "audit") == 0, "musectl audit found something");
+    ck_assert_uint_eq(count_fds(getpid()), rig->n_fds_self);
+    ck_assert_int_eq(kill(rig->server, SIGTERM), 0);
+    ck_assert_int_eq(waitpid(rig->server, &status, 0), rig->server);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        print_log(rig);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "mused ended with status %#x",
+                  (unsigned)status);
+    ck_assert_int_ne(access(rig->run, F_OK), 0); /* it removes what it made */
+    ck_assert_int_eq(nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+void rig_kill(struct rig *rig)
+{
+    ck_assert_int_eq(kill(rig->server, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(rig->server, NULL, 0), rig->server);
+    ck_assert_int_eq(nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+pid_t rig_driver_pid(const struct rig *rig, const char *name)
+{
+    json_t *document = rig_ctl(rig, "drivers");
+    json_t *driver;
+    pid_t pid = 0;
+    size_t i;
+
+    json_array_foreach(
+        array_of(document), i,
+        driver) if (strcmp(json_string_value(json_object_get(driver, "name")), name) == 0 &&
+                    json_is_true(json_object_get(driver, "alive"))) pid =
+        (pid_t)json_integer_value(json_object_get(driver, "pid"));
+    json_decref(document);
+    return pid;
+}
+
+static json_t *find_key(json_t *value, const char *key)
+{
+    const char *name;
+    json_t *member, *found;
+    size_t i;
+
+    if (json_is_array(value)) {
+        json_array_foreach(value, i, member)
+        {
+            const char *entry = json_string_value(json_object_get(member, "name"));
+
+            if (entry && strcmp(entry, key) == 0)
+                return json_object_get(member, "value");
+            if ((found = find_key(member, key)))
+                return found;
+        }
+    }
+    json_object_foreach(value, name, member)
+    {
+        if (strcmp(name, key) == 0)
+            return json_is_object(member) ? json_object_get(member, "value") : member;
+        if ((found = find_key(member, key)))
+            return found;
+    }
+    return NULL;
+}
+
+uint64_t rig_stat(const struct rig *rig, const char *key)
+{
+    json_t *document = rig_ctl(rig, "stats");
+    json_t *value = find_key(document, key);
+    uint64_t number;
+
+    ck_assert_msg(json_is_integer(value), "stats has no number called %s", key);
+    number = (uint64_t)json_integer_value(value);
+    json_decref(document);
+    return number;
+}
+
+uint64_t rig_counter(const char *name)
+{
+    struct muse *muse;
+    struct muse_file *file;
+    char text[1024], key[64];
+    const char *found;
+    ssize_t n;
+
+    ck_assert_int_eq(muse_connect(&muse, NULL), 0);
+    ck_assert_int_eq(muse_open(muse, "faulty/counters", O_RDONLY, &file), 0);
+    n = muse_pread(file, text, sizeof(text) - 1, 0);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+    (void)snprintf(key, sizeof(key), "%s=", name);
+    found = strstr(text, key);
+    while (found && found > text && found[-1] != ' ' && found[-1] != '\n')
+        found = strstr(found + 1, key);
+    ck_assert_msg(found != NULL, "faulty counts no %s", name);
+    return strtoull(found + strlen(key), NULL, 10);
+}
+
+void rig_file(const struct rig *rig, const char *name, uint64_t n_bytes)
+{
+    char path[160];
+    unsigned char buf[4096];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", rig->data, name);
+    file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    for (uint64_t at = 0; at < n_bytes; at += sizeof(buf)) {
+        const size_t n = n_bytes - at < sizeof(buf) ? (size_t)(n_bytes - at) : sizeof(buf);
+
+        for (size_t i = 0; i < n; i++)
+            buf[i] = rig_byte(at + i);
+        ck_assert_uint_eq(fwrite(buf, 1, n, file), n);
+    }
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static sigjmp_buf touch_jump;
+
+static void on_touch_signal(int number)
+{
+    siglongjmp(touch_jump, number);
+}
+
+int rig_signal_of(const void *addr)
+{
+    struct sigaction action = {.sa_handler = on_touch_signal, .sa_flags = SA_NODEFER};
+    struct sigaction old_bus, old_segv;
+    int got;
+
+    (void)sigaction(SIGBUS, &action, &old_bus);
+    (void)sigaction(SIGSEGV, &action, &old_segv);
+    got = sigsetjmp(touch_jump, 1);
+    if (got == 0)
+        (void)*(const volatile unsigned char *)addr;
+    (void)sigaction(SIGBUS, &old_bus, NULL);
+    (void)sigaction(SIGSEGV, &old_segv, NULL);
+    return got;
+}

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* libmuse against a server that follows a script: connecting, files, errors, fork. Memory is
+ * test_client_memory.c's. */
+#include <muse/muse.h>
+#include <sys/wait.h>
+
+#include "proto/limits.h"
+#include "proto/status.h"
+#include "tests/unit/scripted_server.h"
+
+static int try_connect(const struct server *server, struct muse_options options)
+{
+    struct muse *muse = NULL;
+    int r;
+
+    options.struct_size = sizeof(options);
+    if (!options.rundir)
+        options.rundir = server->dir;
+    r = muse_connect(&muse, &options);
+    ck_assert_ptr_null(muse);
+    return r;
+}
+
+/* --- connecting --- */
+
+static void script_greet(struct server *server)
+{
+    server_greet(server);
+    server_expect_end(server);
+}
+
+START_TEST(connecting_attaches_an_aligned_arena_without_access)
+{
+    struct map_line line;
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_greet, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_uint_eq(server.arena_start % (2u << 20), 0);
+    ck_assert_uint_eq(server.arena_bytes, SERVER_ARENA_BYTES);
+    ck_assert(find_map(server.arena_start, &line));
+    ck_assert_str_eq(line.perms, "---p");
+    ck_assert_uint_ge(line.end, server.arena_start + server.arena_bytes);
+    muse_disconnect(muse);
+    ck_assert(!find_map(server.arena_start, &line));
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(an_arena_is_as_large_as_asked_for_rounded_up)
+{
+    struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = (2u << 20) + 1};
+    struct server server;
+    struct muse *muse = NULL;
+
+    server_start(&server, script_greet, NULL, 0);
+    options.rundir = server.dir;
+    ck_assert_int_eq(muse_connect(&muse, &options), 0);
+    ck_assert_uint_eq(server.arena_bytes, 4u << 20);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+static void script_only_hello(struct server *server)
+{
+    server_welcome(server, server_await(server, FRAME_CLIENT_HELLO), *(uint32_t *)server->ctx);
+    server_expect_end(server);
+}
+
+START_TEST(an_arena_larger_than_the_server_allows_is_EINVAL)
+{
+    uint32_t version = 1;
+    struct server server;
+
+    server_start(&server, script_only_hello, &version, 0);
+    ck_assert_int_eq(
+        try_connect(&server, (struct muse_options){.arena_bytes = 5 * SERVER_ARENA_BYTES}), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(another_protocol_version_is_EPROTO)
+{
+    uint32_t version = 2;
+    struct server server;
+
+    server_start(&server, script_only_hello, &version, 0);
+    ck_assert_int_eq(try_connect(&server, (struct muse_options){0}), -1);
+    ck_assert_int_eq(errno, EPROTO);
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "version"));
+    server_stop(&server);
+}
+END_TEST
+
+static void script_refuse(struct server *server)
+{
+    server_fail(server, server_await(server, FRAME_CLIENT_HELLO), EACCES, "user 7 may not connect");
+    server_expect_end(server);
+}
+
+START_TEST(a_refused_hello_is_the_servers_errno_and_sentence)
+{
+    struct server server;
+
+    server_start(&server, script_refuse, NULL, 0);
+    ck_assert_int_eq(try_connect(&server, (struct muse_options){0}), -1);
+    ck_assert_int_eq(errno, EACCES);
+    ck_assert_str_eq(muse_last_error_text(), "user 7 may not connect");
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(without_a_server_connecting_is_ENOTCONN)
+{
+    const struct server nobody = {.dir = "/nonexistent"};
+    char long_name[200];
+
+    ck_assert_int_eq(try_connect(&nobody, (struct muse_options){0}), -1);
+    ck_assert_int_eq(errno, ENOTCONN);
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "/nonexistent/client.sock"));
+
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    long_name[sizeof(long_name) - 1] = '\0';
+    ck_assert_int_eq(try_connect(&nobody, (struct muse_options){.rundir = long_name}), -1);
+    ck_assert_int_eq(errno, ENAMETOOLONG);
+}
+END_TEST
+
+START_TEST(unknown_options_are_EINVAL)
+{
+    const struct muse_options small = {.struct_size = 1};
+    const struct server nobody = {.dir = "/nonexistent"};
+    struct muse *muse = NULL;
+
+    ck_assert_int_eq(try_connect(&nobody, (struct muse_options){.flags = 1}), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(muse_connect(&muse, &small), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(muse_connect(NULL, NULL), -1);
+    ck_assert_int_eq(errno, EFAULT);
+}
+END_TEST
+
+/* --- files --- */
+
+static void script_file(struct server *server)
+{
+    Muse__Wire__Stat stat = MUSE__WIRE__STAT__INIT;
+    struct frame *frame;
+    Muse__Wire__Open *open_message;
+    Muse__Wire__Opened opened = MUSE__WIRE__OPENED__INIT;
+
+    server_greet(server);
+    frame = server_read(server, FRAME_OPEN);
+    open_message = muse__wire__open__unpack(NULL, frame->n_payload, frame->payload);
+    REQUIRE(open_message && strcmp(open_message->name, "test/object") == 0);
+    REQUIRE(open_message->oflags == (O_RDWR | O_CREAT) && open_message->mode == 0666);
+    muse__wire__open__free_unpacked(open_message, NULL);
+    opened.file_id = SERVER_FILE_ID;
+    opened.stat = &stat;
+    opened.page_bytes = 4096;
+    server_send(server, FRAME_OPENED, frame->header.id, &opened, server->memfd);
+
+    stat.size = 513;
+    stat.mode = S_IFREG | 0640;
+    stat.inode = 9;
+    stat.uid = 1;
+    stat.gid = 2;
+    stat.mtime_ns = -1;
+    stat.nlink = 3;
+    server_send(server, FRAME_STAT, server_await(server, FRAME_FSTAT), &stat, -1);
+    server_done(server, server_await(server, FRAME_CLOSE));
+    server_expect_end(server);
+}
+
+START_TEST(a_file_opens_tells_its_attributes_and_closes)
+{
+    struct muse_file *file = NULL;
+    struct server server;
+    struct muse *muse;
+    struct stat st;
+
+    server_start(&server, script_file, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_open(muse, "test/object", O_RDWR | O_CREAT, &file), 0);
+    ck_assert_int_eq(muse_fstat(file, &st), 0);
+    ck_assert_int_eq(st.st_size, 513);
+    ck_assert_uint_eq(st.st_mode, S_IFREG | 0640);
+    ck_assert_uint_eq(st.st_ino, 9);
+    ck_assert_uint_eq(st.st_uid, 1);
+    ck_assert_uint_eq(st.st_gid, 2);
+    ck_assert_uint_eq(st.st_nlink, 3);
+    ck_assert_int_eq(st.st_blocks, 2);
+    ck_assert_int_eq(st.st_blksize, 4096);
+    ck_assert_int_eq(st.st_mtim.tv_sec, -1);
+    ck_assert_int_eq(st.st_mtim.tv_nsec, 999999999);
+    ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+static void script_fail_twice(struct server *server)
+{
+    server_greet(server);
+    server_fail(server, server_await(server, FRAME_OPEN), ENODEV, "no driver \"a\nb\"");
+    server_fail(server, server_await(server, FRAME_OPEN), 5000, NULL);
+    server_expect_end(server);
+}
+
+START_TEST(a_failure_is_the_servers_errno_and_its_printable_sentence)
+{
+    struct muse_file *file = NULL;
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_fail_twice, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_open(muse, "test/object", O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, ENODEV);
+    ck_assert_str_eq(muse_last_error_text(), "no driver \"a?b\"");
+    ck_assert_int_eq(muse_open(muse, "test/object", O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, EPROTO); /* 5000 is no errno */
+    ck_assert_str_ne(muse_last_error_text(), "");
+    ck_assert_ptr_null(file);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(bad_names_and_missing_arguments_never_reach_the_server)
+{
+    static char long_name[NAME_BYTES_MAX + 2];
+    struct muse_file *file = NULL;
+    struct server server;
+    struct muse *muse;
+
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    server_start(&server, script_greet, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_open(muse, long_name, O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, ENAMETOOLONG);
+    ck_assert_int_eq(muse_open(muse, NULL, O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, EFAULT);
+    ck_assert_int_eq(muse_open(NULL, "a/b", O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(muse_close(NULL), -1);
+    ck_assert_int_eq(errno, EBADF);
+    ck_assert_int_eq(muse_fstat(NULL, NULL), -1);
+    ck_assert_int_eq(errno, EBADF);
+    ck_assert_int_eq(muse_pread(NULL, NULL, 1, 0), -1);
+    ck_assert_int_eq(errno, EBADF);
+    muse_disconnect(NULL);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+static void script_open(struct server *server)
+{
+    server_greet(server);
+    server_open(server);
+    server_expect_end(server);
+}
+
+START_TEST(disconnecting_closes_files_left_open)
+{
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_open, NULL, 1);
+    muse = server_connect(&server);
+    (void)open_object(muse);
+    muse_disconnect(muse);
+    server_stop(&server); /* counts the fds */
+}
+END_TEST
+
+/* --- pread --- */
+
+#define PIECE_BYTES (4ull << 20)
+
+/* Answer one PREAD, which must be for this range, with @n_readable or, when negative, with an
+ * errno. */
+static void answer_pread(struct server *server, uint64_t offset, uint64_t length,
+                         int64_t n_readable)
+{
+    Muse__Wire__Readable readable = MUSE__WIRE__READABLE__INIT;
+    struct frame *frame = server_read(server, FRAME_PREAD);
+    Muse__Wire__Pread *pread_message =
+        muse__wire__pread__unpack(NULL, frame->n_payload, frame->payload);
+
+    REQUIRE(pread_message && pread_message->file_id == SERVER_FILE_ID);
+    REQUIRE(pread_message->offset == offset && pread_message->length == length);
+    muse__wire__pread__free_unpacked(pread_message, NULL);
+    if (n_readable < 0) {
+        server_fail(server, frame->header.id, (int)-n_readable, "page 3 is bad");
+        return;
+    }
+    readable.length = (uint64_t)n_readable;
+    server_send(server, FRAME_READABLE, frame->header.id, &readable, -1);
+}
+
+static void script_pread(struct server *server)
+{
+    server_greet(server);
+    server_open(server);
+    answer_pread(server, 1, PIECE_BYTES, (int64_t)PIECE_BYTES); /* in pieces, up to the end */
+    answer_pread(server, 1 + PIECE_BYTES, 8192, 8191);
+    answer_pread(server, 1 + PIECE_BYTES + 8191, 1, 0);
+    answer_pread(server, 0, 12288, 4096); /* up to an error */
+    answer_pread(server, 4096, 8192, -EIO);
+    answer_pread(server, 4096, 8192, -EIO);  /* at an error */
+    answer_pread(server, 1ull << 40, 10, 0); /* behind the end */
+    server_expect_end(server);
+}
+
+START_TEST(pread_goes_in_pieces_and_stops_at_the_end_or_before_an_error)
+{
+    const size_t len = PIECE_BYTES + 8192;
+    char *buf = malloc(len);
+    struct muse_file *file;
+    struct server server;
+    struct muse *muse;
+
+    ck_assert_ptr_nonnull(buf);
+    server_start(&server, script_pread, NULL, 1024 + 2);
+    muse = server_connect(&server);
+    file = open_object(muse);
+    ck_assert_int_eq(muse_pread(file, buf, len, 1), (ssize_t)len - 1);
+    ck_assert_int_eq(buf[4095], 'b');
+    ck_assert_int_eq(buf[PIECE_BYTES - 1], 'a' + 1024 % 26);
+    ck_assert_int_eq(muse_pread(file, buf, 12288, 0), 4096);
+    ck_assert_str_eq(muse_last_error_text(), "");
+    ck_assert_int_eq(muse_pread(file, buf, 8192, 4096), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_str_eq(muse_last_error_text(), "page 3 is bad");
+    ck_assert_int_eq(muse_pread(file, buf, 10, (off_t)1 << 40), 0);
+    ck_assert_int_eq(muse_pread(file, buf, 0, 0), 0);
+    ck_assert_int_eq(muse_pread(file, buf, 1, -1), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    muse_disconnect(muse);
+    server_stop(&server);
+    free(buf);
+}
+END_TEST
+
+/* --- errors --- */
+
+static void script_error_at(struct server *server)
+{
+    Muse__Wire__ErrorIs error = MUSE__WIRE__ERROR_IS__INIT;
+    char driver[100];
+
+    server_greet(server);
+    server_send(server, FRAME_ERROR_IS, server_await(server, FRAME_ERROR_AT), &error, -1);
+    memset(driver, 'd', sizeof(driver) - 1);
+    driver[sizeof(driver) - 1] = '\0';
+    error.error = EIO;
+    error.driver = driver;
+    error.object = (char[]){"object"};
+    error.hook = (char[]){"fault"};
+    error.has_offset = true;
+    error.offset = 8192;
+    error.text = (char[]){"fault: bad sector"};
+    server_send(server, FRAME_ERROR_IS, server_await(server, FRAME_ERROR_AT), &error, -1);
+    server_expect_end(server);
+}
+
+START_TEST(error_at_tells_who_failed_or_that_nothing_is_known)
+{
+    struct muse_error error;
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_error_at, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_error_at(muse, &server, &error), 0);
+    ck_assert_int_eq(error.error, 0);
+    ck_assert_str_eq(error.text, "");
+    ck_assert_int_eq(muse_error_at(muse, &server, &error), 0);
+    ck_assert_int_eq(error.error, EIO);
+    ck_assert_uint_eq(strlen(error.driver), sizeof(error.driver) - 1); /* cut */
+    ck_assert_str_eq(error.object, "object");
+    ck_assert_str_eq(error.hook, "fault");
+    ck_assert_uint_eq(error.offset, 8192);
+    ck_assert_str_eq(error.text, "fault: bad sector");
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+/* --- the server goes, or talks nonsense --- */
+
+static void script_die(struct server *server)
+{
+    server_greet(server);
+    (void)server_await(server, FRAME_OPEN); /* and the connection closes */
+}
+
+static void script_garbage_payload(struct server *server)
+{
+    struct frame *frame;
+
+    server_greet(server);
+    frame = server_read(server, FRAME_OPEN);
+    server_send(server, FRAME_OPENED, frame->header.id, NULL, -1); /* required fields missing */
+    server_expect_end(server);
+}
+
+static void script_garbage_type(struct server *server)
+{
+    server_greet(server);
+    server_send(server, FRAME_DONE, server_await(server, FRAME_OPEN), NULL, -1);
+    server_expect_end(server);
+}
+
+static void script_garbage_id(struct server *server)
+{
+    server_greet(server);
+    server_send(server, FRAME_DONE, server_await(server, FRAME_OPEN) + 100, NULL, -1);
+    server_expect_end(server);
+}
+
+static void script_garbage_bytes(struct server *server)
+{
+    server_greet(server);
+    (void)server_await(server, FRAME_OPEN);
+    REQUIRE(send(server->chan.fd, "hello, world, how are you", 25, MSG_NOSIGNAL) == 25);
+    server_expect_end(server);
+}
+
+static const struct {
+    server_script_fn *script;
+    int error;
+} breakers[] = {
+    {script_die, ENOTCONN},        {script_garbage_payload, EPROTO}, {script_garbage_type, EPROTO},
+    {script_garbage_id, ENOTCONN}, {script_garbage_bytes, ENOTCONN},
+};
+
+START_TEST(a_server_that_goes_or_talks_nonsense_is_ENOTCONN_ever_after)
+{
+    struct muse_file *file = NULL;
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, breakers[_i].script, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_open(muse, "test/object", O_RDONLY, &file), -1);
+    ck_assert_int_eq(errno, breakers[_i].error);
+    ck_assert_str_ne(muse_last_error_text(), "");
+    ck_assert_int_eq(muse_munmap(muse, NULL, 4096), -1);
+    ck_assert_int_eq(errno, ENOTCONN);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+/* --- fork --- */
+
+static void script_fork(struct server *server)
+{
+    server_greet(server);
+    server_open(server);
+    server_map(server, 1);
+    server_done(server,
+                server_await(server, FRAME_CLOSE)); /* the parent's: the child's says nothing */
+    server_expect_end(server);
+}
+
+static void child_checks(struct muse *muse, struct muse_file *file, uint64_t mapped)
+{
+    struct map_line line;
+    struct stat st;
+
+    if (find_map(mapped, &line))
+        _exit(2);
+    if (muse_fstat(file, &st) != -1 || errno != ENOTCONN)
+        _exit(3);
+    if (muse_mmap(muse, NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0) != MAP_FAILED ||
+        errno != ENOTCONN)
+        _exit(4);
+    if (muse_close(file) != -1 || errno != ENOTCONN)
+        _exit(5);
+    muse_disconnect(muse);
+    _exit(0);
+}
+
+START_TEST(a_forked_child_has_no_mappings_and_cannot_disturb_the_parent)
+{
+    struct muse_file *file;
+    struct server server;
+    struct muse *muse;
+    int status = 0;
+    pid_t child;
+    char *p;
+
+    server_start(&server, script_fork, NULL, 1);
+    muse = server_connect(&server);
+    file = open_object(muse);
+    p = muse_mmap(muse, NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+    ck_assert_int_eq(p[0], 'a');
+    child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        child_checks(muse, file, (uintptr_t)p);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(p[0], 'a');
+    ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+static Suite *client_suite(void)
+{
+    Suite *suite = suite_create("client");
+    TCase *tcase = tcase_create("dialogues");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, connecting_attaches_an_aligned_arena_without_access);
+    tcase_add_test(tcase, an_arena_is_as_large_as_asked_for_rounded_up);
+    tcase_add_test(tcase, an_arena_larger_than_the_server_allows_is_EINVAL);
+    tcase_add_test(tcase, another_protocol_version_is_EPROTO);
+    tcase_add_test(tcase, a_refused_hello_is_the_servers_errno_and_sentence);
+    tcase_add_test(tcase, without_a_server_connecting_is_ENOTCONN);
+    tcase_add_test(tcase, unknown_options_are_EINVAL);
+    tcase_add_test(tcase, a_file_opens_tells_its_attributes_and_closes);
+    tcase_add_test(tcase, a_failure_is_the_servers_errno_and_its_printable_sentence);
+    tcase_add_test(tcase, bad_names_and_missing_arguments_never_reach_the_server);
+    tcase_add_test(tcase, disconnecting_closes_files_left_open);
+    tcase_add_test(tcase, pread_goes_in_pieces_and_stops_at_the_end_or_before_an_error);
+    tcase_add_test(tcase, error_at_tells_who_failed_or_that_nothing_is_known);
+    tcase_add_loop_test(tcase, a_server_that_goes_or_talks_nonsense_is_ENOTCONN_ever_after, 0,
+                        (int)N_ELEMENTS(breakers));
+    tcase_add_test(tcase, a_forked_child_has_no_mappings_and_cannot_disturb_the_parent);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(client_suite());
+    int n_failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    n_failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return n_failed == 0 ? 0 : 1;
+}
