@@ -128,7 +128,7 @@ static int wait_reply(struct control *control, int timeout_ms, Muse__Wire__Admin
 
     if (r < 0)
         return r;
-    if (frame->header.type != FRAME_ADMIN_REPLY || frame->header.id != control->next_id)
+    if (!frame || frame->header.type != FRAME_ADMIN_REPLY || frame->header.id != control->next_id)
         return -EPROTO;
     *ret_reply = muse__wire__admin_reply__unpack(NULL, frame->n_payload, frame->payload);
     return *ret_reply ? 0 : -EPROTO;

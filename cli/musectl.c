@@ -239,6 +239,7 @@ int main(int argc, char **argv)
     int r;
 
     argp_err_exit_status = EXIT_USAGE;
+    argv[0] = program_invocation_short_name; /* getopt's messages begin with it */
     if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
         return EXIT_USAGE;
     if (!choose_rundir(options.rundir, rundir, sizeof(rundir)))

@@ -164,6 +164,8 @@ bool render_trace_entry(FILE *out, const json_t *document)
 
     if (n_lost > 0)
         (void)fprintf(out, "(%" PRIu64 " calls were not shown: the reader is too slow)\n", n_lost);
+    if (!json_object_get(document, "hook"))
+        return true; /* that was all there is to say */
     print_time_of_day(out, field_number(document, "at_ns"));
     (void)fputc(' ', out);
     print_text(out, field_text(document, "driver"));
@@ -216,7 +218,7 @@ bool render_limits(FILE *out, const json_t *document)
         print_amount(out, limit, "used");
         (void)fputs("  ", out);
         print_text(out, field_text(limit, "help"));
-        (void)fputs(field_is(limit, "per_uid") ? ", for each uid\n" : ", all uids together\n", out);
+        (void)fputs(field_is(limit, "per_uid") ? ", for each uid\n" : "\n", out);
     }
     return true;
 }

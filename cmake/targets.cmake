@@ -95,4 +95,4 @@ endfunction()
 
 # What a driver links besides the SDK: driver_links_NAME.
 set(driver_links_cramfs PkgConfig::ZLIB)
-set(driver_links_faulty muse_proto_gen) # it looks into the SDK, to lie
+set(driver_links_faulty muse_proto_gen)

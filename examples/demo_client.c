@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -303,6 +304,8 @@ static int read_objects(struct job *job)
     double seconds;
     char byte;
 
+    if (job->hold && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        err(1, "prctl");
     load_list(job);
     if (!job->plain && muse_connect(&job->muse, NULL) < 0)
         err(1, "%s", muse_last_error_text());
@@ -369,7 +372,7 @@ int main(int argc, char **argv)
         {"plain", 'p', NULL, 0, "Map the files PREFIX... with mmap(2), without Muse", 0},
         {"original", 'o', "PREFIX", 0, "Compare each byte with the file PREFIX...", 0},
         {"sha256", 's', NULL, 0, "Print the SHA-256 of all bytes", 0},
-        {"hold", 'h', NULL, 0, "Keep the mappings until standard input ends", 0},
+        {"hold", 'h', NULL, 0, "Keep the mappings until standard input, or the parent, ends", 0},
         {0},
     };
     static const struct argp argp = {

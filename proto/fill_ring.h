@@ -20,12 +20,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FILL_RING_ENTRIES 256u /* power of two: more runs in flight than a driver can profit from  \
-                                */
+#define FILL_RING_ENTRIES                                                                          \
+    256u /* power of two: more runs in flight than a driver can profit from                        \
+          */
 
 struct fill_ask {
     uint64_t request_id;
     uint64_t object_key;
+    uint64_t object_id;  /* which page cache of that key: the socket may lag behind the ring */
     uint64_t first_page; /* object pages */
     uint32_t n_pages;
     uint32_t n_needed; /* of these, from first_page on, somebody waits for; the rest is readahead */
@@ -34,6 +36,8 @@ struct fill_ask {
 struct fill_answer {
     uint64_t request_id;
     uint64_t object_key;
+    uint64_t object_id; /* the page cache the bytes were written to: an answer about another one is
+                           void */
     uint64_t first_page;
     uint64_t n_pages;
 };

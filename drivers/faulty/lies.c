@@ -142,7 +142,10 @@ void lie_in_fault(struct faulty *faulty, const struct behaviour *behaviour,
                   const struct muse_fault *fault)
 {
     const char *lie = behaviour->lie;
-    struct fill_answer answer = {.request_id = 1, .object_key = fault->object_key, .n_pages = 1};
+    struct fill_answer answer = {.request_id = 1,
+                                 .object_key = fault->object_key,
+                                 .object_id = fault_cache_id(fault),
+                                 .n_pages = 1};
 
     if (is_word(lie, "out-of-range-supply")) {
         answer.first_page = fault->size_bytes / fault->page_bytes + 1000;

@@ -13,8 +13,8 @@ static int take_object(struct muse_driver *driver, struct event *event)
 {
     const Muse__Wire__DriverObject *object = (const Muse__Wire__DriverObject *)event->message;
     CLEAN(fd_close_p) int memfd = frame_fd_take(event->frame, 0);
-    int r = objects_attach(&driver->objects, object->object_key, object->size, object->page_bytes,
-                           &memfd);
+    int r = objects_attach(&driver->objects, object->object_key, object->object_id, object->size,
+                           object->page_bytes, &memfd);
 
     (void)event_free(event);
     return r;
@@ -24,7 +24,7 @@ static int drop_object(struct muse_driver *driver, struct event *event)
 {
     const Muse__Wire__DriverObjectGone *gone = (const Muse__Wire__DriverObjectGone *)event->message;
 
-    objects_detach(&driver->objects, gone->object_key);
+    objects_detach(&driver->objects, gone->object_key, gone->object_id);
     (void)event_free(event);
     return 0;
 }

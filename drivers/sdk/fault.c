@@ -48,6 +48,13 @@ static struct fault *fault_of(struct muse_fault *fault)
     return CONTAINER_OF(fault, struct fault, pub);
 }
 
+uint64_t fault_cache_id(const struct muse_fault *fault)
+{
+    const struct fault *whole = (const void *)((const char *)fault - offsetof(struct fault, pub));
+
+    return whole->cache->id;
+}
+
 static void wake_server(struct muse_driver *driver)
 {
     const uint64_t one = 1;
@@ -125,7 +132,9 @@ static int tell_supplied(struct fault *fault, uint64_t first_page, uint64_t n_pa
 {
     struct muse_driver *driver = fault->driver;
     const struct fill_answer answer = {.request_id = fault->request_id,
+
                                        .object_key = fault->object->key,
+                                       .object_id = fault->cache->id,
                                        .first_page = first_page,
                                        .n_pages = n_pages};
     bool at_once;
@@ -314,8 +323,8 @@ static void serve_ask(struct muse_driver *driver, const struct fill_ask *ask)
     struct object *object;
     struct page_cache *cache;
     struct fault *fault = NULL;
-    int r = objects_pin(&driver->objects, ask->object_key, sdk_now_ns() + OBJECT_DEADLINE_NS,
-                        &object, &cache);
+    int r = objects_pin(&driver->objects, ask->object_key, ask->object_id,
+                        sdk_now_ns() + OBJECT_DEADLINE_NS, &object, &cache);
 
     if (r < 0) {
         refuse(driver, ask, ENODEV, "the driver was not given this object");

@@ -157,8 +157,8 @@ static bool size_is_legal(int memfd, uint64_t size_bytes, uint64_t page_bytes)
     return page_bytes == MUSE_PAGE_BYTES;
 }
 
-int objects_attach(struct objects *objects, uint64_t key, uint64_t size_bytes, uint64_t page_bytes,
-                   int *memfd)
+int objects_attach(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes,
+                   uint64_t page_bytes, int *memfd)
 {
     struct page_cache *cache;
     struct object *object;
@@ -170,6 +170,7 @@ int objects_attach(struct objects *objects, uint64_t key, uint64_t size_bytes, u
     if (!cache)
         return -ENOMEM;
     *cache = (struct page_cache){.memfd = -1,
+                                 .id = cache_id,
                                  .size_bytes = size_bytes,
                                  .page_bytes = page_bytes,
                                  .n_pages = (size_bytes + page_bytes - 1) / page_bytes,
@@ -187,17 +188,22 @@ int objects_attach(struct objects *objects, uint64_t key, uint64_t size_bytes, u
     return r;
 }
 
-void objects_detach(struct objects *objects, uint64_t key)
+void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id)
 {
     struct object *object;
 
     (void)pthread_mutex_lock(&objects->lock);
     object = idmap_get(&objects->by_key, key);
-    if (object) {
+    if (object && object->cache && object->cache->id == cache_id) {
         object->cache = cache_unref(object->cache);
         (void)end_if_idle(objects, object);
     }
     (void)pthread_mutex_unlock(&objects->lock);
+}
+
+static bool has_cache(const struct object *object, uint64_t cache_id)
+{
+    return object && object->cache && object->cache->id == cache_id;
 }
 
 static struct timespec timespec_from_ns(uint64_t ns)
@@ -206,7 +212,7 @@ static struct timespec timespec_from_ns(uint64_t ns)
                              .tv_nsec = (long)(ns % 1000000000u)};
 }
 
-int objects_pin(struct objects *objects, uint64_t key, uint64_t deadline_ns,
+int objects_pin(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t deadline_ns,
                 struct object **ret_object, struct page_cache **ret_cache)
 {
     const struct timespec deadline = timespec_from_ns(deadline_ns);
@@ -216,11 +222,11 @@ int objects_pin(struct objects *objects, uint64_t key, uint64_t deadline_ns,
     (void)pthread_mutex_lock(&objects->lock);
     for (;;) {
         object = idmap_get(&objects->by_key, key);
-        if ((object && object->cache) || r != 0 || objects->lost)
+        if (has_cache(object, cache_id) || r != 0 || objects->lost)
             break;
         r = pthread_cond_timedwait(&objects->changed, &objects->lock, &deadline);
     }
-    if (object && object->cache) {
+    if (has_cache(object, cache_id)) {
         object->n_faults++;
         object->cache->n_refs++;
         *ret_object = object;

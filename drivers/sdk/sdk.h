@@ -37,7 +37,8 @@
 
 /* An object's bytes: the server's memfd. Shared by the object and the faults that write to it. */
 struct page_cache {
-    int memfd; /* owned */
+    int memfd;   /* owned */
+    uint64_t id; /* the server's: a later page cache of the same key has another */
     uint64_t size_bytes;
     uint64_t page_bytes;
     uint64_t n_pages;
@@ -355,11 +356,11 @@ bool objects_release(struct objects *objects, uint64_t key);
  *
  * Return: 0; -EPROTO sizes are nonsense; -ENOMEM.
  */
-MUST_CHECK int objects_attach(struct objects *objects, uint64_t key, uint64_t size_bytes,
-                              uint64_t page_bytes, int *memfd);
+MUST_CHECK int objects_attach(struct objects *objects, uint64_t key, uint64_t cache_id,
+                              uint64_t size_bytes, uint64_t page_bytes, int *memfd);
 
 /** objects_detach() - the server dropped it. Unknown keys are ignored. */
-void objects_detach(struct objects *objects, uint64_t key);
+void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id);
 
 /**
  * objects_pin() - find an object with a page cache for a fault; waits for it
@@ -368,8 +369,9 @@ void objects_detach(struct objects *objects, uint64_t key);
  *
  * Return: 0; -ENODEV it did not come.
  */
-MUST_CHECK int objects_pin(struct objects *objects, uint64_t key, uint64_t deadline_ns,
-                           struct object **ret_object, struct page_cache **ret_cache);
+MUST_CHECK int objects_pin(struct objects *objects, uint64_t key, uint64_t cache_id,
+                           uint64_t deadline_ns, struct object **ret_object,
+                           struct page_cache **ret_cache);
 
 /** objects_unpin() - a fault ended. Return: whether the object ended. */
 bool objects_unpin(struct objects *objects, struct object *object, struct page_cache *cache);
@@ -434,6 +436,9 @@ void faults_stop(struct muse_driver *driver);
 void faults_free(struct muse_driver *driver);
 /** fault_thread_is_this() - does this run on the fault thread? */
 bool fault_thread_is_this(void);
+
+/** fault_cache_id() - the server's id of the page cache that @fault is about */
+uint64_t fault_cache_id(const struct muse_fault *fault);
 
 /* invalidate.c */
 

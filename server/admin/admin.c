@@ -14,7 +14,7 @@
 #include "proto/admin.pb-c.h"
 
 /* Pieces of one document in one turn, so that a fast reader leaves time for faults. */
-#define PIECES_PER_TURN 8
+#define PIECES_PER_TURN 4
 
 /* @text: NUL-terminated. Return: 0, or -errno: the connection ends. */
 static int send_reply(struct admin *admin, int error, char *text, bool more)
@@ -42,6 +42,7 @@ static void send_error(struct admin *admin, int error, const char *why)
 static void stop_sending(struct admin *admin)
 {
     free(TAKE(admin->text));
+    admin->unfinished = false;
     deadline_clear(admin->loop, &admin->again);
     if (admin->turn_added)
         turn_hook_remove(&admin->turn);
@@ -66,22 +67,56 @@ static int send_piece(struct admin *admin)
     const size_t start = admin->n_sent;
     const size_t end = piece_end(admin->text, start, admin->n_text);
     const char kept = admin->text[end];
-    const bool more = end < admin->n_text;
     int r;
 
     admin->text[end] = '\0';
-    r = send_reply(admin, 0, admin->text + start, more);
+    r = send_reply(admin, 0, admin->text + start, end < admin->n_text || admin->unfinished);
     admin->text[end] = kept;
     admin->n_sent = end;
-    return r < 0 || !more ? 1 : 0;
+    return r;
+}
+
+static void set_text(struct admin *admin, char *text)
+{
+    free(admin->text);
+    admin->text = text;
+    admin->n_text = strlen(text);
+    admin->n_sent = 0;
+}
+
+static int next_part(struct admin *admin)
+{
+    char *text;
+    int r = admin->ops->more(admin, &text);
+
+    if (r < 0)
+        return r;
+    set_text(admin, text);
+    admin->unfinished = r > 0;
+    return 0;
+}
+
+static void wait_for_room(struct admin *admin)
+{
+    if (!admin->turn_added)
+        turn_hook_add(admin->loop, &admin->turn);
+    admin->turn_added = true;
 }
 
 static void send_on(struct admin *admin)
 {
     for (unsigned i = 0; i < PIECES_PER_TURN; i++) {
+        int r = 0;
+
         if (chan_wants_write(&admin->conn.chan))
             return; /* the turn in which it has gone calls again */
-        if (send_piece(admin) != 0) {
+        if (admin->n_sent == admin->n_text && admin->unfinished)
+            r = next_part(admin);
+        if (r == 0)
+            r = send_piece(admin);
+        if (r < 0)
+            conn_close(&admin->conn, r);
+        if (r < 0 || (admin->n_sent == admin->n_text && !admin->unfinished)) {
             stop_sending(admin);
             return;
         }
@@ -93,8 +128,14 @@ static void on_turn(struct turn_hook *hook)
 {
     struct admin *admin = CONTAINER_OF(hook, struct admin, turn);
 
-    if (!admin->again.is_set)
-        send_on(admin);
+    if (!admin->following) {
+        if (!admin->again.is_set)
+            send_on(admin);
+    } else if (!chan_wants_write(&admin->conn.chan)) {
+        stop_sending(admin);
+        if (admin->n_lost > 0)
+            admin->ops->caught_up(admin);
+    }
 }
 
 static void on_again(struct deadline *deadline)
@@ -103,13 +144,11 @@ static void on_again(struct deadline *deadline)
 }
 
 /* Takes @text. */
-static void send_document(struct admin *admin, char *text)
+static void send_document(struct admin *admin, char *text, bool unfinished)
 {
-    admin->text = text;
-    admin->n_text = strlen(text);
-    admin->n_sent = 0;
-    turn_hook_add(admin->loop, &admin->turn);
-    admin->turn_added = true;
+    set_text(admin, text);
+    admin->unfinished = unfinished;
+    wait_for_room(admin);
     send_on(admin);
 }
 
@@ -120,6 +159,7 @@ bool admin_has_room(struct admin *admin)
     if (!admin->conn.closing && admin->conn.chan.out_bytes <= ADMIN_FOLLOW_BYTES_MAX)
         return true;
     admin->n_lost++;
+    wait_for_room(admin);
     return false;
 }
 
@@ -185,9 +225,9 @@ static void answer(struct admin *admin, const Muse__Wire__AdminRequest *message)
         error = admin->ops->answer(admin, &request, &text, &why);
         if (error < 0)
             admin->following = false;
-        if (error == 0 && text)
-            send_document(admin, text);
-        if (error == 0)
+        if (error >= 0 && text)
+            send_document(admin, text, error > 0);
+        if (error >= 0)
             return;
     }
     send_error(admin, error, why);

@@ -45,11 +45,17 @@ struct admin_ops {
     /**
      * answer() - @request: borrowed
      *
-     * Return: 0 and the document in @ret_text, which is taken (from malloc), or NULL for a follower
-     * that has nothing to say yet; -errno and a static sentence in @ret_why.
+     * Return: 0 and the document in @ret_text, which is taken (from malloc), or NULL for a
+     * follower that has nothing to say yet; 1 and its beginning: the rest comes from more();
+     * -errno and a static sentence in @ret_why.
      */
     int (*answer)(struct admin *admin, const struct admin_request *request, char **ret_text,
                   const char **ret_why);
+    /* what comes next of a long document, taken. Return: 0 that was the end; 1 there is more;
+     * -errno: the connection ends. Called in a later turn of the loop. */
+    int (*more)(struct admin *admin, char **ret_text);
+    /* a follower that lost documents has read all it had: tell it, with admin_follow_send() */
+    void (*caught_up)(struct admin *admin);
     /* the connection is over: memory may go in here */
     void (*ended)(struct admin *admin);
 };
@@ -60,12 +66,13 @@ struct admin {
     const struct admin_command *commands; /* borrowed */
     unsigned n_commands;
     const struct admin_ops *ops;
-    char *text; /* owned: the document on its way; NULL: none */
+    char *text;      /* owned: the document on its way, or a part; NULL: none */
+    bool unfinished; /* ops->more() has the next part */
     size_t n_text, n_sent;
     uint64_t request_id;
     bool following;
     uint64_t n_lost;       /* documents a slow follower was not sent since it was last told */
-    struct turn_hook turn; /* sends on when the socket has taken what was queued */
+    struct turn_hook turn; /* goes on when the socket has taken what was queued */
     bool turn_added;
     struct deadline again;
 };

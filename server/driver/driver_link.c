@@ -42,11 +42,23 @@ static void on_deadline(struct deadline *deadline)
     call->end(call, CALL_DEADLINE, NULL);
 }
 
+/* An answer to a call of ours that nobody waits for any more: forgotten, or too late. */
+static bool is_stale_answer(const struct driver_link *link, const struct frame_header *header)
+{
+    if (header->id == 0 || header->id > link->next_id)
+        return false;
+    return header->type == FRAME_DRIVER_OPENED || header->type == FRAME_DRIVER_ATTR ||
+           header->type == FRAME_PREPARED || header->type == FRAME_COMPLETED ||
+           header->type == FRAME_DRIVER_FAILED;
+}
+
 static int on_frame(struct conn *conn, struct frame *frame)
 {
     struct driver_link *link = link_of_conn(conn);
     struct driver_call *call = idmap_get(&link->calls, frame->header.id);
 
+    if (!call && is_stale_answer(link, &frame->header))
+        return 0;
     if (!call)
         return link->ops->frame(link, frame);
     if (frame->header.type != call->answer_type && frame->header.type != FRAME_DRIVER_FAILED)

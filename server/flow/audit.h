@@ -41,7 +41,7 @@ struct audit {
     bool no_memory;
     bool quiet; /* nothing is under way */
     /* inspect_audit.c */
-    json_t *violations;
+    struct doc *violations;
     uint64_t n_violations;
     uint64_t pages_left; /* that may still be counted again */
     uint64_t n_pages_counted, n_pages_skipped;

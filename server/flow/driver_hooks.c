@@ -277,6 +277,7 @@ void hook_object(struct driver *driver, const struct object *object)
     Muse__Wire__DriverObject message = MUSE__WIRE__DRIVER_OBJECT__INIT;
 
     message.object_key = object->key;
+    message.object_id = object->id;
     message.size = object->size_bytes;
     message.page_bytes = object_page_bytes(object);
     if (driver->alive)
@@ -285,11 +286,12 @@ void hook_object(struct driver *driver, const struct object *object)
                                1); /* a failure ends the connection by itself */
 }
 
-void hook_object_gone(struct driver *driver, uint64_t key)
+void hook_object_gone(struct driver *driver, const struct object *object)
 {
     Muse__Wire__DriverObjectGone message = MUSE__WIRE__DRIVER_OBJECT_GONE__INIT;
 
-    message.object_key = key;
+    message.object_key = object->key;
+    message.object_id = object->id;
     if (driver->alive)
         (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT_GONE, 0, &message.base, NULL, 0);
 }

@@ -55,7 +55,7 @@ void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_
 void hook_vm_close(struct driver *driver, const struct hook_vma *vma);
 void hook_release(struct driver *driver, uint64_t handle);
 void hook_object(struct driver *driver, const struct object *object);
-void hook_object_gone(struct driver *driver, uint64_t key);
+void hook_object_gone(struct driver *driver, const struct object *object);
 
 /**
  * hook_ended() - count and trace the end of a call: hook, arguments, result, microseconds

@@ -98,7 +98,7 @@ void object_unref(struct object *object)
     (void)idmap_take(&object->engine->objects, object->id);
     if (idmap_get(&object->driver->objects, object->key) == object)
         (void)idmap_take(&object->driver->objects, object->key);
-    hook_object_gone(object->driver, object->key);
+    hook_object_gone(object->driver, object);
     fill_object_done(object);
     backing_done(&object->backing);
     for (size_t i = 0; i < object->n_extent_fds; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The second walk: a touched page. Messages of a userfaultfd -> VMA -> page state -> show, join, ask, or poison.
- * Everything here is asynchronous; nothing waits for a peer.
+ * The second walk: a touched page. Messages of a userfaultfd -> VMA -> page state -> show, join,
+ * ask, or poison. Everything here is asynchronous; nothing waits for a peer.
  */
 #ifndef MUSE_SERVER_FLOW_FAULT_FLOW_H
 #define MUSE_SERVER_FLOW_FAULT_FLOW_H
@@ -9,30 +9,37 @@
 #include "server/flow/engine.h"
 #include "server/uffd/uffd_port.h"
 
-/** fault_flow_uffd_ops - what a space's uffd port calls; port->owner is the struct space, which the port holds a ref of: closed() drops it */
+/** fault_flow_uffd_ops - what a space's uffd port calls; port->owner is the struct space, which the
+ * port holds a ref of: closed() drops it */
 extern const struct uffd_port_ops fault_flow_uffd_ops;
 
-/** fault_flow_vma_ready() - a transaction on @vma ended (write_locked is false now): serve the faults parked on it */
+/** fault_flow_vma_ready() - a transaction on @vma ended (write_locked is false now): serve the
+ * faults parked on it */
 void fault_flow_vma_ready(struct space *space, struct vma *vma);
 
 /**
- * fault_flow_range_gone() - [start,end) of @space is not mapped any more (the client confirmed, or is dead)
+ * fault_flow_range_gone() - [start,end) of @space is not mapped any more (the client confirmed, or
+ * is dead)
  *
- * Forgets waiters and parked faults in it; wakes threads that wait there, so that they meet the new mapping or SIGSEGV.
+ * Forgets waiters and parked faults in it; wakes threads that wait there, so that they meet the new
+ * mapping or SIGSEGV.
  */
 void fault_flow_range_gone(struct space *space, struct range range);
 
 /**
- * fault_flow_register() - register a new mapping with the client's uffd: native when all of its pages are valid, else tracked
+ * fault_flow_register() - register a new mapping with the client's uffd: native when all of its
+ * pages are valid, else tracked
  *
  * Sets vma->graduated. Return: 0 or the -errno of uffd_port_register().
  */
 MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma);
 
 /**
- * fault_flow_show() - map the pages of @range (bytes, in @vma) that are valid now, so that no touch of them faults
+ * fault_flow_show() - map the pages of @range (bytes, in @vma) that are valid now, so that no touch
+ * of them faults
  *
- * For MAP_POPULATE and prefault, once fill_wait said that the pages are valid; a no-op when the mapping is graduated.
+ * For MAP_POPULATE and prefault, once fill_wait said that the pages are valid. Bounded: of a larger
+ * range the first 64 MiB.
  */
 void fault_flow_show(struct space *space, struct vma *vma, struct range range);
 

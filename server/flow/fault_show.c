@@ -19,6 +19,9 @@
     8u /* chosen: mappings whose shows are remembered within one batch; more only cost a call each \
         */
 
+/* Chosen: 16,384 pages, 2 ms; others want to be served, too. The rest is shown with its touches. */
+#define SHOW_MAX_BYTES (64ull << 20)
+
 struct shown {
     const struct vma *vma;
     struct range pages;
@@ -252,8 +255,10 @@ void fault_flow_show(struct space *space, struct vma *vma, struct range range)
     struct object *object = vma_object(vma);
     struct range pages;
 
-    if (vma->direct || vma->graduated || range_is_empty(range))
+    if (vma->direct || range_is_empty(range))
         return;
+    if (range_len(range) > SHOW_MAX_BYTES)
+        range.end = range.start + SHOW_MAX_BYTES;
     pages = readahead_limits_of(vma, object->page_shift, object->pages.n_pages).pages;
     pages = range_intersect(pages, (struct range){vma_page_at(vma, object, range.start),
                                                   vma_page_at(vma, object, range.end - 1) + 1});

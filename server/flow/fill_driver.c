@@ -36,13 +36,6 @@ static struct run *run_of(struct list *node)
     return CONTAINER_OF(node, struct run, owner_link);
 }
 
-void fill_driver_init(struct driver *driver)
-{
-    list_init(&driver->runs);
-    driver->runs_deadline = (struct deadline){0};
-    driver->answers_again = (struct deadline){0};
-}
-
 /* ---- asks ---- */
 
 static bool send_ask(struct driver *driver, struct run *run)
@@ -52,6 +45,7 @@ static bool send_ask(struct driver *driver, struct run *run)
         run->needed_end > run->pages.start ? run->needed_end - run->pages.start : 0;
     const struct fill_ask ask = {.request_id = run->id,
                                  .object_key = object->key,
+                                 .object_id = object->id,
                                  .first_page = run->pages.start,
                                  .n_pages = (uint32_t)range_len(run->pages),
                                  .n_needed = (uint32_t)n_needed};
@@ -132,7 +126,7 @@ static const char *take_answer(struct driver *driver, const struct fill_answer *
     struct object *object = idmap_get(&driver->objects, answer->object_key);
     struct range pages;
 
-    if (!object)
+    if (!object || object->id != answer->object_id)
         return NULL; /* it may have gone while the answer was under way */
     if (answer->n_pages > ANSWER_PAGES_MAX)
         return "an answer is about more pages at once than are taken";
@@ -196,8 +190,7 @@ static struct run *find_owed(struct driver *driver, uint64_t id, struct range pa
 void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page, uint64_t n_pages,
                  int error, const char *text)
 {
-    const struct fill_error why = {
-        .error = -error, .hook = "fault", .text = text};
+    const struct fill_error why = {.error = -error, .hook = "fault", .text = text};
     struct range pages;
     struct run *run;
 

@@ -19,7 +19,8 @@
 
 static struct range window_at(const struct fill_wait *wait, uint64_t page)
 {
-    const uint64_t n_pages = WINDOWS_AHEAD * (STORE_BUFFER_BYTES >> wait->object->page_shift);
+    const uint64_t n_pages =
+        WINDOWS_AHEAD * ((uint64_t)STORE_BUFFER_BYTES >> wait->object->page_shift);
     const uint64_t room = wait->pages.end - page;
 
     return (struct range){page, page + (room < n_pages ? room : n_pages)};

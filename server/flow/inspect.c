@@ -22,6 +22,7 @@ struct inspector {
     struct admin admin;
     struct engine *engine;
     struct trace_follower follower;
+    struct maps_cursor maps;
 };
 
 static const struct admin_command commands[] = {
@@ -38,86 +39,86 @@ static struct inspector *inspector_of(struct list *node)
 
 /* ---- trace ---- */
 
-static json_t *entry_document(const struct trace_entry *entry)
+static struct doc *entry_document(const struct trace_entry *entry)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "seq", entry->seq);
-    json_put_number(document, "at_ns", entry->at_ns);
-    json_put_number(document, "took_ns", entry->took_ns);
-    json_put_number(document, "call_id", entry->call_id);
-    json_put_text(document, "driver", entry->driver);
-    json_put_text(document, "hook", entry->hook);
-    json_put_text(document, "args", entry->args);
-    json_put(document, "result", json_integer(entry->result));
+    doc_put_number(document, "seq", entry->seq);
+    doc_put_number(document, "at_ns", entry->at_ns);
+    doc_put_number(document, "took_ns", entry->took_ns);
+    doc_put_number(document, "call_id", entry->call_id);
+    doc_put_text(document, "driver", entry->driver);
+    doc_put_text(document, "hook", entry->hook);
+    doc_put_text(document, "args", entry->args);
+    doc_put_int(document, "result", entry->result);
     return document;
 }
 
-/* @document: taken. Return: from malloc; NULL without memory. */
-static char *print_document(json_t *document)
+/* @document: taken; empty, or an entry. */
+static void send_to_follower(struct admin *admin, struct doc *document)
 {
-    char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+    char *text;
 
-    json_decref(document);
-    return text;
+    doc_put_number(document, "lost", admin->n_lost);
+    if (doc_take_text(document, &text) < 0)
+        return; /* out of memory: lost, too */
+    admin_follow_send(admin, text);
+    free(text);
 }
 
 static void on_entry(struct trace_follower *follower, const struct trace_entry *entry)
 {
     struct inspector *inspector = CONTAINER_OF(follower, struct inspector, follower);
-    json_t *document;
-    char *text;
 
-    if (!admin_has_room(&inspector->admin))
-        return;
-    document = entry_document(entry);
-    json_put_number(document, "lost", inspector->admin.n_lost);
-    text = print_document(document);
-    if (text)
-        admin_follow_send(&inspector->admin, text);
-    free(text);
+    if (admin_has_room(&inspector->admin))
+        send_to_follower(&inspector->admin, entry_document(entry));
 }
 
-static json_t *kept_entries(const struct trace *trace)
+static void on_caught_up(struct admin *admin)
+{
+    send_to_follower(admin, doc_object());
+}
+
+static struct doc *kept_entries(const struct trace *trace)
 {
     const struct trace_entry *entry;
-    json_t *entries = json_array();
+    struct doc *entries = doc_array();
     uint64_t seq = 0;
 
     while ((entry = trace_next(trace, seq))) {
-        json_add(entries, entry_document(entry));
+        doc_add(entries, entry_document(entry));
         seq = entry->seq;
     }
     return entries;
 }
 
-static json_t *start_trace(struct inspector *inspector, bool follow)
+static struct doc *start_trace(struct inspector *inspector, bool follow)
 {
-    json_t *document;
+    struct doc *document;
 
     if (follow) {
         inspector->follower.entry = on_entry;
         return NULL;
     }
-    document = json_object();
-    json_put(document, "trace", kept_entries(inspector->engine->trace));
+    document = doc_object();
+    doc_put(document, "trace", kept_entries(inspector->engine->trace));
     return document;
 }
 
 /* ---- limits ---- */
 
-static json_t *limit_document(const struct engine *engine, enum quota_kind kind)
+static struct doc *limit_document(const struct engine *engine, enum quota_kind kind)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
     uint64_t limit;
 
-    json_put_text(document, "key", quota_key(kind));
+    doc_put_text(document, "key", quota_key(kind));
     if (quota_limit_get(&engine->quotas, quota_key(kind), &limit) == 0)
-        json_put_limit(document, "limit", limit);
-    json_put_bool(document, "per_uid", kind != QUOTA_KIND_N);
-    json_put_number(document, "used",
-                    engine->quotas.total[kind == QUOTA_KIND_N ? QUOTA_CACHE : kind]);
-    json_put_text(document, "help", quota_help(kind));
+        doc_put_limit(document, "limit", limit);
+    doc_put_bool(document, "per_uid", kind != QUOTA_KIND_N);
+    doc_put_number(document, "used",
+                   engine->quotas.total[kind == QUOTA_KIND_N ? QUOTA_CACHE : kind]);
+    doc_put_text(document, "help", quota_help(kind));
     return document;
 }
 
@@ -134,10 +135,10 @@ static int set_limit(struct engine *engine, const char *key, const char *value)
 }
 
 int inspect_limits(struct engine *engine, const struct admin_request *request,
-                   json_t **ret_document, const char **ret_why)
+                   struct doc **ret_document, const char **ret_why)
 {
     const char *const key = request->n_args > 0 ? request->args[0] : NULL;
-    json_t *limits;
+    struct doc *limits;
     uint64_t limit;
     int r = 0;
 
@@ -150,20 +151,20 @@ int inspect_limits(struct engine *engine, const struct admin_request *request,
                                 : "not a number, a size as 2G, or \"unlimited\"";
         return r;
     }
-    limits = json_array();
+    limits = doc_array();
     for (unsigned kind = 0; kind <= QUOTA_KIND_N; kind++) {
         if (!key || strcmp(key, quota_key((enum quota_kind)kind)) == 0)
-            json_add(limits, limit_document(engine, (enum quota_kind)kind));
+            doc_add(limits, limit_document(engine, (enum quota_kind)kind));
     }
-    *ret_document = json_object();
-    json_put(*ret_document, "limits", limits);
+    *ret_document = doc_object();
+    doc_put(*ret_document, "limits", limits);
     return 0;
 }
 
 /* ---- connections ---- */
 
 static int inspect(struct inspector *inspector, const struct admin_request *request,
-                   json_t **ret_document, const char **ret_why)
+                   struct doc **ret_document, const char **ret_why)
 {
     struct engine *engine = inspector->engine;
 
@@ -174,8 +175,6 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return inspect_drivers(engine, request, ret_document, ret_why);
     case ADMIN_SPACES:
         return inspect_spaces(engine, request, ret_document, ret_why);
-    case ADMIN_MAPS:
-        return inspect_maps(engine, request, ret_document, ret_why);
     case ADMIN_OBJECTS:
         return inspect_objects(engine, request, ret_document, ret_why);
     case ADMIN_TXNS:
@@ -191,6 +190,7 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return 0;
     case ADMIN_LIMITS:
         return inspect_limits(engine, request, ret_document, ret_why);
+    case ADMIN_MAPS: /* has a way of its own */
     case ADMIN_COMMAND_N:
         break;
     }
@@ -202,16 +202,24 @@ static int on_request(struct admin *admin, const struct admin_request *request, 
                       const char **ret_why)
 {
     struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
-    json_t *document = NULL;
-    int r = inspect(inspector, request, &document, ret_why);
+    struct doc *document = NULL;
+    int r;
 
-    if (r < 0)
+    if (request->command == ADMIN_MAPS)
+        return inspect_maps(inspector->engine, request, &inspector->maps, ret_text, ret_why);
+    r = inspect(inspector, request, &document, ret_why);
+    if (r < 0 || request->follow)
         return r;
-    *ret_text = print_document(document);
-    if (*ret_text || request->follow)
-        return 0;
     *ret_why = "the server is out of memory";
-    return -ENOMEM;
+    return doc_take_text(document, ret_text);
+}
+
+/* Only maps is long enough to come in parts. */
+static int on_more(struct admin *admin, char **ret_text)
+{
+    struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
+
+    return inspect_maps_more(inspector->engine, &inspector->maps, ret_text);
 }
 
 static void on_ended(struct admin *admin)
@@ -224,7 +232,8 @@ static void on_ended(struct admin *admin)
 
 void admin_accept(struct engine *engine, int *fd)
 {
-    static const struct admin_ops ops = {.answer = on_request, .ended = on_ended};
+    static const struct admin_ops ops = {
+        .answer = on_request, .more = on_more, .caught_up = on_caught_up, .ended = on_ended};
     struct inspector *inspector = calloc(1, sizeof(*inspector));
     int r = -ENOMEM;
 

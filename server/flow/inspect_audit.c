@@ -32,7 +32,7 @@ __attribute__((format(printf, 2, 3))) static void violation(struct audit *audit,
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    json_add(audit->violations, json_text(text));
+    doc_add_text(audit->violations, text);
 }
 
 /* @held may be more than @found while something is under way, see audit.h. */
@@ -43,21 +43,21 @@ static bool is_explained(const struct audit *audit, uint64_t held, uint64_t foun
 
 /* ---- the hooks' promise ---- */
 
-static json_t *check_driver(struct audit *audit, const struct audit_driver *found)
+static struct doc *check_driver(struct audit *audit, const struct audit_driver *found)
 {
     const struct driver *driver = found->driver;
     const struct driver_counts *n = &driver->n;
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_text(document, "name", driver->name);
-    json_put_number(document, "id", driver->id);
-    json_put_bool(document, "alive", driver->alive);
-    json_put_number(document, "prepared", n->prepared);
-    json_put_number(document, "completed", n->completed);
-    json_put_number(document, "aborted", n->aborted);
-    json_put_number(document, "in_flight", n->in_flight);
-    json_put_number(document, "in_flight_found", found->n_counted);
-    json_put_number(document, "files", n->opened - n->released);
+    doc_put_text(document, "name", driver->name);
+    doc_put_number(document, "id", driver->id);
+    doc_put_bool(document, "alive", driver->alive);
+    doc_put_number(document, "prepared", n->prepared);
+    doc_put_number(document, "completed", n->completed);
+    doc_put_number(document, "aborted", n->aborted);
+    doc_put_number(document, "in_flight", n->in_flight);
+    doc_put_number(document, "in_flight_found", found->n_counted);
+    doc_put_number(document, "files", n->opened - n->released);
     if (!is_explained(audit, n->opened - n->released, found->n_files)) {
         violation(audit, "driver %s: %" PRIu64 " files are open, %" PRIu64 " are known",
                   driver->name, n->opened - n->released, found->n_files);
@@ -77,14 +77,14 @@ static json_t *check_driver(struct audit *audit, const struct audit_driver *foun
     return document;
 }
 
-static json_t *check_drivers(struct audit *audit)
+static struct doc *check_drivers(struct audit *audit)
 {
     const struct audit_driver *found;
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     size_t cursor = 0;
 
     while ((found = idmap_next(&audit->drivers, &cursor)))
-        json_add(array, check_driver(audit, found));
+        doc_add(array, check_driver(audit, found));
     return array;
 }
 
@@ -236,16 +236,16 @@ static uint64_t slack_of(const struct audit *audit, const struct audit_user *use
     return 0;
 }
 
-static json_t *check_user(struct audit *audit, const struct audit_user *user)
+static struct doc *check_user(struct audit *audit, const struct audit_user *user)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "uid", user->uid);
+    doc_put_number(document, "uid", user->uid);
     for (unsigned i = 0; i < QUOTA_KIND_N; i++) {
         const enum quota_kind kind = (enum quota_kind)i;
         const uint64_t used = quota_used(&audit->engine->quotas, user->uid, kind);
 
-        json_put_number(document, quota_key(kind), used);
+        doc_put_number(document, quota_key(kind), used);
         if (used < user->found[i] || used - user->found[i] > slack_of(audit, user, kind)) {
             violation(audit, "uid %u: %" PRIu64 " %s are charged, %" PRIu64 " were found",
                       user->uid, used, quota_key(kind), user->found[i]);
@@ -254,16 +254,16 @@ static json_t *check_user(struct audit *audit, const struct audit_user *user)
     return document;
 }
 
-static json_t *check_users(struct audit *audit)
+static struct doc *check_users(struct audit *audit)
 {
     const struct quota_table *quotas = &audit->engine->quotas;
     uint64_t total[QUOTA_KIND_N] = {0};
     const struct audit_user *user;
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     size_t cursor = 0;
 
     while ((user = idmap_next(&audit->users, &cursor))) {
-        json_add(array, check_user(audit, user));
+        doc_add(array, check_user(audit, user));
         for (unsigned kind = 0; kind < QUOTA_KIND_N; kind++)
             total[kind] += quota_used(quotas, user->uid, (enum quota_kind)kind);
     }
@@ -278,16 +278,16 @@ static json_t *check_users(struct audit *audit)
 
 /* ---- all of it ---- */
 
-static json_t *compare(struct audit *audit)
+static struct doc *compare(struct audit *audit)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
     const void *thing;
     size_t cursor = 0;
 
-    audit->violations = json_array();
+    audit->violations = doc_array();
     audit->pages_left = AUDIT_PAGES_MAX;
-    json_put(document, "drivers", check_drivers(audit));
-    json_put(document, "users", check_users(audit));
+    doc_put(document, "drivers", check_drivers(audit));
+    doc_put(document, "users", check_users(audit));
     while ((thing = idmap_next(&audit->engine->spaces, &cursor)))
         check_space(audit, thing);
     cursor = 0;
@@ -296,25 +296,25 @@ static json_t *compare(struct audit *audit)
     cursor = 0;
     while ((thing = idmap_next(&audit->files, &cursor)))
         check_file(audit, thing);
-    json_put_bool(document, "ok", audit->n_violations == 0);
-    json_put_bool(document, "quiet", audit->quiet);
-    json_put_number(document, "spaces", idmap_count(&audit->engine->spaces));
-    json_put_number(document, "objects", idmap_count(&audit->objects));
-    json_put_number(document, "files", idmap_count(&audit->files));
-    json_put_number(document, "vmas", audit->n_vmas);
-    json_put_number(document, "runs", audit->n_runs);
-    json_put_number(document, "waiters", audit->n_waiters);
-    json_put_number(document, "requests", audit->n_requests);
-    json_put_number(document, "calls", audit->n_calls);
-    json_put_number(document, "pages_counted", audit->n_pages_counted);
-    json_put_number(document, "pages_skipped", audit->n_pages_skipped);
-    json_put_number(document, "n_violations", audit->n_violations);
-    json_put(document, "violations", audit->violations);
+    doc_put_bool(document, "ok", audit->n_violations == 0);
+    doc_put_bool(document, "quiet", audit->quiet);
+    doc_put_number(document, "spaces", idmap_count(&audit->engine->spaces));
+    doc_put_number(document, "objects", idmap_count(&audit->objects));
+    doc_put_number(document, "files", idmap_count(&audit->files));
+    doc_put_number(document, "vmas", audit->n_vmas);
+    doc_put_number(document, "runs", audit->n_runs);
+    doc_put_number(document, "waiters", audit->n_waiters);
+    doc_put_number(document, "requests", audit->n_requests);
+    doc_put_number(document, "calls", audit->n_calls);
+    doc_put_number(document, "pages_counted", audit->n_pages_counted);
+    doc_put_number(document, "pages_skipped", audit->n_pages_skipped);
+    doc_put_number(document, "n_violations", audit->n_violations);
+    doc_put(document, "violations", audit->violations);
     return document;
 }
 
-int inspect_audit(struct engine *engine, const struct admin_request *request, json_t **ret_document,
-                  const char **ret_why)
+int inspect_audit(struct engine *engine, const struct admin_request *request,
+                  struct doc **ret_document, const char **ret_why)
 {
     CLEAN(audit_done) struct audit audit = {.engine = engine};
     int r = audit_count(&audit);

@@ -10,10 +10,15 @@
 #ifndef MUSE_SERVER_FLOW_INSPECT_PARTS_H
 #define MUSE_SERVER_FLOW_INSPECT_PARTS_H
 
-#include <jansson.h>
-
 #include "server/admin/admin.h"
+#include "server/flow/doc.h"
 #include "server/flow/engine.h"
+
+/* Where a long list of mappings goes on. */
+struct maps_cursor {
+    uint64_t space_id;
+    uint64_t from; /* address */
+};
 
 /**
  * inspect_fn() - make the document that answers a command
@@ -24,35 +29,27 @@
  * missing.
  */
 typedef int inspect_fn(struct engine *engine, const struct admin_request *request,
-                       json_t **ret_document, const char **ret_why);
+                       struct doc **ret_document, const char **ret_why);
 
-inspect_fn inspect_status, inspect_drivers, inspect_spaces, inspect_maps, inspect_objects,
-    inspect_txns, inspect_faults, inspect_stats, inspect_audit, inspect_limits;
+inspect_fn inspect_status, inspect_drivers, inspect_spaces, inspect_objects, inspect_txns,
+    inspect_faults, inspect_stats, inspect_audit, inspect_limits;
 
-/* ---- inspect_json.c ---- */
+/**
+ * inspect_maps() - as inspect_fn(), or the beginning of the document
+ * @ret_text: the text itself, the caller's
+ * @cursor:   written when the result is 1
+ *
+ * Return: 0; 1 the rest comes from inspect_maps_more(); -ENOENT, -ENOMEM.
+ */
+MUST_CHECK int inspect_maps(const struct engine *engine, const struct admin_request *request,
+                            struct maps_cursor *cursor, char **ret_text, const char **ret_why);
 
-/** json_put() - add a member; takes @value, NULL (no memory) leaves it out */
-void json_put(json_t *object, const char *key, json_t *value);
-
-/** json_put_number() - what is larger than JSON's integers here (INT64_MAX) becomes that */
-void json_put_number(json_t *object, const char *key, uint64_t value);
-
-/** json_put_limit() - as json_put_number(), UINT64_MAX is null */
-void json_put_limit(json_t *object, const char *key, uint64_t value);
-
-void json_put_bool(json_t *object, const char *key, bool value);
-
-/** json_text() - text of any origin: what is not UTF-8 becomes \xNN; NULL is null. Return: NULL
- * without memory. */
-json_t *json_text(const char *text);
-
-/** json_put_text() - a member that is json_text() */
-void json_put_text(json_t *object, const char *key, const char *text);
-
-/** json_add() - append to an array; takes @value, NULL leaves it out */
-void json_add(json_t *array, json_t *value);
-
-/** json_name_bits() - an array with the names of the set bits. @names: by bit; NULL: not named */
-json_t *json_name_bits(uint64_t bits, const char *const *names, unsigned n_names);
+/**
+ * inspect_maps_more() - the next part; what was mapped or unmapped meanwhile is shown as it is now
+ *
+ * Return: as inspect_maps(); a space that has gone has no more mappings.
+ */
+MUST_CHECK int inspect_maps_more(const struct engine *engine, struct maps_cursor *cursor,
+                                 char **ret_text);
 
 #endif

@@ -16,6 +16,9 @@
 #define MUSE_VERSION "unknown"
 #endif
 
+/* Chosen: one frame, and a good deal less than a millisecond. */
+#define MAPS_PER_PART 128u
+
 static uint64_t list_count(const struct list *head)
 {
     const struct list *pos;
@@ -34,30 +37,30 @@ static uint64_t count_living(const struct engine *engine)
 }
 
 int inspect_status(struct engine *engine, const struct admin_request *request,
-                   json_t **ret_document, const char **ret_why)
+                   struct doc **ret_document, const char **ret_why)
 {
     const struct quota_table *quotas = &engine->quotas;
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
     (void)request;
     (void)ret_why;
-    json_put_text(document, "version", MUSE_VERSION);
-    json_put_number(document, "pid", (uint64_t)getpid());
-    json_put_number(document, "uptime_ns", loop_now_ns() - engine->started_ns);
-    json_put_text(document, "rundir", engine->config->rundir);
-    json_put_text(document, "contract", engine->config->contract);
-    json_put_number(document, "drivers", count_living(engine));
-    json_put_number(document, "spaces", idmap_count(&engine->spaces));
-    json_put_number(document, "objects", idmap_count(&engine->objects));
-    json_put_number(document, "files", quotas->total[QUOTA_FILES]);
-    json_put_number(document, "vmas", quotas->total[QUOTA_VMAS]);
-    json_put_number(document, "requests", quotas->total[QUOTA_REQUESTS]);
-    json_put_number(document, "cache_bytes", quotas->total[QUOTA_CACHE]);
-    json_put_limit(document, "memory_limit_bytes", quotas->limit_memory_bytes);
-    json_put_number(document, "faults", engine->stats.faults);
-    json_put_number(document, "maps", engine->stats.maps);
-    json_put_number(document, "unmaps", engine->stats.unmaps);
-    json_put_number(document, "refused", quotas->n_refused);
+    doc_put_text(document, "version", MUSE_VERSION);
+    doc_put_number(document, "pid", (uint64_t)getpid());
+    doc_put_number(document, "uptime_ns", loop_now_ns() - engine->started_ns);
+    doc_put_text(document, "rundir", engine->config->rundir);
+    doc_put_text(document, "contract", engine->config->contract);
+    doc_put_number(document, "drivers", count_living(engine));
+    doc_put_number(document, "spaces", idmap_count(&engine->spaces));
+    doc_put_number(document, "objects", idmap_count(&engine->objects));
+    doc_put_number(document, "files", quotas->total[QUOTA_FILES]);
+    doc_put_number(document, "vmas", quotas->total[QUOTA_VMAS]);
+    doc_put_number(document, "requests", quotas->total[QUOTA_REQUESTS]);
+    doc_put_number(document, "cache_bytes", quotas->total[QUOTA_CACHE]);
+    doc_put_limit(document, "memory_limit_bytes", quotas->limit_memory_bytes);
+    doc_put_number(document, "faults", engine->stats.faults);
+    doc_put_number(document, "maps", engine->stats.maps);
+    doc_put_number(document, "unmaps", engine->stats.unmaps);
+    doc_put_number(document, "refused", quotas->n_refused);
     *ret_document = document;
     return 0;
 }
@@ -94,123 +97,123 @@ static const char *const vm_hook_names[] = {
     X(pages_supplied)                                                                              \
     X(faults_failed)
 
-static json_t *counts_document(const struct driver_counts *counts)
+static struct doc *counts_document(const struct driver_counts *counts)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-#define X(field) json_put_number(document, #field, counts->field);
+#define X(field) doc_put_number(document, #field, counts->field);
     DRIVER_COUNTS(X)
 #undef X
     return document;
 }
 
-static json_t *vm_ops_document(const struct driver *driver)
+static struct doc *vm_ops_document(const struct driver *driver)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
 
     for (uint32_t i = 0; i < driver->n_vm_ops; i++) {
-        json_t *document = json_object();
+        struct doc *document = doc_object();
 
-        json_put_number(document, "id", driver->vm_ops[i].id);
-        json_put_text(document, "name", driver->vm_ops[i].name);
-        json_put(document, "hooks",
-                 json_name_bits(driver->vm_ops[i].hooks, vm_hook_names, N_ELEMENTS(vm_hook_names)));
-        json_add(array, document);
+        doc_put_number(document, "id", driver->vm_ops[i].id);
+        doc_put_text(document, "name", driver->vm_ops[i].name);
+        doc_put(document, "hooks",
+                doc_name_bits(driver->vm_ops[i].hooks, vm_hook_names, N_ELEMENTS(vm_hook_names)));
+        doc_add(array, document);
     }
     return array;
 }
 
-static json_t *driver_document(const struct driver *driver)
+static struct doc *driver_document(const struct driver *driver)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "id", driver->id);
-    json_put_text(document, "name", driver->name);
-    json_put_bool(document, "alive", driver->alive);
-    json_put_number(document, "pid", (uint64_t)driver->pid);
-    json_put_number(document, "uid", driver->uid);
-    json_put_number(document, "age_ns", loop_now_ns() - driver->connected_ns);
-    json_put(document, "hooks",
-             json_name_bits(driver->file_hooks, file_hook_names, N_ELEMENTS(file_hook_names)));
-    json_put(document, "vm_ops", vm_ops_document(driver));
-    json_put_number(document, "hook_deadline_ns", driver->hook_deadline_ns);
-    json_put_number(document, "objects", idmap_count(&driver->objects));
-    json_put_number(document, "requests", list_count(&driver->requests));
-    json_put_number(document, "calls_in_flight",
-                    driver->link ? idmap_count(&driver->link->calls) : 0);
-    json_put_number(document, "runs_in_flight", list_count(&driver->runs));
-    json_put(document, "counts", counts_document(&driver->n));
-    json_put_text(document, "last_error", driver->last_error[0] ? driver->last_error : NULL);
+    doc_put_number(document, "id", driver->id);
+    doc_put_text(document, "name", driver->name);
+    doc_put_bool(document, "alive", driver->alive);
+    doc_put_number(document, "pid", (uint64_t)driver->pid);
+    doc_put_number(document, "uid", driver->uid);
+    doc_put_number(document, "age_ns", loop_now_ns() - driver->connected_ns);
+    doc_put(document, "hooks",
+            doc_name_bits(driver->file_hooks, file_hook_names, N_ELEMENTS(file_hook_names)));
+    doc_put(document, "vm_ops", vm_ops_document(driver));
+    doc_put_number(document, "hook_deadline_ns", driver->hook_deadline_ns);
+    doc_put_number(document, "objects", idmap_count(&driver->objects));
+    doc_put_number(document, "requests", list_count(&driver->requests));
+    doc_put_number(document, "calls_in_flight",
+                   driver->link ? idmap_count(&driver->link->calls) : 0);
+    doc_put_number(document, "runs_in_flight", list_count(&driver->runs));
+    doc_put(document, "counts", counts_document(&driver->n));
+    doc_put_text(document, "last_error", driver->last_error[0] ? driver->last_error : NULL);
     return document;
 }
 
 int inspect_drivers(struct engine *engine, const struct admin_request *request,
-                    json_t **ret_document, const char **ret_why)
+                    struct doc **ret_document, const char **ret_why)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     const struct driver *driver;
     size_t cursor = 0;
 
     (void)request;
     (void)ret_why;
     while ((driver = idmap_next(&engine->drivers, &cursor)))
-        json_add(array, driver_document(driver));
-    *ret_document = json_object();
-    json_put(*ret_document, "drivers", array);
+        doc_add(array, driver_document(driver));
+    *ret_document = doc_object();
+    doc_put(*ret_document, "drivers", array);
     return 0;
 }
 
 /* ---- spaces ---- */
 
-static json_t *space_document(const struct space *space)
+static struct doc *space_document(const struct space *space)
 {
     const struct vma_tree *tree = &space->aspace.vmas;
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "id", space->id);
-    json_put_number(document, "pid", (uint64_t)space->pid);
-    json_put_number(document, "uid", space->uid);
-    json_put_number(document, "gid", space->gid);
-    json_put_text(document, "program", space->program);
-    json_put_number(document, "age_ns", loop_now_ns() - space->connected_ns);
-    json_put_bool(document, "dead", space->dead);
-    json_put_number(document, "arena_start", space->aspace.arena.start);
-    json_put_number(document, "arena_end", space->aspace.arena.end);
-    json_put_number(document, "vmas", vma_tree_count_kind(tree, VMA_MAPPED));
-    json_put_number(document, "vmas_pending", vma_tree_count_kind(tree, VMA_PENDING));
-    json_put_number(document, "vmas_quarantine", vma_tree_count_kind(tree, VMA_QUARANTINE));
-    json_put_number(document, "files", idmap_count(&space->files));
-    json_put_text(document, "locked_by", space->writer ? space->writer->what : NULL);
-    json_put_number(document, "lock_queue", list_count(&space->mm_queue));
-    json_put_number(document, "waiters", list_count(&space->waiters));
-    json_put_number(document, "parked", space->parked.n_waiters);
-    json_put_number(document, "faults", space->stats.faults);
-    json_put_number(document, "faults_joined", space->stats.faults_joined);
-    json_put_number(document, "poisoned", space->stats.poisoned);
-    json_put_number(document, "maps", space->stats.maps);
-    json_put_number(document, "unmaps", space->stats.unmaps);
+    doc_put_number(document, "id", space->id);
+    doc_put_number(document, "pid", (uint64_t)space->pid);
+    doc_put_number(document, "uid", space->uid);
+    doc_put_number(document, "gid", space->gid);
+    doc_put_text(document, "program", space->program);
+    doc_put_number(document, "age_ns", loop_now_ns() - space->connected_ns);
+    doc_put_bool(document, "dead", space->dead);
+    doc_put_number(document, "arena_start", space->aspace.arena.start);
+    doc_put_number(document, "arena_end", space->aspace.arena.end);
+    doc_put_number(document, "vmas", vma_tree_count_kind(tree, VMA_MAPPED));
+    doc_put_number(document, "vmas_pending", vma_tree_count_kind(tree, VMA_PENDING));
+    doc_put_number(document, "vmas_quarantine", vma_tree_count_kind(tree, VMA_QUARANTINE));
+    doc_put_number(document, "files", idmap_count(&space->files));
+    doc_put_text(document, "locked_by", space->writer ? space->writer->what : NULL);
+    doc_put_number(document, "lock_queue", list_count(&space->mm_queue));
+    doc_put_number(document, "waiters", list_count(&space->waiters));
+    doc_put_number(document, "parked", space->parked.n_waiters);
+    doc_put_number(document, "faults", space->stats.faults);
+    doc_put_number(document, "faults_joined", space->stats.faults_joined);
+    doc_put_number(document, "poisoned", space->stats.poisoned);
+    doc_put_number(document, "maps", space->stats.maps);
+    doc_put_number(document, "unmaps", space->stats.unmaps);
     return document;
 }
 
 int inspect_spaces(struct engine *engine, const struct admin_request *request,
-                   json_t **ret_document, const char **ret_why)
+                   struct doc **ret_document, const char **ret_why)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     const struct space *space;
     size_t cursor = 0;
 
     (void)request;
     (void)ret_why;
     while ((space = idmap_next(&engine->spaces, &cursor)))
-        json_add(array, space_document(space));
-    *ret_document = json_object();
-    json_put(*ret_document, "spaces", array);
+        doc_add(array, space_document(space));
+    *ret_document = doc_object();
+    doc_put(*ret_document, "spaces", array);
     return 0;
 }
 
 /* ---- maps ---- */
 
-static json_t *flags_document(uint32_t flags)
+static struct doc *flags_document(uint32_t flags)
 {
     /* by bit of enum vma_flag */
     static const char *const names[] = {"read",
@@ -233,38 +236,38 @@ static json_t *flags_document(uint32_t flags)
                                         [28] = "mixedmap",
                                         [29] = "hugepage"};
 
-    return json_name_bits(flags, names, N_ELEMENTS(names));
+    return doc_name_bits(flags, names, N_ELEMENTS(names));
 }
 
-static void put_mapping(json_t *document, const struct vma *vma)
+static void put_mapping(struct doc *document, const struct vma *vma)
 {
     const struct object *object = vma_object(vma);
     const char perms[] = {(vma->flags & VMF_READ) ? 'r' : '-', (vma->flags & VMF_WRITE) ? 'w' : '-',
                           (vma->flags & VMF_EXEC) ? 'x' : '-',
                           (vma->flags & VMF_MAYSHARE) ? 's' : 'p', '\0'};
 
-    json_put_text(document, "perms", perms);
-    json_put_number(document, "pgoff", vma->pgoff);
-    json_put(document, "flags", flags_document(vma->flags));
-    json_put_text(document, "object", object ? object->name : NULL);
-    json_put_number(document, "object_id", object ? object->id : 0);
-    json_put_number(document, "file_id", vma->file ? vma_file(vma)->id : 0);
-    json_put_number(document, "vm_ops", vma->ops_id);
-    json_put_bool(document, "direct", vma->direct);
-    json_put_bool(document, "graduated", vma->graduated);
-    json_put_bool(document, "write_locked", vma->write_locked);
-    json_put_bool(document, "outside_arena", vma->outside_arena);
-    json_put_number(document, "n_faults", vma->n_faults);
+    doc_put_text(document, "perms", perms);
+    doc_put_number(document, "pgoff", vma->pgoff);
+    doc_put(document, "flags", flags_document(vma->flags));
+    doc_put_text(document, "object", object ? object->name : NULL);
+    doc_put_number(document, "object_id", object ? object->id : 0);
+    doc_put_number(document, "file_id", vma->file ? vma_file(vma)->id : 0);
+    doc_put_number(document, "vm_ops", vma->ops_id);
+    doc_put_bool(document, "direct", vma->direct);
+    doc_put_bool(document, "graduated", vma->graduated);
+    doc_put_bool(document, "write_locked", vma->write_locked);
+    doc_put_bool(document, "outside_arena", vma->outside_arena);
+    doc_put_number(document, "n_faults", vma->n_faults);
 }
 
-static json_t *vma_document(const struct vma *vma)
+static struct doc *vma_document(const struct vma *vma)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "start", vma->start);
-    json_put_number(document, "end", vma->end);
-    json_put_number(document, "id", vma->id);
-    json_put_text(document, "state", vma_kind_name(vma->kind));
+    doc_put_number(document, "start", vma->start);
+    doc_put_number(document, "end", vma->end);
+    doc_put_number(document, "id", vma->id);
+    doc_put_text(document, "state", vma_kind_name(vma->kind));
     if (vma->kind == VMA_MAPPED)
         put_mapping(document, vma);
     return document;
@@ -281,72 +284,104 @@ static const struct space *find_space(const struct engine *engine, const char *t
     return *end == '\0' ? idmap_get(&engine->spaces, id) : NULL;
 }
 
-int inspect_maps(struct engine *engine, const struct admin_request *request, json_t **ret_document,
-                 const char **ret_why)
+/* The mappings from cursor->from on, as many as are made in one go. @ret_more: whether there are
+ * others, then the cursor has moved. */
+static struct doc *maps_part(const struct space *space, struct maps_cursor *cursor, bool *ret_more)
+{
+    struct doc *array = doc_array();
+    const struct vma *vma;
+    unsigned n = 0;
+
+    vma_for_each_in(vma, &space->aspace.vmas, cursor->from, UINT64_MAX) {
+        if (n++ == MAPS_PER_PART)
+            break;
+        doc_add(array, vma_document(vma));
+    }
+    if (vma)
+        cursor->from = vma->start;
+    *ret_more = vma != NULL;
+    return array;
+}
+
+int inspect_maps(const struct engine *engine, const struct admin_request *request,
+                 struct maps_cursor *cursor, char **ret_text, const char **ret_why)
 {
     const struct space *space = find_space(engine, request->args[0]);
-    const struct vma *vma;
-    json_t *array;
+    struct doc *document, *array;
+    bool more;
+    int r;
 
     if (!space) {
         *ret_why = "no space has that number";
         return -ENOENT;
     }
-    array = json_array();
-    vma_for_each(vma, &space->aspace.vmas)
-        json_add(array, vma_document(vma));
-    *ret_document = json_object();
-    json_put_number(*ret_document, "space", space->id);
-    json_put_number(*ret_document, "pid", (uint64_t)space->pid);
-    json_put_text(*ret_document, "program", space->program);
-    json_put(*ret_document, "maps", array);
-    return 0;
+    *cursor = (struct maps_cursor){.space_id = space->id};
+    array = maps_part(space, cursor, &more);
+    document = doc_object();
+    doc_put_number(document, "space", space->id);
+    doc_put_number(document, "pid", (uint64_t)space->pid);
+    doc_put_text(document, "program", space->program);
+    doc_put_open(document, "maps", array);
+    r = more ? doc_take_open(document, ret_text) : doc_take_text(document, ret_text);
+    if (r < 0)
+        *ret_why = "the server is out of memory";
+    return r < 0 ? r : more;
+}
+
+int inspect_maps_more(const struct engine *engine, struct maps_cursor *cursor, char **ret_text)
+{
+    const struct space *space = idmap_get(&engine->spaces, cursor->space_id);
+    bool more = false;
+    struct doc *array = space ? maps_part(space, cursor, &more) : doc_array();
+    int r = doc_take_rest(array, more ? "" : DOC_OPEN_TAIL, ret_text);
+
+    return r < 0 ? r : more;
 }
 
 /* ---- objects ---- */
 
-static json_t *object_document(const struct object *object)
+static struct doc *object_document(const struct object *object)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "id", object->id);
-    json_put_text(document, "name", object->name);
-    json_put_text(document, "driver", object->driver->name);
-    json_put_number(document, "key", object->key);
-    json_put_number(document, "uid", object->uid);
-    json_put_number(document, "size_bytes", object->size_bytes);
-    json_put_number(document, "page_bytes", object_page_bytes(object));
-    json_put_number(document, "resident_bytes", backing_resident_bytes(&object->backing));
-    json_put_number(document, "pages", object->pages.n_pages);
-    json_put_number(document, "valid_pages", object->pages.n_valid);
-    json_put_number(document, "dirty_pages", object->pages.n_dirty);
-    json_put_number(document, "filling_pages", object->pages.n_filling);
-    json_put_number(document, "poisoned_pages", object->pages.n_poisoned);
-    json_put_number(document, "runs", object->runs.n_runs);
-    json_put_number(document, "waiters", object->runs.n_waiters);
-    json_put_number(document, "refs", object->n_refs);
-    json_put_number(document, "mappings", list_count(&object->mappings));
-    json_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
-    json_put_number(document, "extents", object->n_extents);
-    json_put_bool(document, "lost", object->lost);
-    json_put_number(document, "n_faults", object->n_faults);
-    json_put_number(document, "n_filled_pages", object->n_filled_pages);
-    json_put_number(document, "n_failures", object->n_failures);
+    doc_put_number(document, "id", object->id);
+    doc_put_text(document, "name", object->name);
+    doc_put_text(document, "driver", object->driver->name);
+    doc_put_number(document, "key", object->key);
+    doc_put_number(document, "uid", object->uid);
+    doc_put_number(document, "size_bytes", object->size_bytes);
+    doc_put_number(document, "page_bytes", object_page_bytes(object));
+    doc_put_number(document, "resident_bytes", backing_resident_bytes(&object->backing));
+    doc_put_number(document, "pages", object->pages.n_pages);
+    doc_put_number(document, "valid_pages", object->pages.n_valid);
+    doc_put_number(document, "dirty_pages", object->pages.n_dirty);
+    doc_put_number(document, "filling_pages", object->pages.n_filling);
+    doc_put_number(document, "poisoned_pages", object->pages.n_poisoned);
+    doc_put_number(document, "runs", object->runs.n_runs);
+    doc_put_number(document, "waiters", object->runs.n_waiters);
+    doc_put_number(document, "refs", object->n_refs);
+    doc_put_number(document, "mappings", list_count(&object->mappings));
+    doc_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
+    doc_put_number(document, "extents", object->n_extents);
+    doc_put_bool(document, "lost", object->lost);
+    doc_put_number(document, "n_faults", object->n_faults);
+    doc_put_number(document, "n_filled_pages", object->n_filled_pages);
+    doc_put_number(document, "n_failures", object->n_failures);
     return document;
 }
 
 int inspect_objects(struct engine *engine, const struct admin_request *request,
-                    json_t **ret_document, const char **ret_why)
+                    struct doc **ret_document, const char **ret_why)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     const struct object *object;
     size_t cursor = 0;
 
     (void)request;
     (void)ret_why;
     while ((object = idmap_next(&engine->objects, &cursor)))
-        json_add(array, object_document(object));
-    *ret_document = json_object();
-    json_put(*ret_document, "objects", array);
+        doc_add(array, object_document(object));
+    *ret_document = doc_object();
+    doc_put(*ret_document, "objects", array);
     return 0;
 }

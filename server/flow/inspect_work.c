@@ -21,30 +21,30 @@ _Static_assert(sizeof(struct engine_stats) == STAT_N * sizeof(uint64_t),
 
 /* ---- txns ---- */
 
-static json_t *request_document(const struct mm_request *mm, const char *state)
+static struct doc *request_document(const struct mm_request *mm, const char *state)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_text(document, "what", mm->what);
-    json_put_text(document, "state", state);
-    json_put_number(document, "space", mm->space->id);
-    json_put_number(document, "pid", (uint64_t)mm->space->pid);
-    json_put_number(document, "id", mm->id);
-    json_put_number(document, "age_ns", loop_now_ns() - mm->since_ns);
-    json_put_bool(document, "has_lock", mm->space->writer == mm);
+    doc_put_text(document, "what", mm->what);
+    doc_put_text(document, "state", state);
+    doc_put_number(document, "space", mm->space->id);
+    doc_put_number(document, "pid", (uint64_t)mm->space->pid);
+    doc_put_number(document, "id", mm->id);
+    doc_put_number(document, "age_ns", loop_now_ns() - mm->since_ns);
+    doc_put_bool(document, "has_lock", mm->space->writer == mm);
     return document;
 }
 
-static json_t *map_document(const struct map_request *request)
+static struct doc *map_document(const struct map_request *request)
 {
-    json_t *document = request_document(&request->mm, map_request_state(request));
+    struct doc *document = request_document(&request->mm, map_request_state(request));
 
-    json_put_text(document, "driver", request->driver->name);
-    json_put_text(document, "object", request->file->object->name);
-    json_put_number(document, "start", request->target.start);
-    json_put_number(document, "end", request->target.end);
-    json_put_bool(document, "prepared", request->txn.prepared);
-    json_put_bool(document, "client_gone", request->mm.space->dead);
+    doc_put_text(document, "driver", request->driver->name);
+    doc_put_text(document, "object", request->file->object->name);
+    doc_put_number(document, "start", request->target.start);
+    doc_put_number(document, "end", request->target.end);
+    doc_put_bool(document, "prepared", request->txn.prepared);
+    doc_put_bool(document, "client_gone", request->mm.space->dead);
     return document;
 }
 
@@ -54,25 +54,26 @@ static bool is_map(const struct mm_request *mm)
 }
 
 /* Those that wait for a space's lock, in order. */
-static void add_queue(json_t *array, const struct space *space)
+static void add_queue(struct doc *array, const struct space *space)
 {
     const struct list *pos;
     uint64_t position = 0;
 
     list_for_each(pos, &space->mm_queue) {
         const struct mm_request *mm = CONTAINER_OF_CONST(pos, struct mm_request, queued);
-        json_t *document = is_map(mm) ? map_document(CONTAINER_OF_CONST(mm, struct map_request, mm))
-                                      : request_document(mm, "queued");
+        struct doc *document = is_map(mm)
+                                   ? map_document(CONTAINER_OF_CONST(mm, struct map_request, mm))
+                                   : request_document(mm, "queued");
 
-        json_put_number(document, "position", ++position);
-        json_add(array, document);
+        doc_put_number(document, "position", ++position);
+        doc_add(array, document);
     }
 }
 
-int inspect_txns(struct engine *engine, const struct admin_request *request, json_t **ret_document,
-                 const char **ret_why)
+int inspect_txns(struct engine *engine, const struct admin_request *request,
+                 struct doc **ret_document, const char **ret_why)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     const struct driver *driver;
     const struct space *space;
     const struct list *pos;
@@ -85,62 +86,62 @@ int inspect_txns(struct engine *engine, const struct admin_request *request, jso
             const struct map_request *map = CONTAINER_OF_CONST(pos, struct map_request, of_driver);
 
             if (!list_is_linked(&map->mm.queued))
-                json_add(array, map_document(map));
+                doc_add(array, map_document(map));
         }
     }
     cursor = 0;
     while ((space = idmap_next(&engine->spaces, &cursor))) {
         if (space->writer && !is_map(space->writer))
-            json_add(array, request_document(space->writer, "running"));
+            doc_add(array, request_document(space->writer, "running"));
         add_queue(array, space);
     }
-    *ret_document = json_object();
-    json_put(*ret_document, "txns", array);
+    *ret_document = doc_object();
+    doc_put(*ret_document, "txns", array);
     return 0;
 }
 
 /* ---- faults ---- */
 
-static json_t *run_document(const struct run *run)
+static struct doc *run_document(const struct run *run)
 {
     const struct object *object = run->owner;
     const uint64_t now_ns = loop_now_ns();
     const struct range needed = {
         run->pages.start, run->needed_end < run->pages.end ? run->needed_end : run->pages.end};
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "id", run->id);
-    json_put_text(document, "object", object->name);
-    json_put_number(document, "object_id", object->id);
-    json_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
-    json_put_number(document, "first_page", run->pages.start);
-    json_put_number(document, "n_pages", range_len(run->pages));
-    json_put_number(document, "n_needed", needed.end > needed.start ? range_len(needed) : 0);
-    json_put_bool(document, "sent", run->sent);
-    json_put_bool(document, "stale", run->stale);
-    json_put_number(document, "left_ns", run->deadline_ns > now_ns ? run->deadline_ns - now_ns : 0);
+    doc_put_number(document, "id", run->id);
+    doc_put_text(document, "object", object->name);
+    doc_put_number(document, "object_id", object->id);
+    doc_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
+    doc_put_number(document, "first_page", run->pages.start);
+    doc_put_number(document, "n_pages", range_len(run->pages));
+    doc_put_number(document, "n_needed", needed.end > needed.start ? range_len(needed) : 0);
+    doc_put_bool(document, "sent", run->sent);
+    doc_put_bool(document, "stale", run->stale);
+    doc_put_number(document, "left_ns", run->deadline_ns > now_ns ? run->deadline_ns - now_ns : 0);
     return document;
 }
 
-static json_t *waiter_document(const struct space *space, const struct page_waiter *waiter)
+static struct doc *waiter_document(const struct space *space, const struct page_waiter *waiter)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_number(document, "space", space->id);
-    json_put_number(document, "pid", (uint64_t)space->pid);
-    json_put_number(document, "address", waiter->addr);
-    json_put_number(document, "vma", waiter->vma_id);
-    json_put_bool(document, "write", waiter->write);
-    json_put_bool(document, "parked", waiter->table == &space->parked);
-    json_put_number(document, "page", waiter->page);
+    doc_put_number(document, "space", space->id);
+    doc_put_number(document, "pid", (uint64_t)space->pid);
+    doc_put_number(document, "address", waiter->addr);
+    doc_put_number(document, "vma", waiter->vma_id);
+    doc_put_bool(document, "write", waiter->write);
+    doc_put_bool(document, "parked", waiter->table == &space->parked);
+    doc_put_number(document, "page", waiter->page);
     return document;
 }
 
 int inspect_faults(struct engine *engine, const struct admin_request *request,
-                   json_t **ret_document, const char **ret_why)
+                   struct doc **ret_document, const char **ret_why)
 {
-    json_t *runs = json_array();
-    json_t *waiters = json_array();
+    struct doc *runs = doc_array();
+    struct doc *waiters = doc_array();
     const struct driver *driver;
     const struct space *space;
     const struct list *pos;
@@ -150,36 +151,36 @@ int inspect_faults(struct engine *engine, const struct admin_request *request,
     (void)ret_why;
     while ((driver = idmap_next(&engine->drivers, &cursor))) {
         list_for_each(pos, &driver->runs)
-            json_add(runs, run_document(CONTAINER_OF_CONST(pos, struct run, owner_link)));
+            doc_add(runs, run_document(CONTAINER_OF_CONST(pos, struct run, owner_link)));
     }
     cursor = 0;
     while ((space = idmap_next(&engine->spaces, &cursor))) {
         list_for_each(pos, &space->waiters)
-            json_add(waiters, waiter_document(
-                                  space, CONTAINER_OF_CONST(pos, struct page_waiter, space_link)));
+            doc_add(waiters, waiter_document(
+                                 space, CONTAINER_OF_CONST(pos, struct page_waiter, space_link)));
     }
-    *ret_document = json_object();
-    json_put(*ret_document, "runs", runs);
-    json_put(*ret_document, "waiters", waiters);
+    *ret_document = doc_object();
+    doc_put(*ret_document, "runs", runs);
+    doc_put(*ret_document, "waiters", waiters);
     return 0;
 }
 
 /* ---- stats ---- */
 
-static void add_counter(json_t *array, const char *name, uint64_t value, const char *unit,
+static void add_counter(struct doc *array, const char *name, uint64_t value, const char *unit,
                         const char *help)
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
-    json_put_text(document, "name", name);
-    json_put_number(document, "value", value);
-    json_put_text(document, "unit", unit);
-    json_put_text(document, "help", help);
-    json_add(array, document);
+    doc_put_text(document, "name", name);
+    doc_put_number(document, "value", value);
+    doc_put_text(document, "unit", unit);
+    doc_put_text(document, "help", help);
+    doc_add(array, document);
 }
 
 /* Living spaces' ports together. */
-static void add_uffd_counters(json_t *array, const struct engine *engine)
+static void add_uffd_counters(struct doc *array, const struct engine *engine)
 {
     const struct space *space;
     struct uffd_port sum = {.fd = -1};
@@ -203,37 +204,37 @@ static void add_uffd_counters(json_t *array, const struct engine *engine)
                 "ranges that wait for such a change to end");
 }
 
-static json_t *usage_document(const uint64_t usage[QUOTA_KIND_N])
+static struct doc *usage_document(const uint64_t usage[QUOTA_KIND_N])
 {
-    json_t *document = json_object();
+    struct doc *document = doc_object();
 
     for (unsigned kind = 0; kind < QUOTA_KIND_N; kind++)
-        json_put_number(document, quota_key((enum quota_kind)kind), usage[kind]);
+        doc_put_number(document, quota_key((enum quota_kind)kind), usage[kind]);
     return document;
 }
 
-static json_t *users_document(const struct quota_table *quotas)
+static struct doc *users_document(const struct quota_table *quotas)
 {
-    json_t *array = json_array();
+    struct doc *array = doc_array();
     const struct quota_user *user;
     size_t cursor = 0;
 
     while ((user = quota_next_user(quotas, &cursor))) {
-        json_t *document = json_object();
+        struct doc *document = doc_object();
 
-        json_put_number(document, "uid", user->uid);
-        json_put(document, "used", usage_document(user->used));
-        json_put(document, "peak", usage_document(user->peak));
-        json_put_number(document, "refused", user->n_refused);
-        json_add(array, document);
+        doc_put_number(document, "uid", user->uid);
+        doc_put(document, "used", usage_document(user->used));
+        doc_put(document, "peak", usage_document(user->peak));
+        doc_put_number(document, "refused", user->n_refused);
+        doc_add(array, document);
     }
     return array;
 }
 
-int inspect_stats(struct engine *engine, const struct admin_request *request, json_t **ret_document,
-                  const char **ret_why)
+int inspect_stats(struct engine *engine, const struct admin_request *request,
+                  struct doc **ret_document, const char **ret_why)
 {
-    json_t *counters = json_array();
+    struct doc *counters = doc_array();
 
     (void)request;
     (void)ret_why;
@@ -243,9 +244,9 @@ int inspect_stats(struct engine *engine, const struct admin_request *request, js
     add_uffd_counters(counters, engine);
     add_counter(counters, "charges_refused", engine->quotas.n_refused, "charges",
                 "requests that were over a limit");
-    *ret_document = json_object();
-    json_put(*ret_document, "counters", counters);
-    json_put(*ret_document, "used", usage_document(engine->quotas.total));
-    json_put(*ret_document, "users", users_document(&engine->quotas));
+    *ret_document = doc_object();
+    doc_put(*ret_document, "counters", counters);
+    doc_put(*ret_document, "used", usage_document(engine->quotas.total));
+    doc_put(*ret_document, "users", users_document(&engine->quotas));
     return 0;
 }

@@ -361,6 +361,26 @@ static enum map_event read_completed(struct map_request *request, struct frame *
     return event;
 }
 
+/* The legacy hook sees an established mapping: of the fields it may still change, only flags. */
+static int take_legacy_changes(struct map_request *request, const Muse__Wire__Prepared *answer)
+{
+    const struct map_answer check = {.old_flags = request->vma->flags,
+                                     .new_flags = answer->has_vm_flags ? answer->vm_flags
+                                                                       : request->vma->flags,
+                                     .new_pgoff = request->vma->pgoff,
+                                     .length = request->plan.length,
+                                     .may_lock = request->plan.locked};
+    const char *why = "pgoff, page_prot: the mapping is established already";
+
+    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file ||
+        map_check_answer(&check, &why) < 0) {
+        map_set_error(request, -EINVAL, request->call.hook, why);
+        return -EINVAL;
+    }
+    request->vma->flags = (uint32_t)check.new_flags;
+    return 0;
+}
+
 /* MAP_EVENT_N: the mapping was forwarded, the event comes from there. */
 static enum map_event read_legacy(struct map_request *request, struct frame *frame, bool late)
 {
@@ -376,7 +396,9 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         event = MAP_EV_COMPLETE_OK;
     else {
         request->vma->private_data = answer->private_data;
-        if (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0)
+        if (take_legacy_changes(request, answer) < 0)
+            event = MAP_EV_COMPLETE_ERR;
+        else if (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0)
             event = MAP_EV_COMPLETE_ERR;
         else if (answer->action && take_action(request, answer->action, frame) < 0)
             event = MAP_EV_COMPLETE_ERR;

@@ -94,6 +94,13 @@ static void read_attr(const Muse__Wire__Attr *attr, struct file_attr *ret_attr)
                                    .mtime_ns = attr->mtime_ns};
 }
 
+/* The driver said yes, but nobody wants the file any more. */
+static void release_unwanted(struct driver *driver, uint64_t handle)
+{
+    driver->n.opened++;
+    hook_release(driver, handle);
+}
+
 int file_new(struct space *space, struct driver *driver, const Muse__Wire__DriverOpened *opened,
              struct frame *frame, const char *path, uint32_t oflags, struct file **ret_file,
              const char **ret_why)
@@ -136,7 +143,7 @@ int file_new(struct space *space, struct driver *driver, const Muse__Wire__Drive
 release_object:
     object_unref(object);
 release:
-    hook_release(driver, opened->handle);
+    release_unwanted(driver, opened->handle);
     return r;
 }
 
@@ -176,7 +183,7 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
     }
     hook_ended(request->driver, &request->call, 0);
     if (request->space->dead)
-        hook_release(request->driver, opened->handle);
+        release_unwanted(request->driver, opened->handle);
     else
         open_finish(request, opened, frame);
     muse__wire__driver_opened__free_unpacked(opened, NULL);
@@ -213,7 +220,7 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
             Muse__Wire__DriverOpened *opened =
                 muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
             if (opened) {
-                hook_release(request->driver, opened->handle);
+                release_unwanted(request->driver, opened->handle);
                 muse__wire__driver_opened__free_unpacked(opened, NULL);
             }
         }

@@ -115,7 +115,7 @@ void vmas_split_opened(struct vma *vma, uint64_t parent_id)
 {
     object_ref(vma_object(vma));
     file_ref(vma_file(vma));
-    if (vma->has_open)
+    if (vma->has_open || vma->has_close) /* the SDK closes it itself when the server dies */
         hook_vm_open(vma_file(vma)->driver, vma, parent_id);
 }
 

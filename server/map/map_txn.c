@@ -151,8 +151,7 @@ uint32_t map_txn_step(struct map_txn *txn, enum map_event event)
             effects &= ~DO(ABORT);
         txn->prepared = false;
     }
-    if ((effects & DO(CLOSE)) &&
-        (!txn->asked || (txn->legacy && event == MAP_EV_COMPLETE_ERR)))
+    if ((effects & DO(CLOSE)) && (!txn->asked || (txn->legacy && event == MAP_EV_COMPLETE_ERR)))
         effects &= ~DO(CLOSE);
     if (effects & DO(ASK_COMPLETE)) {
         txn->asked = true;

@@ -17,9 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE    MUSE_PAGE_BYTES
-#define N_PAGES 1024u /* of every object */
-#define KEY     42u
+#define PAGE     MUSE_PAGE_BYTES
+#define N_PAGES  1024u /* of every object */
+#define KEY      42u
+#define CACHE_ID 7u
 
 static struct {
     int log_fd;  /* written by the driver */

@@ -292,6 +292,7 @@ static void give_object(unsigned flags, uint64_t page_bytes)
     server.memfd = memfd_create("object", MFD_CLOEXEC | flags);
     ck_assert_int_eq(ftruncate(server.memfd, (off_t)N_PAGES * PAGE), 0);
     object.object_key = KEY;
+    object.object_id = CACHE_ID;
     object.size = (uint64_t)N_PAGES * PAGE;
     object.page_bytes = page_bytes;
     ck_assert_int_eq(
@@ -300,7 +301,7 @@ static void give_object(unsigned flags, uint64_t page_bytes)
 
 static void ask(uint64_t request_id, uint64_t first_page, uint32_t n_pages, uint32_t n_needed)
 {
-    const struct fill_ask entry = {request_id, KEY, first_page, n_pages, n_needed};
+    const struct fill_ask entry = {request_id, KEY, CACHE_ID, first_page, n_pages, n_needed};
     const uint64_t one = 1;
 
     ck_assert(fill_ring_put_ask(server.ring, &entry));

@@ -106,8 +106,7 @@ static const struct row {
     ROW(FINISHING, DEADLINE, GONE,
         E(CLOSE) | E(REMOVE) | E(UNINSTALL) | E(UNLOCK) | E(REPLY_ERR) | E(END)),
     ROW(FINISHING, CLIENT_GONE, GONE, E(CLOSE) | E(REMOVE) | E(UNLOCK) | E(END)),
-    ROW(FINISHING, DRIVER_GONE, GONE,
-        E(REMOVE) | E(UNINSTALL) | E(UNLOCK) | E(REPLY_ERR) | E(END)),
+    ROW(FINISHING, DRIVER_GONE, GONE, E(REMOVE) | E(UNINSTALL) | E(UNLOCK) | E(REPLY_ERR) | E(END)),
 
     /* With or without complete: a driver that has none gets the abort, the others a close. The
      * driver has done all it has to, so its death does not stop the client. */
@@ -152,7 +151,8 @@ START_TEST(every_transition_goes_where_the_contract_says_with_its_effects)
 {
     for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
         const struct row *row = &rows[i];
-        const bool prepare_now = row->event == MAP_EV_PREPARE_OK || row->event == MAP_EV_PREPARE_BAD;
+        const bool prepare_now =
+            row->event == MAP_EV_PREPARE_OK || row->event == MAP_EV_PREPARE_BAD;
 
         for (unsigned flags = 0; flags < 8; flags++) {
             struct map_txn txn = txn_with(row->from, flags);
@@ -314,8 +314,7 @@ END_TEST
 
 static bool is_word(const char *name)
 {
-    return name && strlen(name) > 0 &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz-") == strlen(name);
+    return name && strlen(name) > 0 && strspn(name, "abcdefghijklmnopqrstuvwxyz-") == strlen(name);
 }
 
 START_TEST(every_state_and_event_has_a_name_of_its_own)

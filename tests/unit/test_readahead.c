@@ -312,6 +312,36 @@ START_TEST(a_forgotten_marker_is_shown_like_any_page)
 }
 END_TEST
 
+START_TEST(what_was_shown_ahead_is_not_shown_again_with_the_marker)
+{
+    uint64_t marker;
+
+    touch(0);
+    touch(16);
+    marker = sim.stream.marker;
+    readahead_shown(&sim.stream, (struct range){marker + 1, marker + 10});
+    readahead_shown(&sim.stream, (struct range){marker + 20, marker + 30}); /* not in a row */
+    readahead_shown(&sim.stream, (struct range){marker + 10, marker + 12});
+    touch(marker);
+    ck_assert(range_equal(sim.plan.mapped, (struct range){marker + 1, marker + 12}));
+    ck_assert_uint_eq(sim.stream.shown_end, sim.stream.marker + 1);
+}
+END_TEST
+
+START_TEST(a_page_behind_the_marker_that_is_touched_was_not_shown)
+{
+    uint64_t marker;
+
+    touch(0);
+    touch(16);
+    marker = sim.stream.marker;
+    readahead_shown(&sim.stream, (struct range){marker + 1, marker + 10});
+    sim.pages[marker + 3] = SIM_VALID; /* the client dropped it: MADV_DONTNEED */
+    touch(marker + 3);
+    ck_assert(!range_contains(sim.plan.mapped, marker + 3));
+}
+END_TEST
+
 START_TEST(limits_count_in_the_pages_of_the_object)
 {
     struct vma vma = {.start = 0x400000, .end = 0xc00000, .pgoff = 1024, .flags = VMF_SEQ_READ};
@@ -369,6 +399,8 @@ int main(void)
     tcase_add_test(tcase, huge_pages_come_one_at_a_time_and_one_ahead);
     tcase_add_test(tcase, a_mapping_that_was_cut_starts_afresh);
     tcase_add_test(tcase, a_forgotten_marker_is_shown_like_any_page);
+    tcase_add_test(tcase, what_was_shown_ahead_is_not_shown_again_with_the_marker);
+    tcase_add_test(tcase, a_page_behind_the_marker_that_is_touched_was_not_shown);
     tcase_add_test(tcase, limits_count_in_the_pages_of_the_object);
     tcase_add_test(tcase, no_touch_plans_outside_its_mapping);
     return unit_run("readahead", tcase);

@@ -135,6 +135,7 @@ START_TEST(the_object_is_gone_when_neither_file_nor_page_cache_is_left)
     post_handle(FRAME_DRIVER_RELEASE, 0, first);
     expect_line("release first");
     gone.object_key = KEY;
+    gone.object_id = CACHE_ID;
     post(FRAME_DRIVER_OBJECT_GONE, 0, &gone);
     post_handle(FRAME_DRIVER_RELEASE, 0, second);
     expect_line("release second");
