@@ -23,7 +23,7 @@ void frame_encode(const struct frame_header *header, uint8_t *ret_buf)
 {
     struct wire_header wire = {
         .magic = htole16(FRAME_MAGIC),
-        .version = (uint8_t)PROTO_VERSION_MAX,
+        .version = FRAME_VERSION,
         .n_fds = header->n_fds,
         .type = htole16(header->type),
         .id = htole64(header->id),
@@ -39,8 +39,7 @@ int frame_decode(const uint8_t *buf, size_t n_bytes, struct frame_header *ret_he
     if (n_bytes < sizeof(wire))
         return -EPROTO;
     memcpy(&wire, buf, sizeof(wire));
-    if (le16toh(wire.magic) != FRAME_MAGIC || wire.version < PROTO_VERSION_MIN ||
-        wire.version > PROTO_VERSION_MAX)
+    if (le16toh(wire.magic) != FRAME_MAGIC || wire.version != FRAME_VERSION)
         return -EPROTO;
     if (wire.flags != 0 || wire.n_fds > FRAME_FDS_MAX)
         return -EPROTO;

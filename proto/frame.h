@@ -16,6 +16,7 @@
 #include "common/base/must.h"
 
 #define FRAME_MAGIC        0x6d75u /* "um" */
+#define FRAME_VERSION      1u /* of this header; what the messages mean is negotiated by the hellos */
 #define FRAME_HEADER_BYTES 16u
 
 /* All message types of the three conversations; a type from the wrong conversation ends the

@@ -308,7 +308,8 @@ static void on_drain(struct deadline *deadline)
     } else if (admin_count(engine) > 0) {
         admin_close_all(engine);
     } else {
-        wait = server->n_doors_open > 0 || idmap_count(&engine->spaces) > 0;
+        wait = server->n_doors_open > 0 || idmap_count(&engine->spaces) > 0 ||
+               idmap_count(&engine->objects) > 0 || engine->ring.n_in_flight > 0;
     }
     if (wait) {
         deadline_set(&engine->loop, deadline, loop_now_ns() + CAPTIVE_POLL_NS);

@@ -18,7 +18,7 @@
 #include "server/loop/loop.h"
 
 /* Output queue of one peer: more unread than this and it is cut off. Chosen: 4 of the largest
- * frames. */
+ * frames. Who opened it may set another in chan.out_bytes_max. */
 #define CONN_OUT_BYTES_MAX   (4u * FRAME_BYTES_MAX)
 /* Frames handled before others get their turn. */
 #define CONN_FRAMES_PER_TURN 16

@@ -125,6 +125,7 @@ int driver_link_new(struct driver_link **ret_link, struct loop *loop, int *fd,
         free(link);
         return r;
     }
+    link->conn.chan.out_bytes_max = DRIVER_LINK_OUT_BYTES_MAX;
     link->n_open = 1;
     *ret_link = link;
     return 0;
@@ -226,6 +227,11 @@ int driver_link_call(struct driver_link *link, struct driver_call *call, uint16_
     call->deadline.fn = on_deadline;
     deadline_set(link->loop, &call->deadline, call->sent_ns + deadline_ns);
     return 0;
+}
+
+bool driver_link_is_busy(const struct driver_link *link)
+{
+    return link->conn.chan.out_bytes > DRIVER_LINK_OUT_BYTES_BUSY;
 }
 
 void driver_link_forget(struct driver_call *call)

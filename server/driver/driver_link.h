@@ -20,6 +20,12 @@
 
 struct driver_link;
 
+/* What a driver that sleeps in a hook may leave unread. From BUSY on clients are refused what is
+ * new (open, prepare); what is owed (complete, abort, close) still goes out, and that is bounded by
+ * what they hold. Chosen. */
+#define DRIVER_LINK_OUT_BYTES_BUSY (1u << 20)
+#define DRIVER_LINK_OUT_BYTES_MAX  (16u << 20)
+
 enum call_end {
     CALL_ANSWERED, /* frame is there */
     CALL_DEADLINE, /* not in time; a late answer will come as CALL_LATE if wants_late */
@@ -59,10 +65,11 @@ struct driver_link {
     struct conn conn;
     struct loop *loop;
     const struct driver_link_ops *ops;
-    struct list link;   /* in engine.links */
-    void *context;      /* the engine */
-    void *owner;        /* the driver; NULL before its hello */
-    struct idmap calls; /* frame id -> struct driver_call */
+    struct list link;      /* in engine.links */
+    struct deadline hello; /* set by who accepted it */
+    void *context;         /* the engine */
+    void *owner;           /* the driver; NULL before its hello */
+    struct idmap calls;    /* frame id -> struct driver_call */
     struct list call_list;
     uint64_t next_id;
     unsigned n_open; /* watchers that have not closed yet */
@@ -100,6 +107,10 @@ MUST_CHECK int driver_link_ring(struct driver_link *link);
  */
 MUST_CHECK int driver_link_call(struct driver_link *link, struct driver_call *call, uint16_t type,
                                 const ProtobufCMessage *message, uint64_t deadline_ns);
+
+/** driver_link_is_busy() - the driver has left so much unread that nothing new should be asked of
+ * it */
+bool driver_link_is_busy(const struct driver_link *link);
 
 /** driver_link_forget() - the caller does not wait any more: end() is not called, an answer is
  * dropped. No-op when not in flight. */

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "proto/driver.pb-c.h"
 #include "server/flow/trace.h"
@@ -54,6 +55,15 @@ static int call(struct driver *driver, struct driver_call *call, uint16_t type,
     return 0;
 }
 
+/* As call(), for what a client can ask for without end. */
+static int call_new(struct driver *driver, struct driver_call *driver_call, uint16_t type,
+                    const ProtobufCMessage *message, uint16_t answer_type, const char *hook)
+{
+    if (driver->alive && driver_link_is_busy(driver->link))
+        return -EBUSY;
+    return call(driver, driver_call, type, message, answer_type, hook);
+}
+
 /* One way: when it cannot be sent the connection is ending, and the loss is dealt with there. */
 static void tell(struct driver *driver, uint16_t type, const ProtobufCMessage *message,
                  const char *hook, const char *args)
@@ -74,6 +84,17 @@ void hook_ended(struct driver *driver, const struct driver_call *call, int resul
     trace(driver, call->hook, call->id, took_ns, result, call->args);
 }
 
+/* The protection of its pages now: what was asked for, narrowed by the driver. */
+static uint32_t vma_prot(const struct vma *vma)
+{
+    uint32_t prot = 0;
+
+    prot |= (vma->flags & VMF_READ) ? PROT_READ : 0;
+    prot |= (vma->flags & VMF_WRITE) ? PROT_WRITE : 0;
+    prot |= (vma->flags & VMF_EXEC) ? PROT_EXEC : 0;
+    return prot & vma->prot_narrow;
+}
+
 struct hook_vma hook_vma_of(const struct vma *vma)
 {
     return (struct hook_vma){
@@ -83,7 +104,7 @@ struct hook_vma hook_vma_of(const struct vma *vma)
         .range = vma_range(vma),
         .pgoff = vma->pgoff,
         .vm_flags = vma->flags,
-        .page_prot = vma->prot_narrow,
+        .page_prot = vma_prot(vma),
         .vm_ops = (uint32_t)vma->ops_id,
         .private_data = vma->private_data,
     };
@@ -130,7 +151,8 @@ int hook_open(struct driver *driver, struct driver_call *driver_call, const stru
     message.pid = (uint32_t)space->pid;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
                    "space=%" PRIu64 " oflags=%#x path=%s", space->id, oflags, path);
-    return call(driver, driver_call, FRAME_DRIVER_OPEN, &message.base, FRAME_DRIVER_OPENED, "open");
+    return call_new(driver, driver_call, FRAME_DRIVER_OPEN, &message.base, FRAME_DRIVER_OPENED,
+                    "open");
 }
 
 int hook_getattr(struct driver *driver, struct driver_call *driver_call, uint64_t handle)
@@ -139,8 +161,8 @@ int hook_getattr(struct driver *driver, struct driver_call *driver_call, uint64_
 
     message.handle = handle;
     (void)snprintf(driver_call->args, sizeof(driver_call->args), "file=%" PRIu64, handle);
-    return call(driver, driver_call, FRAME_DRIVER_GETATTR, &message.base, FRAME_DRIVER_ATTR,
-                "getattr");
+    return call_new(driver, driver_call, FRAME_DRIVER_GETATTR, &message.base, FRAME_DRIVER_ATTR,
+                    "getattr");
 }
 
 int hook_mmap_prepare(struct driver *driver, struct driver_call *driver_call,
@@ -164,7 +186,8 @@ int hook_mmap_prepare(struct driver *driver, struct driver_call *driver_call,
                    prepare->space->id, prepare->handle, prepare->range.start, prepare->range.end,
                    prepare->pgoff, flags_text(prepare->vm_flags, flags));
     driver->engine->stats.prepares++;
-    return call(driver, driver_call, FRAME_PREPARE, &message.base, FRAME_PREPARED, "mmap_prepare");
+    return call_new(driver, driver_call, FRAME_PREPARE, &message.base, FRAME_PREPARED,
+                    "mmap_prepare");
 }
 
 int hook_mmap_complete(struct driver *driver, struct driver_call *driver_call,

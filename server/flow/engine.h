@@ -56,6 +56,7 @@ struct engine {
     struct idmap objects;        /* id -> struct object */
     struct idmap drivers;        /* id -> struct driver, dead ones that are still named too */
     struct list sessions;        /* struct session.link: client connections, attached or not */
+    unsigned n_unattached;       /* of these, not attached yet */
     struct list links; /* struct driver_link.link: driver connections, with or without hello */
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */

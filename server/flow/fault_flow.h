@@ -27,12 +27,20 @@ void fault_flow_vma_ready(struct space *space, struct vma *vma);
 void fault_flow_range_gone(struct space *space, struct range range);
 
 /**
- * fault_flow_register() - register a new mapping with the client's uffd: native when all of its
- * pages are valid, else tracked
+ * fault_flow_register() - register a new mapping with the client's uffd
+ * @watched: every first touch is to be reported, because the mapping is write-locked for some time;
+ * else native when all of its pages are valid
  *
  * Sets vma->graduated. Return: 0 or the -errno of uffd_port_register().
  */
-MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma);
+MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma, bool watched);
+
+/** fault_flow_will_graduate() - what fault_flow_settle() would make of @vma now */
+bool fault_flow_will_graduate(const struct vma *vma);
+
+/** fault_flow_settle() - @vma's transaction is over: native when all of its pages are valid,
+ * watched otherwise. @merged: it has grown. */
+void fault_flow_settle(struct space *space, struct vma *vma, bool merged);
 
 /**
  * fault_flow_show() - map the pages of @range (bytes, in @vma) that are valid now, so that no touch

@@ -205,7 +205,7 @@ void fault_show_complete(struct object *object)
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
 
-        if (!is_live(vma) || vma->graduated)
+        if (!is_live(vma) || vma->graduated || (vma->flags & VMF_PFNMAP))
             continue;
         if (uffd_port_register(&space->uffd, vma_range(vma), UFFD_NATIVE) < 0)
             continue; /* gone, or short of memory: it stays watched */
@@ -232,22 +232,48 @@ void fault_show_track(struct object *object, struct range pages)
     }
 }
 
-int fault_flow_register(struct space *space, struct vma *vma)
+/* A part that is mapped from a driver's own fd cannot be registered, so such a mapping keeps what
+ * it has. */
+static bool may_graduate(const struct vma *vma)
 {
     struct object *object = vma_object(vma);
     const struct readahead_limits limits =
         readahead_limits_of(vma, object->page_shift, object->pages.n_pages);
-    const bool is_native =
-        !range_is_empty(limits.pages) && page_table_is_valid(&object->pages, limits.pages);
+
+    return !(vma->flags & VMF_PFNMAP) && !range_is_empty(limits.pages) &&
+           page_table_is_valid(&object->pages, limits.pages);
+}
+
+bool fault_flow_will_graduate(const struct vma *vma)
+{
+    return may_graduate(vma);
+}
+
+static int register_as(struct space *space, struct vma *vma, bool is_native)
+{
     int r =
         uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : UFFD_TRACKED);
 
     if (r < 0)
         return r;
+    if (is_native && !vma->graduated)
+        vma_object(vma)->engine->stats.graduations++;
     vma->graduated = is_native;
-    if (is_native)
-        object->engine->stats.graduations++;
     return 0;
+}
+
+int fault_flow_register(struct space *space, struct vma *vma, bool watched)
+{
+    return register_as(space, vma, !watched && may_graduate(vma));
+}
+
+void fault_flow_settle(struct space *space, struct vma *vma, bool merged)
+{
+    const bool is_native = may_graduate(vma);
+
+    if (vma->direct || !space->uffd_open || (is_native == vma->graduated && !(merged && is_native)))
+        return;
+    (void)!register_as(space, vma, is_native); /* gone, or short of memory: it stays watched */
 }
 
 void fault_flow_show(struct space *space, struct vma *vma, struct range range)

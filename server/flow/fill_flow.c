@@ -298,7 +298,9 @@ void fill_run_failed(struct object *object, struct run *run, struct range pages,
     object_ref(object);
     pages = cut(object, run, pages);
     give_back(object, pages);
-    if (!is_stale && (why->is_final || range_len(pages) == 1))
+    /* ECANCELED: readahead that the driver left out; whoever came to wait for it meanwhile is asked
+     * for again */
+    if (!is_stale && why->error != ECANCELED && (why->is_final || range_len(pages) == 1))
         poison_waited(object, pages, why);
     else
         reask(object, pages);

@@ -37,6 +37,9 @@
 #include "server/flow/unmap_flow.h"
 #include "server/map/map_check.h"
 
+/* How long a connection may take to say which driver it is. Chosen. */
+#define DRIVER_HELLO_NS 10000000000ull
+
 /* ---- a client goes ---- */
 
 static void end_requests(struct space *space)
@@ -187,17 +190,18 @@ static int driver_new(struct engine *engine, struct driver_link *link,
     list_init(&driver->runs);
     list_add_tail(&engine->driver_names, &driver->by_name);
     link->owner = driver;
+    deadline_clear(&engine->loop, &link->hello);
     *ret_driver = driver;
     return 0;
 }
 
-static int welcome(struct driver *driver)
+static int welcome(struct driver *driver, uint32_t version_max)
 {
     Muse__Wire__DriverWelcome message = MUSE__WIRE__DRIVER_WELCOME__INIT;
     struct driver_link *link = driver->link;
     const int fds[3] = {link->ring_fd, link->wake_driver_fd, link->wake_server_fd};
 
-    message.version = PROTO_VERSION_MAX;
+    message.version = version_max < PROTO_VERSION_MAX ? version_max : PROTO_VERSION_MAX;
     message.driver_id = driver->id;
     message.hook_deadline_ns = driver->hook_deadline_ns;
     log_write(LOG_LEVEL_INFO, "driver.registered",
@@ -212,6 +216,7 @@ static int on_hello(struct driver_link *link, struct frame *frame)
     Muse__Wire__DriverHello *hello;
     struct driver *driver;
     const char *why = "out of memory";
+    uint32_t version_max;
     int r;
 
     if (frame->header.type != FRAME_DRIVER_HELLO || frame->header.n_fds != 0)
@@ -235,8 +240,9 @@ static int on_hello(struct driver_link *link, struct frame *frame)
         message.text = text;
         (void)driver_link_send(link, FRAME_DRIVER_FAILED, 0, &message.base, NULL, 0);
     }
+    version_max = hello->version_max;
     muse__wire__driver_hello__free_unpacked(hello, NULL);
-    return r < 0 ? r : welcome(driver);
+    return r < 0 ? r : welcome(driver, version_max);
 }
 
 /* ---- what a driver says of itself ---- */
@@ -277,7 +283,6 @@ static void carry_out(struct invalidation *invalidation)
 {
     list_del(&invalidation->node);
     fill_invalidate(invalidation->object, invalidation->pages);
-    invalidation->driver->engine->stats.pages_invalidated += range_len(invalidation->pages);
     answer_invalidate(invalidation->driver, invalidation->id, 0);
     object_unref(invalidation->object);
     driver_unref(invalidation->driver);
@@ -390,12 +395,18 @@ static void on_ended(struct driver_link *link, int why)
         driver->n.in_flight = 0; /* nobody is left to tell */
         driver_unref(driver);
     }
+    deadline_clear(link->loop, &link->hello);
     list_del(&link->link);
     driver_link_free(link);
 }
 
 static const struct driver_link_ops link_ops = {
     .frame = on_frame, .answers = on_answers, .ended = on_ended};
+
+static void on_hello_deadline(struct deadline *deadline)
+{
+    driver_link_close(CONTAINER_OF(deadline, struct driver_link, hello), -ETIMEDOUT);
+}
 
 void driver_accept(struct engine *engine, int *fd)
 {
@@ -407,5 +418,7 @@ void driver_accept(struct engine *engine, int *fd)
         return;
     }
     link->context = engine;
+    link->hello.fn = on_hello_deadline;
+    deadline_set(&engine->loop, &link->hello, loop_now_ns() + DRIVER_HELLO_NS);
     list_add_tail(&engine->links, &link->link);
 }

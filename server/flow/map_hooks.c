@@ -19,6 +19,8 @@
 #include "server/flow/object_flow.h"
 #include "server/flow/stack_flow.h"
 
+#define PROT_ALL ((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
+
 /* ---- counting: prepared = completed + aborted + in flight ---- */
 
 static void count_prepared(struct map_request *request)
@@ -72,6 +74,10 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
         map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
         return -EINVAL;
     }
+    if (is_remap) { /* VM_REMAP_FLAGS of the kernel; such a mapping never merges */
+        request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
+        request->merge = VMA_MERGE_NONE;
+    }
     todo->kind = is_remap ? TODO_REMAP : TODO_PREFAULT;
     todo->range = range_make(check.address, check.address + check.length);
     todo->fd = is_remap ? fd_take(fd) : -1;
@@ -92,11 +98,10 @@ static int take_action(struct map_request *request, const Muse__Wire__Action *ac
         r = object_set_extents(request->vm_file->object, action->extents, action->n_extents, frame,
                                &why);
         if (r < 0)
-            map_set_error(request, r, request->call.hook, why);
+            map_set_error(request, r == -EREMOTEIO ? -EINVAL : r, request->call.hook, why);
         return r;
     case MUSE__WIRE__ACTION__TYPE__REMAP:
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
-        request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
         return add_todo(request, action, request->target, &frame->fds[0]);
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
         return add_todo(request, action, request->target, &frame->fds[0]);
@@ -202,9 +207,8 @@ static enum map_event judge_prepared(struct map_request *request,
     const struct map_answer check = {
         .old_flags = request->plan.vm_flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : request->plan.vm_flags,
-        .old_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
-        .new_prot =
-            answer->has_page_prot ? answer->page_prot : (PROT_READ | PROT_WRITE | PROT_EXEC),
+        .old_prot = request->plan.prot,
+        .new_prot = answer->has_page_prot ? answer->page_prot : request->plan.prot,
         .new_pgoff = answer->has_pgoff ? answer->pgoff : request->plan.pgoff,
         .length = request->plan.length,
         .may_lock = request->plan.locked,
@@ -222,7 +226,9 @@ static enum map_event judge_prepared(struct map_request *request,
     }
     request->plan.pgoff = check.new_pgoff;
     request->vma->flags = (uint32_t)check.new_flags;
-    request->vma->prot_narrow = check.new_prot;
+    /* what was not asked for now may still be asked of mprotect later; what was taken away stays
+     * away */
+    request->vma->prot_narrow = PROT_ALL & ~(check.old_prot & ~check.new_prot);
     request->vma->private_data = answer->private_data;
     if (answer->has_vm_file && swap_file(request, answer->vm_file) < 0)
         return MAP_EV_PREPARE_BAD;
@@ -260,12 +266,14 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
     if (answer->error != 0) {
         if (status_is_legal(answer->error)) {
             set_driver_error(request, -answer->error, answer->text, "the driver refused");
-        } else { /* not known whether it prepared: an error it is, and the driver's bug */
+        } else {
             request->driver->n.errors++;
             set_driver_error(request, -EINVAL, NULL,
                              "the driver returned a number that is no errno");
         }
-        event = MAP_EV_PREPARE_ERR;
+        event = status_is_legal(answer->error) ? MAP_EV_PREPARE_ERR : MAP_EV_PREPARE_BAD;
+        if (event == MAP_EV_PREPARE_BAD) /* nobody can tell whether it prepared: it is told abort */
+            count_prepared(request);
     } else {
         count_prepared(request);
         request->private_data = answer->private_data;
@@ -308,11 +316,18 @@ void map_ask_prepare(struct map_request *request)
                                          .range = request->target,
                                          .pgoff = request->plan.pgoff,
                                          .vm_flags = request->plan.vm_flags,
-                                         .page_prot = PROT_READ | PROT_WRITE | PROT_EXEC};
+                                         .page_prot = request->plan.prot};
+    int r;
 
     request->call.end = on_prepare_end;
     request->call.wants_late = true;
-    if (hook_mmap_prepare(request->driver, &request->call, &prepare) < 0) {
+    r = hook_mmap_prepare(request->driver, &request->call, &prepare);
+    if (r == -EBUSY) {
+        map_set_error(request, -EAGAIN, "mmap_prepare", "the driver has too much unread already");
+        map_event(request, MAP_EV_PREPARE_ERR);
+        return;
+    }
+    if (r < 0) {
         map_set_error(request, -EIO, "mmap_prepare", "the driver is dying");
         map_event(request, MAP_EV_DRIVER_GONE);
         return;
@@ -334,6 +349,13 @@ static enum map_event judge_error(struct map_request *request, int32_t error, co
     return MAP_EV_COMPLETE_ERR;
 }
 
+/* What does not decode ends the connection, as everywhere. */
+static enum map_event undecodable(struct map_request *request)
+{
+    driver_link_close(request->driver->link, -EPROTO);
+    return judge_error(request, -1, NULL);
+}
+
 static enum map_event after_complete(const struct map_request *request)
 {
     if (request->todo_next < request->n_todos)
@@ -348,7 +370,7 @@ static enum map_event read_completed(struct map_request *request, struct frame *
     enum map_event event;
 
     if (!answer)
-        return judge_error(request, -1, NULL);
+        return undecodable(request);
     if (answer->error != 0)
         event = judge_error(request, answer->error, answer->text);
     else if (late)
@@ -389,7 +411,7 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
     enum map_event event;
 
     if (!answer)
-        return judge_error(request, -1, NULL);
+        return undecodable(request);
     if (answer->error != 0)
         event = judge_error(request, answer->error, answer->text);
     else if (late)
@@ -406,6 +428,8 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
             event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
         else
             event = after_complete(request);
+        request->seen.vm_ops = (uint32_t)request->vma->ops_id;
+        request->seen.private_data = request->vma->private_data;
     }
     muse__wire__prepared__free_unpacked(answer, NULL);
     return event;

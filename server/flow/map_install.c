@@ -136,6 +136,13 @@ static bool is_all_direct(const struct map_request *request)
            range_equal(request->todos[0].range, request->target);
 }
 
+/* Whether the mapping stays write-locked for longer than this call. */
+static bool waits_for_driver(const struct map_request *request)
+{
+    return request->n_todos > 0 || request->replace ||
+           (request->driver->file_hooks & (FILE_HOOK_MMAP_COMPLETE | FILE_HOOK_MMAP));
+}
+
 void map_establish(struct map_request *request)
 {
     struct space *space = request->mm.space;
@@ -144,16 +151,20 @@ void map_establish(struct map_request *request)
 
     vma->direct = is_all_direct(request);
     if (!vma->direct)
-        r = fault_flow_register(space, vma);
+        r = fault_flow_register(space, vma, waits_for_driver(request));
     if (r < 0) {
         map_set_error(request, r, "-", "userfaultfd refused the range");
         map_event(request, MAP_EV_REGISTER_ERR);
         return;
     }
     if (!request->replace) {
+        const bool graduated = vma->graduated;
+
         vma->write_locked = false; /* a proposal is compared as it will be */
+        vma->graduated = !vma->direct && fault_flow_will_graduate(vma);
         request->merge = vma_merge_new_decide(&space->aspace.vmas, vma, &request->merge_prev,
                                               &request->merge_next);
+        vma->graduated = graduated;
     }
     vma->write_locked = true;
     aspace_establish(&space->aspace, vma);
@@ -201,6 +212,8 @@ static void on_remapped(void *ctx, enum client_end end, int error)
         act_failed(request, error, "the client could not map the driver's fd");
         return;
     }
+    if (range_equal(request->todos[request->todo_next].range, request->target))
+        request->vma->direct = true;
     request->todo_next++;
     map_run_todos(request);
 }
@@ -369,6 +382,7 @@ void map_merge(struct map_request *request)
         space->engine->stats.merges++;
         vma = survivor;
     }
+    fault_flow_settle(space, vma, request->merge != VMA_MERGE_NONE);
     fault_flow_vma_ready(space, vma);
 }
 
@@ -430,8 +444,7 @@ void map_uninstall(struct map_request *request)
     request->vma = NULL;
     session_orphan(space, request);
     fault_flow_range_gone(space, request->place);
-    if (space->uffd_open)
-        uffd_port_unregister(&space->uffd, request->place);
+    /* still registered: a touch before the client has undone it is reported, and becomes poison */
     aspace_quarantine(&space->aspace, vma);
     if (!undo)
         return; /* no memory to wait for it: in quarantine until the client dies */

@@ -38,6 +38,7 @@ struct open_request {
 
 static void open_free(struct open_request *request)
 {
+    charge_drop(&request->space->engine->quotas, request->space->uid, QUOTA_REQUESTS, 1);
     space_unref(request->space);
     driver_unref(request->driver);
     free(request->path);
@@ -281,10 +282,15 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
         slash ? driver_find(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
     if (!driver)
         return -ENODEV;
+    *ret_why = "too many requests in flight";
+    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
+        return -EAGAIN;
     *ret_why = "out of memory";
     request = calloc(1, sizeof(*request));
-    if (!request)
+    if (!request) {
+        charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
         return -ENOMEM;
+    }
     request->space = space_ref(space);
     request->driver = driver_ref(driver);
     request->id = id;
@@ -297,6 +303,10 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
                       : -ENOMEM;
     if (r < 0)
         open_free(request);
+    if (r == -EBUSY) {
+        *ret_why = "the driver has too much unread already";
+        r = -EAGAIN;
+    }
     return r;
 }
 
@@ -382,6 +392,8 @@ static void on_getattr_end(struct driver_call *call, enum call_end end, struct f
 
     if (end == CALL_ANSWERED && frame->header.type == FRAME_DRIVER_ATTR)
         attr = muse__wire__attr__unpack(NULL, frame->n_payload, frame->payload);
+    else if (end == CALL_ANSWERED)
+        result = open_failed_errno(frame);
     if (attr) {
         const uint64_t size = request->file->attr.size;
 

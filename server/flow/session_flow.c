@@ -214,12 +214,14 @@ static int on_hello(struct session *session, struct frame *frame)
         muse__wire__client_hello__unpack(NULL, frame->n_payload, frame->payload);
     Muse__Wire__ClientWelcome welcome = MUSE__WIRE__CLIENT_WELCOME__INIT;
     const struct config *config = session->engine->config;
+    uint32_t version_max;
     bool version_ok;
     int fd;
 
     if (!hello)
         return -EPROTO;
     version_ok = hello->version_min <= PROTO_VERSION_MAX && hello->version_max >= PROTO_VERSION_MIN;
+    version_max = hello->version_max;
     (void)snprintf(session->program, sizeof(session->program), "%.64s",
                    hello->program ? hello->program : "?");
     muse__wire__client_hello__free_unpacked(hello, NULL);
@@ -229,7 +231,7 @@ static int on_hello(struct session *session, struct frame *frame)
         return -EPROTO;
     }
     fd = config_hands_out_uffd(config, session->conn.uid) ? session->engine->uffd_device : -1;
-    welcome.version = PROTO_VERSION_MAX;
+    welcome.version = version_max < PROTO_VERSION_MAX ? version_max : PROTO_VERSION_MAX;
     welcome.has_uffd_device = fd >= 0;
     welcome.arena_bytes = config->arena_bytes;
     welcome.arena_bytes_max = ARENA_BYTES_MAX;
@@ -237,6 +239,20 @@ static int on_hello(struct session *session, struct frame *frame)
     session->stage = SESSION_ATTACH;
     return conn_send(&session->conn, FRAME_CLIENT_WELCOME, frame->header.id, &welcome.base, &fd,
                      fd >= 0 ? 1 : 0);
+}
+
+/* Attached, or ended before: it does not count among those that have yet to say who they are. */
+static void end_hello(struct session *session)
+{
+    if (session->stage == SESSION_READY)
+        return;
+    session->engine->n_unattached--;
+    deadline_clear(&session->engine->loop, &session->hello);
+}
+
+static void on_hello_deadline(struct deadline *deadline)
+{
+    conn_close(&CONTAINER_OF(deadline, struct session, hello)->conn, -ETIMEDOUT);
 }
 
 static struct space *space_new(struct session *session, struct range arena)
@@ -298,6 +314,7 @@ static int attach(struct session *session, const Muse__Wire__Attach *request, in
     space_ref(space); /* the uffd port's */
     space->session = session;
     session->space = space;
+    end_hello(session);
     session->stage = SESSION_READY;
     log_write(LOG_LEVEL_INFO, "client.attached", "client=%" PRIu64 " uid=%u pid=%d", space->id,
               space->uid, (int)space->pid);
@@ -390,6 +407,7 @@ static void session_part_closed(struct session *session)
 
     if (--session->n_open > 0)
         return;
+    end_hello(session);
     if (space) {
         log_write(LOG_LEVEL_INFO, "client.gone", "client=%" PRIu64 " pid=%d reason=\"%s\"",
                   space->id, (int)session->conn.pid, strerror(-session->why));
@@ -452,11 +470,14 @@ static const struct conn_ops session_conn_ops = {.frame = on_frame, .ended = on_
 
 void session_accept(struct engine *engine, int *fd)
 {
-    struct session *session = calloc(1, sizeof(*session));
+    struct session *session;
     int r;
 
-    if (!session)
+    session = engine->n_unattached < SESSION_UNATTACHED_MAX ? calloc(1, sizeof(*session)) : NULL;
+    if (!session) {
+        engine->stats.sessions_refused++;
         return;
+    }
     session->engine = engine;
     session->pidfd = -1;
     list_init(&session->client_calls);
@@ -468,6 +489,9 @@ void session_accept(struct engine *engine, int *fd)
     }
     session->n_open = 1;
     list_add_tail(&engine->sessions, &session->link);
+    engine->n_unattached++;
+    session->hello.fn = on_hello_deadline;
+    deadline_set(&engine->loop, &session->hello, loop_now_ns() + SESSION_HELLO_NS);
     watch_death(session);
 }
 

@@ -10,15 +10,20 @@
 #include "server/conn/conn.h"
 #include "server/flow/engine.h"
 
+/* How long hello and attach may take, and how many connections may be that far. Chosen. */
+#define SESSION_HELLO_NS       10000000000ull
+#define SESSION_UNATTACHED_MAX 256u
+
 enum session_stage { SESSION_HELLO, SESSION_ATTACH, SESSION_READY };
 
 struct session {
     struct conn conn;
-    struct list link;     /* in engine.sessions */
-    int pidfd;            /* owned; -1: this kernel or client has none */
-    struct watcher death; /* on pidfd: a forked child that holds the socket does not keep a dead
-                             client's space alive */
-    unsigned n_open;      /* conn and watcher, not closed yet */
+    struct list link;      /* in engine.sessions */
+    int pidfd;             /* owned; -1: this kernel or client has none */
+    struct watcher death;  /* on pidfd: a forked child that holds the socket does not keep a dead
+                              client's space alive */
+    struct deadline hello; /* for hello and attach */
+    unsigned n_open;       /* conn and watcher, not closed yet */
     int why;
     struct engine *engine;
     struct space *space; /* ref, from attach on */

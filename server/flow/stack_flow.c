@@ -44,6 +44,21 @@ struct stack_request {
     struct hook_vma seen; /* as complete saw it: what a close will name */
 };
 
+/* Whether the request still wants the mapping: not when it is over, or only waits for what is owed.
+ */
+static bool is_wanted(const struct stack_request *stack)
+{
+    return stack->outer && stack->outer->vma && !stack->space->dead;
+}
+
+static bool has_close(const struct driver *driver, uint32_t id)
+{
+    for (uint32_t i = 0; i < driver->n_vm_ops; i++)
+        if (driver->vm_ops[i].id == id)
+            return driver->vm_ops[i].hooks & VM_HOOK_CLOSE;
+    return false;
+}
+
 static void stack_free(struct stack_request *stack)
 {
     if (stack->outer)
@@ -150,9 +165,11 @@ static void on_inner_complete(struct driver_call *call, enum call_end end, struc
         give_up(stack);
         return;
     }
-    if (error == 0 && stack->outer)
+    if (error == 0 && is_wanted(stack))
         error = hand_over(stack);
-    else if (error == 0 && !stack->legacy) /* too late: the mapping is gone already */
+    else if (error == 0)
+        error = -ECANCELED; /* too late: the mapping is gone already */
+    if (error < 0 && end != CALL_LOST && !stack->legacy && has_close(stack->driver, stack->vm_ops))
         hook_vm_close(stack->driver, &stack->seen);
     finish(stack, error, "mmap", "the inner driver refused");
 }
@@ -228,7 +245,7 @@ static void on_inner_prepared(struct driver_call *call, enum call_end end, struc
     stack->driver->n.prepared++;
     stack->private_data = answer->private_data;
     stack->context = answer->context;
-    allowed = stack->outer && answer_is_allowed(stack, answer);
+    allowed = is_wanted(stack) && answer_is_allowed(stack, answer);
     if (allowed) {
         stack->vm_flags = answer->has_vm_flags ? answer->vm_flags : stack->outer->vma->flags;
         stack->vm_ops_set = answer->has_vm_ops;
@@ -287,14 +304,14 @@ static int switch_object(struct stack_request *stack)
     vma->file = file_ref(stack->file);
     vma->object = object_ref(stack->file->object);
     list_add_tail(&stack->file->object->mappings, &vma->object_link);
-    return fault_flow_register(stack->space, vma);
+    return fault_flow_register(stack->space, vma, true);
 }
 
 static void on_reinstalled(void *ctx, enum client_end end, int error)
 {
     struct stack_request *stack = ctx;
 
-    if (end == CLIENT_LOST || !stack->outer) {
+    if (end == CLIENT_LOST || !is_wanted(stack)) {
         finish(stack, -EIO, "mmap", "the client died");
         return;
     }
@@ -344,7 +361,7 @@ static void on_inner_opened(struct driver_call *call, enum call_end end, struct 
     hook_ended(stack->driver, call, error);
     if (opened)
         muse__wire__driver_opened__free_unpacked(opened, NULL);
-    if (error == 0 && !stack->outer)
+    if (error == 0 && !is_wanted(stack))
         error = -ECANCELED;
     if (error == 0 && object_page_bytes(stack->file->object) != stack->outer->args.page_bytes) {
         error = -EINVAL;

@@ -67,7 +67,8 @@ void unmap_commit(struct space *space, struct range range, struct vma *spares[2]
 
     vma_unmap_plan(tree, range, &plan);
     parents[0] = plan.cut_start ? plan.cut_start->id : (plan.cut_end ? plan.cut_end->id : 0);
-    parents[1] = plan.cut_end ? plan.cut_end->id : 0;
+    if (plan.n_splits == 2) /* both in one VMA: the first new half is cut again */
+        parents[1] = plan.cut_end == plan.cut_start ? spares[0]->id : plan.cut_end->id;
     vma_unmap_commit(tree, range, spares[0], spares[1], removed);
     for (unsigned i = 0; i < plan.n_splits; i++) {
         vmas_split_opened(spares[i], parents[i]);
