@@ -20,7 +20,8 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-const char *argp_program_version = "musectl " MUSE_VERSION;
+/* argp's own variable, so it must be seen although all else here is hidden */
+__attribute__((visibility("default"))) const char *argp_program_version = "musectl " MUSE_VERSION;
 
 struct command {
     const char *word;

@@ -43,7 +43,7 @@ struct mapping {
 struct job {
     const char *prefix;
     const char *list;
-    const char *original; /* prefix of the files to compare with; NULL: none */
+    char *original; /* prefix of the files to compare with; NULL: none */
     bool plain;
     bool sha256;
     bool hold;
@@ -130,33 +130,31 @@ static int make(const char *path, const char *size)
 static void map_plain(const char *path, struct mapping *mapping)
 {
     CLEAN(fd_close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *bytes = NULL;
     struct stat st;
+    void *bytes;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         err(1, "%s", path);
-    mapping->n_bytes = (size_t)st.st_size;
-    if (st.st_size > 0)
-        bytes = mmap(NULL, mapping->n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED)
         err(1, "%s: mmap", path);
     mapping->bytes = bytes;
+    mapping->n_bytes = (size_t)st.st_size;
 }
 
 static void map_muse(struct muse *muse, const char *name, struct mapping *mapping)
 {
     struct muse_file *file;
-    void *bytes = NULL;
     struct stat st;
+    void *bytes;
 
     if (muse_open(muse, name, O_RDONLY, &file) < 0 || muse_fstat(file, &st) < 0)
         err(1, "%s: %s", name, muse_last_error_text());
-    mapping->n_bytes = (size_t)st.st_size;
-    if (st.st_size > 0)
-        bytes = muse_mmap(muse, NULL, mapping->n_bytes, PROT_READ, MAP_SHARED, file, 0);
+    bytes = muse_mmap(muse, NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, file, 0);
     if (bytes == MAP_FAILED || muse_close(file) < 0)
         err(1, "%s: %s", name, muse_last_error_text());
     mapping->bytes = bytes;
+    mapping->n_bytes = (size_t)st.st_size;
 }
 
 static void join_name(const char *prefix, const char *name, char ret_path[NAME_BYTES])
@@ -236,7 +234,7 @@ static void compare(const struct job *job)
             if (original.bytes[at] != mapping->bytes[at])
                 errx(1, "%s%s differs from %s at byte %zu", job->prefix, mapping->name, path, at);
         }
-        if (original.bytes && munmap((void *)(uintptr_t)original.bytes, original.n_bytes) < 0)
+        if (munmap((void *)(uintptr_t)original.bytes, original.n_bytes) < 0)
             err(1, "munmap");
     }
 }

@@ -182,6 +182,7 @@ struct space {
         mm_queue; /* struct mm_request.queued: requests that wait for the mmap write lock, FIFO */
     struct mm_request *writer; /* who holds it; NULL: free */
     struct list unmap_ops; /* struct unmap_op.link: unmaps that wait for the client or a driver */
+    struct range moving;   /* the client moves a new mapping there; empty: no move is under way */
     bool granting;         /* mm_unlock() is handing it on */
     struct run_table
         parked;          /* faults that wait for a write-locked VMA: waiters by address, no runs */

@@ -365,6 +365,10 @@ static void on_fault(struct space *space, uint64_t addr, bool write, struct asks
     enum fault_action action;
 
     look(&touch, &query);
+    if (!touch.vma && range_contains(space->moving, addr)) {
+        park(&touch);
+        return;
+    }
     action = fault_decide(&query);
     switch (action) {
     case FAULT_PARK:
@@ -490,7 +494,12 @@ static void on_remapped(struct uffd_port *port, uint64_t from, uint64_t to, uint
 
 void fault_flow_vma_ready(struct space *space, struct vma *vma)
 {
-    const struct range pages = {vma->start >> VMA_PAGE_SHIFT, vma->end >> VMA_PAGE_SHIFT};
+    fault_flow_range_ready(space, vma_range(vma));
+}
+
+void fault_flow_range_ready(struct space *space, struct range range)
+{
+    const struct range pages = {range.start >> VMA_PAGE_SHIFT, range.end >> VMA_PAGE_SHIFT};
     struct list batch = LIST_INIT(batch);
     struct list *node;
 

@@ -17,6 +17,10 @@ extern const struct uffd_port_ops fault_flow_uffd_ops;
  * faults parked on it */
 void fault_flow_vma_ready(struct space *space, struct vma *vma);
 
+/** fault_flow_range_ready() - the same, for the addresses of a move that ended (space.moving is
+ * empty now) */
+void fault_flow_range_ready(struct space *space, struct range range);
+
 /**
  * fault_flow_range_gone() - [start,end) of @space is not mapped any more (the client confirmed, or
  * is dead)

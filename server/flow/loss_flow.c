@@ -214,7 +214,7 @@ static int on_hello(struct driver_link *link, struct frame *frame)
 {
     struct engine *engine = link->context;
     Muse__Wire__DriverHello *hello;
-    struct driver *driver;
+    struct driver *driver = NULL;
     const char *why = "out of memory";
     uint32_t version_max;
     int r;
@@ -242,7 +242,7 @@ static int on_hello(struct driver_link *link, struct frame *frame)
     }
     version_max = hello->version_max;
     muse__wire__driver_hello__free_unpacked(hello, NULL);
-    return r < 0 ? r : welcome(driver, version_max);
+    return driver ? welcome(driver, version_max) : r;
 }
 
 /* ---- what a driver says of itself ---- */

@@ -306,6 +306,41 @@ void map_drop_todos(struct map_request *request)
 
 /* ---- MAP_FIXED over live mappings: one move, no hole ---- */
 
+/*
+ * From the move on the target's addresses show the new mapping, but the tree says so only once the
+ * client has answered. Faults there wait meanwhile, and nothing of the old mappings is shown there:
+ * it would be taken for a page of the new one. Return: the range to be given to
+ * fault_flow_range_ready() after hold_target(request, false).
+ */
+static struct range hold_target(const struct map_request *request, bool hold)
+{
+    struct space *space = request->mm.space;
+    struct range held = request->target;
+    struct vma *vma;
+
+    space->moving = hold ? request->target : range_make(0, 0);
+    vma_for_each_in(vma, &space->aspace.vmas, request->target.start, request->target.end) {
+        if (vma->kind != VMA_MAPPED)
+            continue;
+        vma->write_locked = hold;
+        held.start = vma->start < held.start ? vma->start : held.start;
+        held.end = vma->end > held.end ? vma->end : held.end;
+    }
+    return held;
+}
+
+static void commit_failed(struct map_request *request, int error, const char *text)
+{
+    struct space *space = request->mm.space;
+    const struct range held = hold_target(request, false);
+
+    space_ref(space);
+    map_set_error(request, error, "-", text);
+    map_event(request, MAP_EV_COMMIT_ERR);
+    fault_flow_range_ready(space, held);
+    space_unref(space);
+}
+
 static void on_moved(void *ctx, enum client_end end, int error)
 {
     struct map_request *request = ctx;
@@ -313,8 +348,9 @@ static void on_moved(void *ctx, enum client_end end, int error)
     if (end == CLIENT_LOST)
         return;
     if (error < 0)
-        map_set_error(request, error, "-", "the client could not move the new mapping into place");
-    map_event(request, error < 0 ? MAP_EV_COMMIT_ERR : MAP_EV_COMMITTED);
+        commit_failed(request, error, "the client could not move the new mapping into place");
+    else
+        map_event(request, MAP_EV_COMMITTED);
 }
 
 void map_commit(struct map_request *request)
@@ -324,10 +360,9 @@ void map_commit(struct map_request *request)
                               .to = request->target.start,
                               .fd = -1};
 
-    if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_moved, request) < 0) {
-        map_set_error(request, -EIO, "-", "the client could not be told to move");
-        map_event(request, MAP_EV_COMMIT_ERR);
-    }
+    (void)hold_target(request, true);
+    if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_moved, request) < 0)
+        commit_failed(request, -EIO, "the client could not be told to move");
 }
 
 void map_replace(struct map_request *request)
@@ -336,6 +371,7 @@ void map_replace(struct map_request *request)
     struct vma_tree *tree = &space->aspace.vmas;
     struct vma *vma = request->vma;
     struct list removed = LIST_INIT(removed);
+    const struct range held = hold_target(request, false);
 
     unmap_commit(space, request->target, request->spares, &removed);
     vma_tree_remove(tree, vma);
@@ -345,6 +381,7 @@ void map_replace(struct map_request *request)
     vmas_gone(space, &removed);
     MUST(vma_tree_insert(tree, vma) == 0);
     map_merge(request);
+    fault_flow_range_ready(space, held); /* what is left of the old ones on both sides */
 }
 
 /* ---- success ---- */
