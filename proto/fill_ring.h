@@ -91,6 +91,15 @@ static inline bool fill_ring_put_answer(struct fill_ring *ring, const struct fil
     return true;
 }
 
+/** fill_ring_answers_fit() - whether the driver's end of the answers can be true. Only the server. */
+static inline bool fill_ring_answers_fit(const struct fill_ring *ring)
+{
+    uint32_t head = atomic_load_explicit(&ring->answer_head, memory_order_relaxed);
+
+    return atomic_load_explicit(&ring->answer_tail, memory_order_acquire) - head <=
+           FILL_RING_ENTRIES;
+}
+
 /** fill_ring_take_answer() - take the oldest answer. Only the server. Return: false when there is
  * none. */
 static inline bool fill_ring_take_answer(struct fill_ring *ring, struct fill_answer *ret_answer)

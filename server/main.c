@@ -17,7 +17,8 @@
 #define MUSE_VERSION "unknown"
 #endif
 
-const char *argp_program_version = "mused " MUSE_VERSION;
+/* argp's own variable, so it must be seen although all else here is hidden */
+__attribute__((visibility("default"))) const char *argp_program_version = "mused " MUSE_VERSION;
 
 struct options {
     struct config config;

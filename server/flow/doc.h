@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * doc.h - JSON documents, written straight into memory
+ * doc.h - JSON documents that may fail at any step and say so once, at their end
  *
- * A document of ten thousand mappings is made while faults wait, so there is no tree of values:
- * each object or array is its own text, which is copied into the one it is put into. (A tree of
- * values took ten times as long.)
+ * A document is made while faults wait, so a long one is made in parts: its beginning, then some
+ * elements of its array at a time.
  *
  * Errors: without memory a document is broken for good; doc_take_text() then says so. NULL is a
  * broken document, too. Pure. Callers: inspect*.c.
@@ -44,7 +43,8 @@ void doc_put_limit(struct doc *object, const char *key, uint64_t value);
 
 void doc_put_bool(struct doc *object, const char *key, bool value);
 
-/** doc_put_text() - text of any origin: bytes that are not UTF-8 become \xNN; NULL is null */
+/** doc_put_text() - text of any origin; NULL is null. In what is no UTF-8 as a whole each byte that
+ * is not ASCII becomes \xNN. */
 void doc_put_text(struct doc *object, const char *key, const char *text);
 
 /** doc_add(), doc_add_text() - append to an array. @value: taken */
@@ -62,20 +62,17 @@ struct doc *doc_name_bits(uint64_t bits, const char *const *names, unsigned n_na
  */
 MUST_CHECK int doc_take_text(struct doc *doc, char **ret_text);
 
-/* What closes an object whose array was put into it open. */
-#define DOC_OPEN_TAIL "]}"
-
-/** doc_put_open() - add an array as the object's last member, to be continued. @array: taken */
-void doc_put_open(struct doc *object, const char *key, struct doc *array);
-
-/** doc_take_open() - as doc_take_text(), without what closes it */
-MUST_CHECK int doc_take_open(struct doc *doc, char **ret_text);
+/**
+ * doc_take_begin() - as doc_take_text(), for an object whose last member is a long array
+ * @more: the array goes on in doc_take_rest(): what closes it and the object is left out
+ */
+MUST_CHECK int doc_take_begin(struct doc *object, bool more, char **ret_text);
 
 /**
- * doc_take_rest() - what continues an open array: the elements of another one
- * @array: taken; the open one had an element, or this has none
- * @tail:  comes behind them: "", or DOC_OPEN_TAIL
+ * doc_take_rest() - what continues such an array: the elements of another one
+ * @array: taken; what came before had an element, or this has none
+ * @more:  as in doc_take_begin()
  */
-MUST_CHECK int doc_take_rest(struct doc *array, const char *tail, char **ret_text);
+MUST_CHECK int doc_take_rest(struct doc *array, bool more, char **ret_text);
 
 #endif

@@ -84,17 +84,6 @@ void hook_ended(struct driver *driver, const struct driver_call *call, int resul
     trace(driver, call->hook, call->id, took_ns, result, call->args);
 }
 
-/* The protection of its pages now: what was asked for, narrowed by the driver. */
-static uint32_t vma_prot(const struct vma *vma)
-{
-    uint32_t prot = 0;
-
-    prot |= (vma->flags & VMF_READ) ? PROT_READ : 0;
-    prot |= (vma->flags & VMF_WRITE) ? PROT_WRITE : 0;
-    prot |= (vma->flags & VMF_EXEC) ? PROT_EXEC : 0;
-    return prot & vma->prot_narrow;
-}
-
 struct hook_vma hook_vma_of(const struct vma *vma)
 {
     return (struct hook_vma){

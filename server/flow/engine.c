@@ -28,6 +28,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->driver_names);
     list_init(&engine->sessions);
     list_init(&engine->links);
+    list_init(&engine->admins);
     quota_init(&engine->quotas);
     *ret_why = "the event loop cannot be made";
     r = loop_init(&engine->loop);

@@ -57,7 +57,8 @@ struct engine {
     struct idmap drivers;        /* id -> struct driver, dead ones that are still named too */
     struct list sessions;        /* struct session.link: client connections, attached or not */
     unsigned n_unattached;       /* of these, not attached yet */
-    struct list links; /* struct driver_link.link: driver connections, with or without hello */
+    struct list links;  /* struct driver_link.link: driver connections, with or without hello */
+    struct list admins; /* control connections, linked by inspect.c */
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */
     struct trace *trace;       /* owned: hook calls to whoever follows */

@@ -154,6 +154,8 @@ void fill_answers(struct driver *driver, struct fill_ring *ring)
     struct fill_answer answer;
     unsigned n_answers = 0;
 
+    if (!fill_ring_answers_fit(ring))
+        wrong = "the ring says it has more answers than fit";
     while (!wrong && n_answers < ANSWERS_PER_TURN && n_pages < ANSWER_PAGES_MAX) {
         if (!fill_ring_take_answer(ring, &answer))
             break;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket's end in the engine: its connections, the table of commands, the limits and
- * the trace. A connection is in the trace's list of followers from its start to its end; it gets
- * entries only while it follows.
+ * the trace.
  */
 #include "server/flow/inspect.h"
 
@@ -19,10 +18,11 @@
 #include "server/flow/trace.h"
 
 struct inspector {
+    struct list link; /* in engine.admins, from its start to its end */
     struct admin admin;
     struct engine *engine;
-    struct trace_follower follower;
-    struct maps_cursor maps;
+    struct trace_follower follower; /* in the trace's list while it follows */
+    struct inspect_cursor cursor;   /* of the document that comes in parts */
 };
 
 static const struct admin_command commands[] = {
@@ -31,10 +31,9 @@ static const struct admin_command commands[] = {
 #undef X
 };
 
-static struct inspector *inspector_of(struct list *node)
+static struct inspector *inspector_of(struct list *link)
 {
-    return CONTAINER_OF(CONTAINER_OF(node, struct trace_follower, node), struct inspector,
-                        follower);
+    return CONTAINER_OF(link, struct inspector, link);
 }
 
 /* ---- trace ---- */
@@ -97,7 +96,7 @@ static struct doc *start_trace(struct inspector *inspector, bool follow)
     struct doc *document;
 
     if (follow) {
-        inspector->follower.entry = on_entry;
+        trace_follow(inspector->engine->trace, &inspector->follower);
         return NULL;
     }
     document = doc_object();
@@ -175,8 +174,6 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return inspect_drivers(engine, request, ret_document, ret_why);
     case ADMIN_SPACES:
         return inspect_spaces(engine, request, ret_document, ret_why);
-    case ADMIN_OBJECTS:
-        return inspect_objects(engine, request, ret_document, ret_why);
     case ADMIN_TXNS:
         return inspect_txns(engine, request, ret_document, ret_why);
     case ADMIN_FAULTS:
@@ -190,7 +187,8 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return 0;
     case ADMIN_LIMITS:
         return inspect_limits(engine, request, ret_document, ret_why);
-    case ADMIN_MAPS: /* has a way of its own */
+    case ADMIN_MAPS: /* have a way of their own */
+    case ADMIN_OBJECTS:
     case ADMIN_COMMAND_N:
         break;
     }
@@ -205,8 +203,11 @@ static int on_request(struct admin *admin, const struct admin_request *request, 
     struct doc *document = NULL;
     int r;
 
+    inspect_cursor_done(&inspector->cursor);
     if (request->command == ADMIN_MAPS)
-        return inspect_maps(inspector->engine, request, &inspector->maps, ret_text, ret_why);
+        return inspect_maps(inspector->engine, request, &inspector->cursor, ret_text, ret_why);
+    if (request->command == ADMIN_OBJECTS)
+        return inspect_objects(inspector->engine, &inspector->cursor, ret_text, ret_why);
     r = inspect(inspector, request, &document, ret_why);
     if (r < 0 || request->follow)
         return r;
@@ -214,12 +215,11 @@ static int on_request(struct admin *admin, const struct admin_request *request, 
     return doc_take_text(document, ret_text);
 }
 
-/* Only maps is long enough to come in parts. */
 static int on_more(struct admin *admin, char **ret_text)
 {
     struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
 
-    return inspect_maps_more(inspector->engine, &inspector->maps, ret_text);
+    return inspect_more(inspector->engine, &inspector->cursor, ret_text);
 }
 
 static void on_ended(struct admin *admin)
@@ -227,6 +227,8 @@ static void on_ended(struct admin *admin)
     struct inspector *inspector = CONTAINER_OF(admin, struct inspector, admin);
 
     trace_unfollow(&inspector->follower);
+    inspect_cursor_done(&inspector->cursor);
+    list_del(&inspector->link);
     free(inspector);
 }
 
@@ -239,6 +241,8 @@ void admin_accept(struct engine *engine, int *fd)
 
     if (inspector) {
         inspector->engine = engine;
+        inspector->follower.entry = on_entry;
+        list_init(&inspector->follower.node);
         r = admin_open(&inspector->admin, &engine->loop, fd, commands, N_ELEMENTS(commands), &ops);
     }
     if (r < 0) {
@@ -246,25 +250,23 @@ void admin_accept(struct engine *engine, int *fd)
         free(inspector);
         return;
     }
-    trace_follow(engine->trace, &inspector->follower);
+    list_add_tail(&engine->admins, &inspector->link);
 }
 
 unsigned admin_count(const struct engine *engine)
 {
-    const struct list *followers = trace_followers(engine->trace);
     const struct list *pos;
     unsigned n = 0;
 
-    list_for_each(pos, followers)
+    list_for_each(pos, &engine->admins)
         n++;
     return n;
 }
 
 void admin_close_all(struct engine *engine)
 {
-    const struct list *followers = trace_followers(engine->trace);
     struct list *pos;
 
-    list_for_each(pos, followers)
+    list_for_each(pos, &engine->admins)
         admin_close(&inspector_of(pos)->admin);
 }

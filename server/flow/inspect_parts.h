@@ -14,10 +14,12 @@
 #include "server/flow/doc.h"
 #include "server/flow/engine.h"
 
-/* Where a long list of mappings goes on. */
-struct maps_cursor {
-    uint64_t space_id;
-    uint64_t from; /* address */
+/* Where a document that comes in parts goes on. All zero: there is none. */
+struct inspect_cursor {
+    uint64_t space_id; /* maps of this space; 0: objects */
+    uint64_t from;     /* maps: address */
+    uint64_t *ids;     /* objects: owned; those there were at the beginning */
+    size_t n_ids, at;
 };
 
 /**
@@ -31,25 +33,31 @@ struct maps_cursor {
 typedef int inspect_fn(struct engine *engine, const struct admin_request *request,
                        struct doc **ret_document, const char **ret_why);
 
-inspect_fn inspect_status, inspect_drivers, inspect_spaces, inspect_objects, inspect_txns,
-    inspect_faults, inspect_stats, inspect_audit, inspect_limits;
+inspect_fn inspect_status, inspect_drivers, inspect_spaces, inspect_txns, inspect_faults,
+    inspect_stats, inspect_audit, inspect_limits;
 
 /**
- * inspect_maps() - as inspect_fn(), or the beginning of the document
+ * inspect_maps(), inspect_objects() - as inspect_fn(), or the beginning of the document
+ * @cursor:   all zero; to be freed with inspect_cursor_done() whatever the result is
  * @ret_text: the text itself, the caller's
- * @cursor:   written when the result is 1
  *
- * Return: 0; 1 the rest comes from inspect_maps_more(); -ENOENT, -ENOMEM.
+ * Return: 0; 1 the rest comes from inspect_more(); -ENOENT, -ENOMEM.
  */
 MUST_CHECK int inspect_maps(const struct engine *engine, const struct admin_request *request,
-                            struct maps_cursor *cursor, char **ret_text, const char **ret_why);
+                            struct inspect_cursor *cursor, char **ret_text, const char **ret_why);
+MUST_CHECK int inspect_objects(const struct engine *engine, struct inspect_cursor *cursor,
+                               char **ret_text, const char **ret_why);
 
 /**
- * inspect_maps_more() - the next part; what was mapped or unmapped meanwhile is shown as it is now
+ * inspect_more() - the next part, as things are now
  *
- * Return: as inspect_maps(); a space that has gone has no more mappings.
+ * Return: 0 that was the last; 1 there is more; -ENOMEM. A space that has gone has no more
+ * mappings, objects that have gone are left out, new ones too.
  */
-MUST_CHECK int inspect_maps_more(const struct engine *engine, struct maps_cursor *cursor,
-                                 char **ret_text);
+MUST_CHECK int inspect_more(const struct engine *engine, struct inspect_cursor *cursor,
+                            char **ret_text);
+
+/** inspect_cursor_done() - free what it owns; all zero again */
+void inspect_cursor_done(struct inspect_cursor *cursor);
 
 #endif

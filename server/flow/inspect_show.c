@@ -16,8 +16,8 @@
 #define MUSE_VERSION "unknown"
 #endif
 
-/* Chosen: one frame, and a good deal less than a millisecond. */
-#define MAPS_PER_PART 128u
+/* Chosen: admin.c sends four parts a turn, so these are 128 entries, about a millisecond. */
+#define ENTRIES_PER_PART 32u
 
 static uint64_t list_count(const struct list *head)
 {
@@ -284,58 +284,53 @@ static const struct space *find_space(const struct engine *engine, const char *t
     return *end == '\0' ? idmap_get(&engine->spaces, id) : NULL;
 }
 
-/* The mappings from cursor->from on, as many as are made in one go. @ret_more: whether there are
- * others, then the cursor has moved. */
-static struct doc *maps_part(const struct space *space, struct maps_cursor *cursor, bool *ret_more)
+/* The mappings from cursor->from on. Return: whether there are others, then the cursor has moved.
+ */
+static bool maps_part(const struct space *space, struct inspect_cursor *cursor, struct doc *array)
 {
-    struct doc *array = doc_array();
     const struct vma *vma;
     unsigned n = 0;
 
     vma_for_each_in(vma, &space->aspace.vmas, cursor->from, UINT64_MAX) {
-        if (n++ == MAPS_PER_PART)
+        if (n++ == ENTRIES_PER_PART)
             break;
         doc_add(array, vma_document(vma));
     }
     if (vma)
         cursor->from = vma->start;
-    *ret_more = vma != NULL;
-    return array;
+    return vma != NULL;
 }
 
-int inspect_maps(const struct engine *engine, const struct admin_request *request,
-                 struct maps_cursor *cursor, char **ret_text, const char **ret_why)
+/* @array: taken. Return: as inspect_maps(). */
+static int begin_long(struct doc *document, const char *key, struct doc *array, bool more,
+                      char **ret_text, const char **ret_why)
 {
-    const struct space *space = find_space(engine, request->args[0]);
-    struct doc *document, *array;
-    bool more;
     int r;
 
-    if (!space) {
-        *ret_why = "no space has that number";
-        return -ENOENT;
-    }
-    *cursor = (struct maps_cursor){.space_id = space->id};
-    array = maps_part(space, cursor, &more);
-    document = doc_object();
-    doc_put_number(document, "space", space->id);
-    doc_put_number(document, "pid", (uint64_t)space->pid);
-    doc_put_text(document, "program", space->program);
-    doc_put_open(document, "maps", array);
-    r = more ? doc_take_open(document, ret_text) : doc_take_text(document, ret_text);
+    doc_put(document, key, array);
+    r = doc_take_begin(document, more, ret_text);
     if (r < 0)
         *ret_why = "the server is out of memory";
     return r < 0 ? r : more;
 }
 
-int inspect_maps_more(const struct engine *engine, struct maps_cursor *cursor, char **ret_text)
+int inspect_maps(const struct engine *engine, const struct admin_request *request,
+                 struct inspect_cursor *cursor, char **ret_text, const char **ret_why)
 {
-    const struct space *space = idmap_get(&engine->spaces, cursor->space_id);
-    bool more = false;
-    struct doc *array = space ? maps_part(space, cursor, &more) : doc_array();
-    int r = doc_take_rest(array, more ? "" : DOC_OPEN_TAIL, ret_text);
+    const struct space *space = find_space(engine, request->args[0]);
+    struct doc *document, *array;
 
-    return r < 0 ? r : more;
+    if (!space) {
+        *ret_why = "no space has that number";
+        return -ENOENT;
+    }
+    cursor->space_id = space->id;
+    document = doc_object();
+    doc_put_number(document, "space", space->id);
+    doc_put_number(document, "pid", (uint64_t)space->pid);
+    doc_put_text(document, "program", space->program);
+    array = doc_array();
+    return begin_long(document, "maps", array, maps_part(space, cursor, array), ret_text, ret_why);
 }
 
 /* ---- objects ---- */
@@ -370,18 +365,57 @@ static struct doc *object_document(const struct object *object)
     return document;
 }
 
-int inspect_objects(struct engine *engine, const struct admin_request *request,
-                    struct doc **ret_document, const char **ret_why)
+/* The next ones of cursor->ids. Return: whether there are others. */
+static bool objects_part(const struct engine *engine, struct inspect_cursor *cursor,
+                         struct doc *array)
 {
-    struct doc *array = doc_array();
-    const struct object *object;
-    size_t cursor = 0;
+    for (unsigned n = 0; n < ENTRIES_PER_PART && cursor->at < cursor->n_ids; n++) {
+        const struct object *object = idmap_get(&engine->objects, cursor->ids[cursor->at++]);
 
-    (void)request;
-    (void)ret_why;
-    while ((object = idmap_next(&engine->objects, &cursor)))
-        doc_add(array, object_document(object));
-    *ret_document = doc_object();
-    doc_put(*ret_document, "objects", array);
-    return 0;
+        if (object)
+            doc_add(array, object_document(object));
+    }
+    return cursor->at < cursor->n_ids;
+}
+
+int inspect_objects(const struct engine *engine, struct inspect_cursor *cursor, char **ret_text,
+                    const char **ret_why)
+{
+    struct doc *array;
+    const struct object *object;
+    size_t i = 0;
+
+    cursor->ids = calloc(idmap_count(&engine->objects) + 1, sizeof(*cursor->ids));
+    if (!cursor->ids) {
+        *ret_why = "the server is out of memory";
+        return -ENOMEM;
+    }
+    while ((object = idmap_next(&engine->objects, &i)))
+        cursor->ids[cursor->n_ids++] = object->id;
+    array = doc_array();
+    return begin_long(doc_object(), "objects", array, objects_part(engine, cursor, array), ret_text,
+                      ret_why);
+}
+
+/* ---- documents in parts ---- */
+
+int inspect_more(const struct engine *engine, struct inspect_cursor *cursor, char **ret_text)
+{
+    const struct space *space = idmap_get(&engine->spaces, cursor->space_id);
+    struct doc *array = doc_array();
+    bool more = false;
+    int r;
+
+    if (space)
+        more = maps_part(space, cursor, array);
+    else if (cursor->ids)
+        more = objects_part(engine, cursor, array);
+    r = doc_take_rest(array, more, ret_text);
+    return r < 0 ? r : more;
+}
+
+void inspect_cursor_done(struct inspect_cursor *cursor)
+{
+    free(cursor->ids);
+    *cursor = (struct inspect_cursor){.ids = NULL};
 }

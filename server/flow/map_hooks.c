@@ -166,24 +166,52 @@ int map_set_vm_ops(struct map_request *request, const struct driver *driver, uin
     return 0;
 }
 
+/* A file that some client holds open. */
+static struct file *find_held_file(const struct driver *driver, uint64_t handle)
+{
+    const struct space *space;
+    size_t cursor = 0;
+
+    while ((space = idmap_next(&driver->engine->spaces, &cursor))) {
+        struct file *file;
+        size_t at = 0;
+
+        while ((file = idmap_next(&space->files, &at)))
+            if (file->driver == driver && file->handle == handle)
+                return file;
+    }
+    return NULL;
+}
+
+/* A file that only a mapping still holds: for the driver it is as open as any. */
+static struct file *find_mapped_file(const struct driver *driver, uint64_t handle)
+{
+    struct object *object;
+    size_t cursor = 0;
+
+    while ((object = idmap_next(&driver->objects, &cursor))) {
+        struct list *pos;
+
+        list_for_each(pos, &object->mappings) {
+            struct file *file = vma_file(vma_from_object_link(pos));
+
+            if (file->driver == driver && file->handle == handle)
+                return file;
+        }
+    }
+    return NULL;
+}
+
 /* The driver put another of its files into the desc; the file reference is then the VMA's. */
 static int swap_file(struct map_request *request, uint64_t handle)
 {
-    struct file *file = NULL;
-    struct idmap *spaces = &request->mm.space->engine->spaces;
-    struct space *space;
-    size_t cursor = 0;
+    struct file *file;
 
     if (handle == request->file->handle)
         return 0;
-    while (!file && (space = idmap_next(spaces, &cursor))) {
-        struct file *candidate;
-        size_t at = 0;
-
-        while ((candidate = idmap_next(&space->files, &at)))
-            if (candidate->driver == request->driver && candidate->handle == handle)
-                file = candidate;
-    }
+    file = find_held_file(request->driver, handle);
+    if (!file)
+        file = find_mapped_file(request->driver, handle);
     if (!file || object_page_bytes(file->object) != request->args.page_bytes) {
         map_set_error(request, -EINVAL, request->call.hook,
                       "vm_file: not an open file of this driver with the same page size");

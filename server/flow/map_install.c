@@ -20,16 +20,6 @@
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
 
-static uint32_t prot_of(const struct vma *vma)
-{
-    uint32_t prot = 0;
-
-    prot |= (vma->flags & VMF_READ) ? PROT_READ : 0;
-    prot |= (vma->flags & VMF_WRITE) ? PROT_WRITE : 0;
-    prot |= (vma->flags & VMF_EXEC) ? PROT_EXEC : 0;
-    return prot & vma->prot_narrow;
-}
-
 /* The op that gives a range back: to the arena, or to the client when it lies outside. */
 static struct mem_op give_back(const struct space *space, struct range range)
 {
@@ -91,7 +81,7 @@ void map_install(struct map_request *request)
     int r;
 
     fill_in_vma(request);
-    op.prot = prot_of(request->vma);
+    op.prot = vma_prot(request->vma);
     /* Only who may write maps shared: a shared mapping of a read-only fd cannot be registered
      * (EPERM), a private one can. */
     op.flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
@@ -223,7 +213,7 @@ static int run_remap(struct map_request *request, struct map_todo *todo)
     struct space *space = request->mm.space;
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
                               .range = in_place(request, todo->range),
-                              .prot = prot_of(request->vma),
+                              .prot = vma_prot(request->vma),
                               .flags =
                                   (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
                               .offset = todo->fd_offset,

@@ -43,8 +43,7 @@ void trace_add(struct trace *trace, const struct trace_entry *entry)
     list_for_each_safe(pos, tmp, &trace->followers) {
         struct trace_follower *follower = CONTAINER_OF(pos, struct trace_follower, node);
 
-        if (follower->entry)
-            follower->entry(follower, kept);
+        follower->entry(follower, kept);
     }
 }
 
@@ -64,9 +63,4 @@ const struct trace_entry *trace_next(const struct trace *trace, uint64_t after)
     const uint64_t seq = after + 1 > oldest ? after + 1 : oldest;
 
     return seq <= trace->last_seq ? &trace->kept[seq % TRACE_KEPT] : NULL;
-}
-
-const struct list *trace_followers(const struct trace *trace)
-{
-    return &trace->followers;
 }

@@ -24,7 +24,7 @@ struct trace_entry {
     char args[160];   /* "space=3 0x7f..-0x7f.. pgoff=0 flags=rw-s" */
 };
 
-/* Gets each new entry; while entry is NULL: none. Embedded in who follows. */
+/* Gets each new entry. Embedded in who follows. */
 struct trace_follower {
     struct list node;
     void (*entry)(struct trace_follower *follower, const struct trace_entry *entry);
@@ -38,11 +38,11 @@ void trace_free(struct trace *trace);
 /** trace_add() - keep a copy, hand it to followers; seq is set here */
 void trace_add(struct trace *trace, const struct trace_entry *entry);
 
+/** trace_follow() - hand each new entry to @follower, whose entry is set; until trace_unfollow() */
 void trace_follow(struct trace *trace, struct trace_follower *follower);
-void trace_unfollow(struct trace_follower *follower);
 
-/** trace_followers() - the list of struct trace_follower.node, to be walked */
-const struct list *trace_followers(const struct trace *trace);
+/** trace_unfollow() - may be called inside entry(), and for a node that is by itself */
+void trace_unfollow(struct trace_follower *follower);
 
 /** trace_next() - the oldest kept entry with seq > @after. Return: borrowed until the next
  * trace_add(); NULL when there is none. */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 int vma_new(uint64_t id, struct vma **ret_vma)
 {
@@ -79,6 +80,16 @@ const char *vma_kind_name(enum vma_kind kind)
     };
 
     return (unsigned int)kind < VMA_KIND_N ? names[kind] : "unknown";
+}
+
+uint32_t vma_prot(const struct vma *vma)
+{
+    uint32_t prot = 0;
+
+    prot |= (vma->flags & VMF_READ) ? PROT_READ : 0;
+    prot |= (vma->flags & VMF_WRITE) ? PROT_WRITE : 0;
+    prot |= (vma->flags & VMF_EXEC) ? PROT_EXEC : 0;
+    return prot & vma->prot_narrow;
 }
 
 bool vma_find_pages(const struct vma *vma, struct range pages, struct range *ret_range)

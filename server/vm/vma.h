@@ -84,10 +84,10 @@ enum vma_kind {
 struct vma_stream {
     uint64_t start, end; /* object pages that were planned last, now and ahead together */
     uint64_t last;       /* the object page touched last */
-    uint64_t marker;     /* page left unmapped so that its touch is seen; means nothing unless ... */
-    bool has_marker;     /* ... this */
-    uint32_t window;     /* pages of the last window; 0: not touched yet */
-    uint64_t shown_end;  /* pages behind the marker, below this, are mapped ahead of their touch */
+    uint64_t marker;    /* page left unmapped so that its touch is seen; means nothing unless ... */
+    bool has_marker;    /* ... this */
+    uint32_t window;    /* pages of the last window; 0: not touched yet */
+    uint64_t shown_end; /* pages behind the marker, below this, are mapped ahead of their touch */
 };
 
 struct vma {
@@ -221,6 +221,13 @@ static inline struct range vma_pages(const struct vma *vma)
 {
     return (struct range){vma->pgoff, vma->pgoff + vma_n_pages(vma)};
 }
+
+/**
+ * vma_prot() - the protection of its pages now: what was asked for, narrowed by the driver
+ *
+ * Return: PROT_ bits.
+ */
+uint32_t vma_prot(const struct vma *vma);
 
 /**
  * vma_find_pages() - where pages of the object lie in this mapping: what revoke and eviction ask

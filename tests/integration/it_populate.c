@@ -195,7 +195,7 @@ START_TEST(a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole)
     char *mapped =
         client_map(muse, "faulty/x,action=remap-part", O_RDWR, 4 * PAGE, PROT_READ, MAP_SHARED);
 
-    ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
     expect_pattern(mapped, 0, 4);
     end();
 }
@@ -261,7 +261,7 @@ START_TEST(objects_of_huge_pages_have_the_right_bytes_in_every_mapping)
     char *mapped =
         client_map(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, n_bytes, PROT_READ, MAP_SHARED);
 
-    ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
     ck_assert_uint_eq((uintptr_t)mapped % HUGE_PAGE, 0);
     expect_pattern(mapped + HUGE_PAGE, 512, 512);
     expect_pattern(mapped, 0, 1024);
@@ -290,7 +290,7 @@ START_TEST(a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine)
     char *mapped = client_map(muse, "faulty/x,pages=2M,size=4M,fault-errno=5,page=0", O_RDONLY,
                               2 * HUGE_PAGE, PROT_READ, MAP_SHARED);
 
-    ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
     ck_assert_int_eq(probe_read(mapped + 5).signal, SIGBUS);
     ck_assert_int_eq(probe_read(mapped + HUGE_PAGE - 1).signal, SIGBUS);
     expect_pattern(mapped + HUGE_PAGE, 512, 512);

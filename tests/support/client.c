@@ -17,7 +17,7 @@
 
 #include <check.h>
 
-#define WAIT_MS 20000u
+#define WAIT_S 20
 
 /* ---- probes ---- */
 
@@ -176,23 +176,26 @@ void client_kill(pid_t pid)
 
 void wait_for_counter(const char *name, uint64_t value)
 {
-    for (unsigned ms = 0; ms < WAIT_MS && rig_counter(name) < value; ms += 5)
-        client_sleep_ms(5);
-    ck_assert_uint_ge(rig_counter(name), value);
+    const time_t end = time(NULL) + WAIT_S;
+
+    while (rig_counter(name) < value) {
+        ck_assert_msg(time(NULL) < end, "still waiting: %s to be %llu", name,
+                      (unsigned long long)value);
+        client_sleep_ms(3);
+    }
 }
 
 pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old)
 {
-    pid_t pid = 0;
+    const time_t end = time(NULL) + WAIT_S;
+    pid_t pid = rig_driver_pid(rig, name);
 
-    for (unsigned ms = 0; ms < WAIT_MS; ms += 10) {
+    while (pid == 0 || pid == old) {
+        ck_assert_msg(time(NULL) < end, "still waiting: a new driver called %s", name);
+        client_sleep_ms(5);
         pid = rig_driver_pid(rig, name);
-        if (pid != 0 && pid != old)
-            return pid;
-        client_sleep_ms(10);
     }
-    ck_abort_msg("no new driver called %s", name);
-    return 0;
+    return pid;
 }
 
 /* ---- musectl's documents ---- */

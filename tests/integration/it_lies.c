@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Drivers that break the contract: registrations the server refuses with the reason, answers that
+ * are none, frames that belong to nobody, nonsense in the fill ring. The liar is cut off (and
+ * started again), its clients get an errno or SIGBUS with a reason, everybody else goes on.
+ */
+#include <errno.h>
+#include <muse/muse.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "common/base/own.h"
+#include "proto/driver.pb-c.h"
+#include "proto/hooks.h"
+#include "tests/support/client.h"
+#include "tests/support/raw.h"
+#include "tests/support/unit.h"
+
+static const char *const two_drivers[] = {"muse-faulty", "muse-faulty --name other", NULL};
+
+static struct rig rig;
+static struct muse *muse;
+static char *honest; /* a mapping of the other driver that must stay right */
+
+static void begin(const char *config)
+{
+    rig_start(&rig, config, two_drivers);
+    muse = client_connect();
+    honest = client_map_ro(muse, "other/all,fault-partial", 64);
+}
+
+static void end(void)
+{
+    for (size_t page = 0; page < 64; page++)
+        ck_assert_uint_eq(faulty_word(honest, page, 7), page * 512 + 7);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+
+/* The honest driver serves old and new mappings. */
+static void others_go_on(void)
+{
+    static size_t page;
+    void *mapped = client_map_ro(muse, "other/more", 8);
+
+    page = (page + 3) % 64;
+    ck_assert_uint_eq(faulty_word(honest, page, 7), page * 512 + 7);
+    ck_assert_uint_eq(faulty_word(mapped, 5, 7), 5 * 512 + 7);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 8 * PAGE), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "drivers"), 0);
+}
+
+/* ---- in mmap_prepare ---- */
+
+struct lie {
+    const char *word;
+    bool cut_off;
+};
+
+static void tell_lie(const struct lie *lie)
+{
+    const pid_t liar = rig_driver_pid(&rig, "faulty");
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", lie->word);
+    if (client_map(muse, name, O_RDONLY, PAGE, PROT_READ, MAP_SHARED) == MAP_FAILED)
+        ck_assert_msg(errno == EREMOTEIO || errno == EINVAL || (lie->cut_off && errno == EIO),
+                      "%s: %s", lie->word, strerrorname_np(errno));
+    else
+        ck_assert_msg(strcmp(lie->word, "unknown-request") == 0 ||
+                          strcmp(lie->word, "garbage-frame") == 0 ||
+                          strcmp(lie->word, "extra-fds") == 0, /* closed, and nothing else */
+                      "%s: mapped", lie->word);
+    others_go_on();
+    if (lie->cut_off)
+        (void)wait_for_driver(&rig, "faulty", liar);
+    else
+        ck_assert_int_eq(rig_driver_pid(&rig, "faulty"), liar);
+}
+
+START_TEST(answers_that_are_no_errno_are_the_drivers_fault)
+{
+    static const struct lie lies[] = {{"bad-errno", false}, {"huge-errno", false},
+                                      {"positive", false}};
+
+    begin(NULL);
+    for (size_t i = 0; i < N_ELEMENTS(lies); i++)
+        tell_lie(&lies[i]);
+    end();
+}
+END_TEST
+
+START_TEST(frames_that_break_the_protocol_cut_the_driver_off)
+{
+    static const struct lie lies[] = {{"unknown-request", true}, {"garbage-frame", true},
+                                      {"wrong-type", true},      {"client-type", true},
+                                      {"extra-fds", false},      {"uncounted-fds", true},
+                                      {"truncated", true}};
+
+    begin(NULL);
+    for (size_t i = 0; i < N_ELEMENTS(lies); i++)
+        tell_lie(&lies[i]);
+    end();
+}
+END_TEST
+
+START_TEST(fields_that_may_not_be_changed_are_einval_and_the_driver_stays)
+{
+    static const char *const names[] = {
+        "faulty/a,set-flags=0x1",  "faulty/b,set-flags=0x4",        "faulty/c,set-flags=0x8",
+        "faulty/d,set-flags=0x80", "faulty/e,clear-flags=0x1",      "faulty/f,set-flags=0x80000000",
+        "faulty/g,set-prot=7",     "faulty/h,set-pgoff=0xffffffffffffffff",
+        "faulty/i,ops=unlisted",
+    };
+    pid_t driver;
+
+    begin(NULL);
+    driver = rig_driver_pid(&rig, "faulty");
+    for (size_t i = 1; i < N_ELEMENTS(names); i++) { /* the first asks for what is there anyway */
+        ck_assert_msg(client_map(muse, names[i], O_RDONLY, PAGE, PROT_READ, MAP_PRIVATE) ==
+                          MAP_FAILED,
+                      "%s", names[i]);
+        ck_assert_msg(errno == EINVAL, "%s: %s", names[i], strerrorname_np(errno));
+    }
+    ck_assert_ptr_ne(client_map(muse, names[0], O_RDONLY, PAGE, PROT_READ, MAP_PRIVATE),
+                     MAP_FAILED);
+    ck_assert_uint_eq(rig_counter("prepare"), rig_counter("complete") + rig_counter("abort"));
+    ck_assert_int_eq(rig_driver_pid(&rig, "faulty"), driver);
+    others_go_on();
+    end();
+}
+END_TEST
+
+START_TEST(what_a_driver_may_narrow_it_narrows)
+{
+    begin(NULL);
+    char *mapped = client_map(muse, "faulty/a,clear-flags=0x20", O_RDONLY, PAGE,
+                              PROT_READ | PROT_WRITE, MAP_PRIVATE); /* VM_MAYWRITE */
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    mapped = client_map(muse, "faulty/b,set-prot=1", O_RDONLY, PAGE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE);
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    ck_assert_int_eq(probe_read(mapped).signal, 0);
+    ck_assert_int_eq(probe_write(mapped, 1).signal, SIGSEGV);
+    mapped = client_map(muse, "faulty/c,set-pgoff=7", O_RDONLY, PAGE, PROT_READ, MAP_SHARED);
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    ck_assert_uint_eq(faulty_word(mapped, 0, 1), 7 * 512 + 1);
+    end();
+}
+END_TEST
+
+START_TEST(another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen)
+{
+    struct muse_file *file;
+
+    begin(NULL);
+    /* a hook has to have seen the file that is put in */
+    ck_assert_ptr_ne(client_map_ro(muse, "faulty/target,size=32K,ops=plain", 1), MAP_FAILED);
+    file = client_open(muse, "faulty/target,size=32K,ops=plain", O_RDONLY);
+    ck_assert_ptr_ne(muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, (off_t)(4 * PAGE)),
+                     MAP_FAILED);
+    char *mapped = client_map(muse, "faulty/outer,swap-file=target", O_RDONLY, 10 * PAGE,
+                              PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    ck_assert_uint_eq(faulty_word(mapped, 7, 1), 7 * 512 + 1);
+    ck_assert_int_eq(probe_read(mapped + 8 * PAGE).signal, SIGBUS); /* 32 KiB, not 1 MiB */
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_uint_eq(faulty_word(mapped, 6, 1), 6 * 512 + 1); /* the mapping keeps the file */
+    end();
+}
+END_TEST
+
+/* ---- in the fill ring ---- */
+
+static void lie_in_the_ring(const char *word)
+{
+    const pid_t liar = rig_driver_pid(&rig, "faulty");
+    struct muse_error why;
+    struct probe probe;
+    char name[64];
+    char *mapped;
+
+    (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", word);
+    mapped = client_map_ro(muse, name, 4);
+    probe = probe_read(mapped + PAGE);
+    if (probe.signal == 0) { /* it was answered right before the lie was found out */
+        ck_assert_uint_eq(faulty_word(mapped, 1, 0), 512);
+    } else {
+        ck_assert_int_eq(probe.signal, SIGBUS);
+        ck_assert_int_eq(muse_error_at(muse, mapped + PAGE, &why), 0);
+        ck_assert_msg(why.error == EIO || why.error == EREMOTEIO, "%s: %s", word, why.text);
+        ck_assert_str_eq(why.driver, "faulty");
+    }
+    others_go_on();
+    (void)wait_for_driver(&rig, "faulty", liar);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    mapped = client_map_ro(muse, "faulty/x", 4);
+    ck_assert_uint_eq(faulty_word(mapped, 3, 1), 3 * 512 + 1);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+}
+
+START_TEST(nonsense_in_the_fill_ring_cuts_the_driver_off)
+{
+    begin("[deadlines]\nhook_ms = 3000\n");
+    lie_in_the_ring("out-of-range-supply");
+    lie_in_the_ring("overflow-supply");
+    lie_in_the_ring("ring-tail");
+    end();
+}
+END_TEST
+
+START_TEST(answers_about_what_is_gone_are_ignored_or_end_the_driver)
+{
+    static const char *const words[] = {"unknown-object", "unknown-fault"};
+
+    /* both also happen honestly: an object may go, a request may time out, while the answer is on
+     * its way */
+    begin("[deadlines]\nhook_ms = 3000\n");
+    for (size_t i = 0; i < N_ELEMENTS(words); i++) {
+        const pid_t liar = rig_driver_pid(&rig, "faulty");
+        struct probe probe;
+        char name[64];
+        char *mapped;
+
+        (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", words[i]);
+        mapped = client_map_ro(muse, name, 4);
+        probe = probe_read(mapped + PAGE);
+        ck_assert(probe.signal == 0 || probe.signal == SIGBUS);
+        if (probe.signal == 0)
+            ck_assert_uint_eq(faulty_word(mapped, 1, 1), 513);
+        else
+            (void)wait_for_driver(&rig, "faulty", liar);
+        others_go_on();
+        ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    }
+    end();
+}
+END_TEST
+
+/* ---- registration ---- */
+
+/* Runs a driver by hand. @ret_text: what it said. Return: its exit status. */
+static int run_driver(const char *args, char *ret_text, size_t size)
+{
+    char program[256], command[512];
+    FILE *pipe;
+    size_t n;
+    int status;
+
+    build_program("muse-faulty", program, sizeof(program));
+    (void)snprintf(command, sizeof(command), "exec %s --rundir %s %s 2>&1", program, rig.run, args);
+    pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
+    ck_assert_ptr_nonnull(pipe);
+    n = fread(ret_text, 1, size - 1, pipe);
+    ret_text[n] = '\0';
+    status = pclose(pipe);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void expect_refusal(const char *args, const char *reason)
+{
+    char text[1024];
+
+    ck_assert_int_eq(run_driver(args, text, sizeof(text)), 1);
+    ck_assert_msg(strstr(text, reason) != NULL, "%s: \"%s\" does not say \"%s\"", args, text,
+                  reason);
+    ck_assert_msg(strstr(text, "muse-faulty: ") == text, "%s: \"%s\"", args, text);
+}
+
+START_TEST(a_registration_that_is_not_allowed_is_refused_with_the_reason)
+{
+    begin(NULL);
+    expect_refusal("--name bad --register=complete-without-prepare",
+                   "mmap_complete needs mmap_prepare");
+    expect_refusal("--name bad --register=abort-without-prepare",
+                   "mmap_abort needs mmap_prepare and mmap_complete");
+    expect_refusal("--name bad --register=abort-without-complete",
+                   "mmap_abort needs mmap_prepare and mmap_complete");
+    expect_refusal("--name bad --register=mmap-and-prepare",
+                   "mmap and mmap_prepare exclude each other");
+    expect_refusal("--name bad --register=none", "a driver needs open");
+    expect_refusal("--name other", "a driver of this name is here already");
+    ck_assert_int_eq(rig_driver_pid(&rig, "bad"), 0);
+    others_go_on();
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_without_a_server_says_so)
+{
+    char text[1024];
+
+    begin(NULL);
+    ck_assert_int_eq(run_driver("--rundir /nonexistent", text, sizeof(text)), 1);
+    ck_assert_ptr_nonnull(strstr(text, "/nonexistent/driver.sock"));
+    ck_assert_int_eq(run_driver("--no-such-option", text, sizeof(text)), 2);
+    end();
+}
+END_TEST
+
+static void say_driver_hello(struct raw *raw, const char *name, uint32_t file_hooks)
+{
+    Muse__Wire__DriverHello hello = MUSE__WIRE__DRIVER_HELLO__INIT;
+    int sock = raw_socket(&rig, "driver.sock");
+
+    *raw = (struct raw){.uffd = -1, .device = -1};
+    ck_assert_int_eq(chan_init(&raw->chan, &sock, FRAME_FDS_MAX, 0), 0);
+    hello.version_min = PROTO_VERSION_MIN;
+    hello.version_max = PROTO_VERSION_MAX;
+    hello.name = (char *)(uintptr_t)name; /* only read */
+    hello.file_hooks = file_hooks;
+    (void)raw_ask(raw, FRAME_DRIVER_HELLO, &hello.base);
+}
+
+START_TEST(names_and_hooks_that_make_no_sense_are_refused)
+{
+    static const struct {
+        const char *name;
+        uint32_t hooks;
+    } wrongs[] = {
+        {"", FILE_HOOK_OPEN},
+        {"a/b", FILE_HOOK_OPEN},
+        {"UPPER", FILE_HOOK_OPEN},
+        {"with space", FILE_HOOK_OPEN},
+        {"new\nline", FILE_HOOK_OPEN},
+        {"a_name_that_is_longer_than_thirty-two_bytes", FILE_HOOK_OPEN},
+        {"fine", 0},
+        {"fine", 0x80000000u | FILE_HOOK_OPEN},
+    };
+    struct raw raw;
+
+    begin(NULL);
+    for (size_t i = 0; i < N_ELEMENTS(wrongs); i++) {
+        say_driver_hello(&raw, wrongs[i].name, wrongs[i].hooks);
+        ck_assert_msg(raw_is_cut_off(raw.chan.fd), "%zu: %s", i, wrongs[i].name);
+        raw_done(&raw);
+    }
+    others_go_on();
+    end();
+}
+END_TEST
+
+/* A driver that registers and then says what it should not. */
+START_TEST(a_registered_driver_that_sends_what_does_not_belong_is_cut_off)
+{
+    static const uint16_t types[] = {FRAME_DRIVER_HELLO, FRAME_MAP,    FRAME_DRIVER_WELCOME,
+                                     FRAME_PREPARE,      FRAME_ATTACH, 0xfff0};
+    static const uint8_t nonsense[32] = {0xff, 0xff, 0xff, 0xff, 0xff};
+    struct raw raw;
+
+    begin(NULL);
+    for (size_t i = 0; i < N_ELEMENTS(types) + 2; i++) {
+        say_driver_hello(&raw, "raw", FILE_HOOK_OPEN);
+        (void)raw_answer(&raw, FRAME_DRIVER_WELCOME, 0);
+        if (i < N_ELEMENTS(types))
+            (void)raw_frame(raw.chan.fd, types[i], NULL, 0, -1, 0, 0);
+        else
+            (void)raw_frame(raw.chan.fd,
+                            i % 2 ? FRAME_FAULT_FAILED : FRAME_INVALIDATE, nonsense,
+                            sizeof(nonsense), -1, 0, 0);
+        ck_assert_msg(raw_is_cut_off(raw.chan.fd), "frame %zu", i);
+        raw_done(&raw);
+        while (rig_driver_pid(&rig, "raw") != 0)
+            client_sleep_ms(2);
+    }
+    others_go_on();
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("lies");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, answers_that_are_no_errno_are_the_drivers_fault);
+    tcase_add_test(tcase, frames_that_break_the_protocol_cut_the_driver_off);
+    tcase_add_test(tcase, fields_that_may_not_be_changed_are_einval_and_the_driver_stays);
+    tcase_add_test(tcase, what_a_driver_may_narrow_it_narrows);
+    tcase_add_test(tcase, another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen);
+    tcase_add_test(tcase, nonsense_in_the_fill_ring_cuts_the_driver_off);
+    tcase_add_test(tcase, answers_about_what_is_gone_are_ignored_or_end_the_driver);
+    tcase_add_test(tcase, a_registration_that_is_not_allowed_is_refused_with_the_reason);
+    tcase_add_test(tcase, a_driver_without_a_server_says_so);
+    tcase_add_test(tcase, names_and_hooks_that_make_no_sense_are_refused);
+    tcase_add_test(tcase, a_registered_driver_that_sends_what_does_not_belong_is_cut_off);
+    return unit_run("lies", tcase);
+}
