@@ -18,6 +18,7 @@
 #include "client-lib/call.h"
 #include "client-lib/error.h"
 #include "client-lib/handle.h"
+#include "client-lib/memops.h"
 #include "proto/client.pb-c.h"
 
 #define KIB 1024ull
@@ -187,17 +188,46 @@ static int lock_range(struct muse *muse, uint64_t addr, size_t len)
     return -EAGAIN;
 }
 
+/*
+ * What stands outside the arena only the kernel knows, and the server moves the mapping over
+ * whatever that is. So MAP_FIXED_NOREPLACE takes the range first. @ret_held: empty where there was
+ * nothing to take.
+ */
+static int hold_outside(const struct muse *muse, const struct map_args *args,
+                        const struct muse_file *file, struct range *ret_held)
+{
+    const struct range range = named_range(args->addr, args->len, file->page_bytes);
+    int r;
+
+    *ret_held = (struct range){0};
+    if ((args->flags & MAP_FIXED_NOREPLACE) == 0 || fails_anyway(args) || range_is_empty(range) ||
+        range.end > ADDRESS_END || range_overlaps(range, muse->arena))
+        return 0;
+    r = memops_reserve(range, MAP_FIXED_NOREPLACE);
+    if (r == 0)
+        *ret_held = range;
+    if (r == -EEXIST)
+        error_say("something is mapped there");
+    return r;
+}
+
 static int map(struct muse *muse, const struct map_args *args, const struct muse_file *file,
                uint64_t *ret_addr)
 {
+    struct range held;
     uint64_t addr = 0;
     int r = check_args(muse, args, file);
 
+    if (r == 0)
+        r = hold_outside(muse, args, file, &held);
     if (r < 0)
         return r;
     r = ask_map(muse, args, file, &addr);
-    if (r < 0)
+    if (r < 0) {
+        if (!range_is_empty(held))
+            (void)munmap(address_pointer(held.start), range_len(held));
         return r;
+    }
     if ((args->flags & MAP_LOCKED) != 0) {
         r = lock_range(muse, addr, args->len);
         if (r < 0)

@@ -91,7 +91,7 @@ static inline bool fill_ring_put_answer(struct fill_ring *ring, const struct fil
     return true;
 }
 
-/** fill_ring_answers_fit() - whether the driver's end of the answers can be true. Only the server. */
+/** fill_ring_answers_fit() - whether the driver's end of the answers can be true; server only */
 static inline bool fill_ring_answers_fit(const struct fill_ring *ring)
 {
     uint32_t head = atomic_load_explicit(&ring->answer_head, memory_order_relaxed);

@@ -72,7 +72,8 @@ MUST_CHECK int config_load(struct config *config, const char *path, char **ret_w
 MUST_CHECK int config_set(struct config *config, const char *section, const char *key,
                           const char *value);
 
-/** config_add_driver() - a command line to start and supervise. Return: 0; -EINVAL empty or not one line; -ENOSPC, -ENOMEM. */
+/** config_add_driver() - a command line to start and supervise.
+ * Return: 0; -EINVAL empty or not one line; -ENOSPC, -ENOMEM. */
 MUST_CHECK int config_add_driver(struct config *config, const char *command);
 
 /** config_finish() - fill in what is derived, choose the rundir. Return: 0; -EINVAL. @ret_why:

@@ -11,6 +11,7 @@
 #define MUSE_SERVER_CONN_CONN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "common/base/must.h"
@@ -19,7 +20,7 @@
 
 /* Output queue of one peer: more unread than this and it is cut off. Chosen: 4 of the largest
  * frames. Who opened it may set another in chan.out_bytes_max. */
-#define CONN_OUT_BYTES_MAX   (4u * FRAME_BYTES_MAX)
+#define CONN_OUT_BYTES_MAX   ((size_t)4 * FRAME_BYTES_MAX)
 /* Frames handled before others get their turn. */
 #define CONN_FRAMES_PER_TURN 16
 

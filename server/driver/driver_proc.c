@@ -136,16 +136,18 @@ static void on_child_exit(struct watcher *watcher, bool readable, bool writable)
     proc->pid = 0;
     proc->last_status = status;
     deadline_clear(proc->loop, &proc->timer);
-    if (lived_ns >= DRIVER_PROC_STABLE_NS)
+    if (lived_ns >= DRIVER_PROC_STABLE_NS) {
         proc->backoff_ns = DRIVER_PROC_BACKOFF_MIN_NS;
-    else if (proc->n_starts > 1 && proc->backoff_ns < DRIVER_PROC_BACKOFF_MAX_NS)
+    } else if (proc->n_starts > 1 && proc->backoff_ns < DRIVER_PROC_BACKOFF_MAX_NS) {
         proc->backoff_ns = proc->backoff_ns * 2 < DRIVER_PROC_BACKOFF_MAX_NS
                                ? proc->backoff_ns * 2
                                : DRIVER_PROC_BACKOFF_MAX_NS;
-    if (!proc->stopping && !proc->once)
+    }
+    if (!proc->stopping && !proc->once) {
         log_write(LOG_LEVEL_WARN, "process.exited", "command=%s status=%#x restart_ms=%llu",
                   proc->argv[0], (unsigned)status,
                   (unsigned long long)(proc->backoff_ns / 1000000));
+    }
     if (proc->exited)
         proc->exited(proc, status);
     watcher_close(&proc->watcher);

@@ -35,8 +35,8 @@ struct readahead_limits {
 };
 
 struct readahead_plan {
-    struct range now;   /* to be asked for when the page is absent; holds it */
-    struct range ahead; /* to be asked for after that, without anybody waiting; may be empty */
+    struct range now;    /* to be asked for when the page is absent; holds it */
+    struct range ahead;  /* to be asked for after that, without anybody waiting; may be empty */
     struct range around; /* to be shown as far as valid; holds the page, not the marker */
     struct range mapped; /* part of it that was shown ahead of this touch; never holds the page */
 };

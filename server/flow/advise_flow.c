@@ -76,11 +76,12 @@ int request_madvise(struct space *space, struct frame *frame)
         r = -EINVAL;
     if (r == 0)
         r = advise(space, range, advice);
-    if (r < 0)
+    if (r < 0) {
         space_fail(space, frame->header.id, r,
                    r == -ENOMEM ? "madvise: a part of the range is not mapped"
                                 : "madvise: this advice or range makes no sense");
-    else
+    } else {
         space_reply(space, frame->header.id, FRAME_DONE, NULL);
+    }
     return 0;
 }

@@ -292,10 +292,10 @@ void hook_object(struct driver *driver, const struct object *object)
     message.object_id = object->id;
     message.size = object->size_bytes;
     message.page_bytes = object_page_bytes(object);
-    if (driver->alive)
+    if (driver->alive) { /* a failure ends the connection by itself */
         (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base,
-                               &object->backing.fd,
-                               1); /* a failure ends the connection by itself */
+                               &object->backing.fd, 1);
+    }
 }
 
 void hook_object_gone(struct driver *driver, const struct object *object)

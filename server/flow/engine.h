@@ -114,6 +114,7 @@ enum object_source { OBJECT_FILL, OBJECT_EXTENTS };
 struct object_extent {
     uint64_t object_offset, length, fd_offset; /* bytes */
     int fd;                                    /* borrowed from object.extent_fds; -1: zeros */
+    bool in_memory;                            /* tmpfs, memfd: a read never waits for a device */
 };
 
 /* The bytes behind files that share content: one page cache. */

@@ -20,9 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "common/base/own.h"
 #include "server/flow/fill.h"
+
+/* Chosen: half of a small L2 cache, and large enough that the calls do not count. */
+#define CACHED_PIECE_BYTES (256u << 10)
 
 struct extent_job {
     struct ring_op op;
@@ -106,28 +110,41 @@ static void fail(struct extent_job *job, int error, const char *text)
     (void)job_free(job);
 }
 
-/* Everything was read. Only pages that this run still stands for are written: others may have come
- * by another way. */
-static void finish(struct extent_job *job)
+/* [bytes.start, end) was read. Only pages that this run still stands for are written: others may
+ * have come by another way. Return: 0; -errno of the page cache. */
+static int supply(struct extent_job *job, uint64_t end)
 {
     struct object *object = job->object;
+    const struct range done = {job->pages.start, end >> object->page_shift};
+    const uint64_t n_bytes = end - job->bytes.start;
     struct run *run;
 
-    while ((run = find_run(job))) {
-        const struct range pages = run->pages;
+    while ((run = find_run(job)) && run->pages.start < done.end) {
+        const struct range pages = range_intersect(run->pages, done);
         const uint64_t offset = pages.start << object->page_shift;
         int r = 0;
 
         if (job->buffer && !run->stale)
             r = backing_write(&object->backing, offset, job->memory + (offset - job->bytes.start),
                               range_len(pages) << object->page_shift);
-        if (r < 0) {
-            fail(job, -r, "the page cache has no room");
-            return;
-        }
+        if (r < 0)
+            return r;
         fill_supplied(object, pages, job->run_id, false);
     }
-    (void)job_free(job);
+    job->pages.start = done.end;
+    job->bytes.start = end;
+    if (!job->buffer) /* the mapping goes on; the buffer begins anew */
+        job->memory += n_bytes;
+    return 0;
+}
+
+/* The rest was read. */
+static void finish(struct extent_job *job)
+{
+    if (supply(job, job->bytes.end) < 0)
+        fail(job, ENOMEM, "the page cache has no room");
+    else
+        (void)job_free(job);
 }
 
 static void zero(const struct extent_job *job, struct range bytes)
@@ -155,6 +172,66 @@ static bool read_next(struct extent_job *job)
     return true;
 }
 
+/* ---- what is in memory already ---- */
+
+/* Return: bytes; 0 when it has to be waited for, or failed: io_uring waits, and says how. */
+static uint64_t read_cached(const struct object_extent *extent, void *memory, struct range piece)
+{
+    const off_t offset = (off_t)(extent->fd_offset + (piece.start - extent->object_offset));
+    struct iovec iov = {.iov_base = memory, .iov_len = range_len(piece)};
+    const ssize_t n = preadv2(extent->fd, &iov, 1, offset, extent->in_memory ? 0 : RWF_NOWAIT);
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Reads [at, end). Return: whether all of it was in memory. */
+static bool read_piece(struct extent_job *job, uint64_t end)
+{
+    while (job->at < end) {
+        struct range piece;
+        const struct object_extent *extent =
+            next_piece(job->object, (struct range){job->at, end}, &piece);
+        uint64_t n;
+
+        if (!extent) {
+            zero(job, (struct range){job->at, end});
+            job->at = end;
+            return true;
+        }
+        zero(job, (struct range){job->at, piece.start});
+        job->at = piece.start;
+        n = read_cached(extent, job->memory + (piece.start - job->bytes.start), piece);
+        if (n == 0)
+            return false;
+        job->at += n;
+    }
+    return true;
+}
+
+/*
+ * Piece by piece: the reader goes on while the rest is copied, and a piece stays in the processor's
+ * cache between the read and the write. Return: 1 all was in memory, 0 the rest has to be waited
+ * for, -errno.
+ */
+static int run_cached(struct extent_job *job)
+{
+    const uint64_t page_bytes = object_page_bytes(job->object);
+    const uint64_t piece_bytes = page_bytes > CACHED_PIECE_BYTES ? page_bytes : CACHED_PIECE_BYTES;
+
+    while (!range_is_empty(job->bytes)) {
+        const uint64_t left = range_len(job->bytes);
+        const uint64_t end = job->bytes.start + (left < piece_bytes ? left : piece_bytes);
+        int r;
+
+        if (!read_piece(job, end))
+            return 0;
+        r = supply(job, end);
+        if (r < 0)
+            return r;
+    }
+    return 1;
+}
+
 static void on_read(struct ring_op *op, int32_t res)
 {
     struct extent_job *job = CONTAINER_OF(op, struct extent_job, op);
@@ -179,6 +256,7 @@ static void on_read(struct ring_op *op, int32_t res)
 static int start_job(struct object *object, const struct run *run, struct range bytes)
 {
     CLEAN(job_free_p) struct extent_job *job = calloc(1, sizeof(*job));
+    int r;
 
     if (!job)
         return -ENOMEM;
@@ -189,8 +267,7 @@ static int start_job(struct object *object, const struct run *run, struct range 
     job->at = bytes.start;
     job->op.done = on_read;
     if (object->backing.map) {
-        int r = backing_zero(&object->backing, bytes); /* makes it present, too */
-
+        r = backing_zero(&object->backing, bytes); /* makes it present, too */
         if (r < 0)
             return r;
         job->memory = object->backing.map + bytes.start;
@@ -200,8 +277,13 @@ static int start_job(struct object *object, const struct run *run, struct range 
             return -ENOMEM;
         job->memory = job->buffer;
     }
-    MUST(read_next(job));
-    (void)TAKE(job); /* its op's */
+    r = run_cached(job);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (read_next(job))
+        (void)TAKE(job); /* its op's */
+    else
+        finish(TAKE(job));
     return 0;
 }
 

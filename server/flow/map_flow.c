@@ -241,11 +241,12 @@ void map_event(struct map_request *request, enum map_event event)
         const enum map_state old = request->txn.state;
         const uint32_t effects = map_txn_step(&request->txn, event);
 
-        if (log_is_enabled(LOG_LEVEL_DEBUG))
+        if (log_is_enabled(LOG_LEVEL_DEBUG)) {
             log_write(LOG_LEVEL_DEBUG, "map.step",
                       "client=%" PRIu64 " request=%" PRIu64 " %s + %s -> %s effects=%#x",
                       request->mm.space->id, request->mm.id, map_state_name(old),
                       map_event_name(event), map_state_name(request->txn.state), effects);
+        }
         for (unsigned i = 0; i < MAP_EFFECT_N; i++)
             if (effects & (1u << i))
                 do_effect(request, (enum map_effect)i);
@@ -468,6 +469,16 @@ static void start(struct space *space, uint64_t id, struct file *file, const str
     mm_lock(&request->mm);
 }
 
+/* For all we know now; who gets the lock first may change that, and then choosing refuses. */
+static bool is_taken(const struct space *space, const Muse__Wire__Map *message)
+{
+    struct range range;
+
+    return range_from_len(message->addr, message->length, &range) == 0 &&
+           range_align_out(range, VMA_PAGE_BYTES, &range) == 0 &&
+           vma_tree_overlaps(&space->aspace.vmas, range);
+}
+
 int request_map(struct space *space, struct frame *frame)
 {
     Muse__Wire__Map *message = muse__wire__map__unpack(NULL, frame->n_payload, frame->payload);
@@ -490,7 +501,8 @@ int request_map(struct space *space, struct frame *frame)
                                  .offset = message->offset,
                                  .readable = access != O_WRONLY,
                                  .writable = access != O_RDONLY,
-                                 .page_bytes = object_page_bytes(file->object)};
+                                 .page_bytes = object_page_bytes(file->object),
+                                 .is_taken = is_taken(space, message)};
         r = map_check_args(&args, &plan, &why);
     }
     muse__wire__map__free_unpacked(message, NULL);

@@ -58,10 +58,11 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
     const char *why;
 
     check.length = action->has_length ? action->length : within.end - check.address;
-    if (!is_remap && action->has_n_pages)
+    if (!is_remap && action->has_n_pages) {
         check.length = action->n_pages > UINT64_MAX / VMA_PAGE_BYTES
                            ? UINT64_MAX
                            : action->n_pages * VMA_PAGE_BYTES;
+    }
     if (request->n_todos >= MAP_VERBS_MAX) {
         map_set_error(request, -EINVAL, request->call.hook, "action: too many in one answer");
         return -EINVAL;
@@ -102,7 +103,6 @@ static int take_action(struct map_request *request, const Muse__Wire__Action *ac
         return r;
     case MUSE__WIRE__ACTION__TYPE__REMAP:
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
-        return add_todo(request, action, request->target, &frame->fds[0]);
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
         return add_todo(request, action, request->target, &frame->fds[0]);
     case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
@@ -440,17 +440,15 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
 
     if (!answer)
         return undecodable(request);
-    if (answer->error != 0)
+    if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
-    else if (late)
+    } else if (late) {
         event = MAP_EV_COMPLETE_OK;
-    else {
+    } else {
         request->vma->private_data = answer->private_data;
-        if (take_legacy_changes(request, answer) < 0)
-            event = MAP_EV_COMPLETE_ERR;
-        else if (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0)
-            event = MAP_EV_COMPLETE_ERR;
-        else if (answer->action && take_action(request, answer->action, frame) < 0)
+        if (take_legacy_changes(request, answer) < 0 ||
+            (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0) ||
+            (answer->action && take_action(request, answer->action, frame) < 0))
             event = MAP_EV_COMPLETE_ERR;
         else if (answer->forward)
             event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
@@ -519,11 +517,12 @@ static struct hook_vma final_view(const struct map_request *request)
         view.id = request->merge_prev->id;
         view.range.start = request->merge_prev->start;
         view.pgoff = request->merge_prev->pgoff;
+    } else {
+        MUST(request->merge_next); /* VMA_MERGE_RIGHT */
+        view.id = request->merge_next->id;
     }
     if (request->merge_next)
         view.range.end = request->merge_next->end;
-    if (!request->merge_prev)
-        view.id = request->merge_next->id;
     return view;
 }
 

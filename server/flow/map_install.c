@@ -108,12 +108,11 @@ static void next_after_acting(struct map_request *request)
     const bool hook = request->driver->file_hooks & (FILE_HOOK_MMAP_COMPLETE | FILE_HOOK_MMAP);
     const bool v1_merge = request->mm.space->engine->kernel_v1 && request->merge != VMA_MERGE_NONE;
 
-    if (request->txn.asked) {
-        map_event(request, request->replace ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
-    } else if (v1_merge) { /* what Linux v1 did: on a merge neither complete nor abort */
+    if (!request->txn.asked && v1_merge) {
+        /* what Linux v1 did: on a merge neither complete nor abort */
         map_count_live(request, true);
         map_event(request, MAP_EV_ACTED_LAST);
-    } else if (hook) {
+    } else if (!request->txn.asked && hook) {
         map_event(request, MAP_EV_ACTED);
     } else {
         map_event(request, request->replace ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);

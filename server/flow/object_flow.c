@@ -4,10 +4,12 @@
 #include "server/flow/object_flow.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "common/ipc/fd.h"
 #include "proto/limits.h"
@@ -56,6 +58,14 @@ static bool fd_is_readable_file(int fd)
            (flags & O_ACCMODE) != O_WRONLY && !(flags & O_PATH);
 }
 
+/* Files of tmpfs and memfds know no RWF_NOWAIT, but a read of them waits for no device either. */
+static bool fd_is_in_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents, size_t n_extents,
                        struct frame *frame, const char **ret_why)
 {
@@ -68,11 +78,12 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
         return 0;
     if (n_extents > OBJECT_EXTENTS_MAX)
         return -EREMOTEIO;
-    for (unsigned i = 0; i < n_fds; i++)
+    for (unsigned i = 0; i < n_fds; i++) {
         if (!fd_is_readable_file(frame->fds[i])) {
             *ret_why = "an extent's fd is no readable file or block device";
             return -EREMOTEIO;
         }
+    }
     list = calloc(n_extents ? n_extents : 1, sizeof(*list));
     fds = calloc(n_fds ? n_fds : 1, sizeof(*fds));
     if (!list || !fds)
@@ -85,8 +96,10 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
         goto refuse;
     for (unsigned i = 0; i < n_fds; i++)
         fds[i] = frame_fd_take(frame, i);
-    for (size_t i = 0; i < n_extents; i++)
+    for (size_t i = 0; i < n_extents; i++) {
         list[i].fd = list[i].fd < 0 ? -1 : fds[list[i].fd];
+        list[i].in_memory = list[i].fd >= 0 && fd_is_in_memory(list[i].fd);
+    }
     object->extents = list;
     object->n_extents = n_extents;
     object->extent_fds = fds;

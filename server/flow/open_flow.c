@@ -102,16 +102,17 @@ static void release_unwanted(struct driver *driver, uint64_t handle)
     hook_release(driver, handle);
 }
 
-int file_new(struct space *space, struct driver *driver, const Muse__Wire__DriverOpened *opened,
-             struct frame *frame, const char *path, uint32_t oflags, struct file **ret_file,
-             const char **ret_why)
+int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
+             struct frame *frame, struct file **ret_file, const char **ret_why)
 {
+    struct space *space = ask->space;
+    struct driver *driver = ask->driver;
     struct engine *engine = space->engine;
     struct object *object;
     struct file *file = NULL;
     int r;
 
-    r = object_get(driver, opened, frame, path, space->uid, &object, ret_why);
+    r = object_get(driver, opened, frame, ask->path, space->uid, &object, ret_why);
     if (r < 0)
         goto release;
     r = -EMFILE;
@@ -122,7 +123,7 @@ int file_new(struct space *space, struct driver *driver, const Muse__Wire__Drive
     *ret_why = "out of memory";
     file = calloc(1, sizeof(*file));
     if (file)
-        file->path = strdup(path);
+        file->path = strdup(ask->path);
     if (!file || !file->path) {
         free(file);
         charge_drop(&engine->quotas, space->uid, QUOTA_FILES, 1);
@@ -134,7 +135,7 @@ int file_new(struct space *space, struct driver *driver, const Muse__Wire__Drive
     file->object = object;
     file->space = space;
     file->handle = opened->handle;
-    file->oflags = oflags;
+    file->oflags = ask->oflags;
     file->uid = space->uid;
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;
@@ -152,10 +153,13 @@ static void open_finish(struct open_request *request, const Muse__Wire__DriverOp
                         struct frame *frame)
 {
     struct space *space = request->space;
+    const struct open_ask ask = {.space = space,
+                                 .driver = request->driver,
+                                 .path = request->path,
+                                 .oflags = request->oflags};
     const char *why;
     struct file *file;
-    int r = file_new(space, request->driver, opened, frame, request->path, request->oflags, &file,
-                     &why);
+    int r = file_new(&ask, opened, frame, &file, &why);
 
     if (r == 0) {
         r = idmap_put(&space->files, file->id, file);

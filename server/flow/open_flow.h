@@ -7,19 +7,25 @@
 #include "proto/driver.pb-c.h"
 #include "server/flow/engine.h"
 
+/* Who asked which driver for what. All borrowed. */
+struct open_ask {
+    struct space *space;
+    struct driver *driver;
+    const char *path; /* below the driver's name */
+    uint32_t oflags;
+};
+
 /**
  * file_new() - a file from the driver's answer to open
+ * @ask:            what the driver was asked; the path is copied
  * @opened, @frame: the answer, untrusted; fds that are used are taken
- * @path:           below the driver's name; copied
  * @ret_why:        on failure: a static sentence
  *
  * On failure the driver is told release.
  * Return: 0, one reference in @ret_file; -EREMOTEIO, -EDQUOT, -EMFILE, -ENOMEM.
  */
-MUST_CHECK int file_new(struct space *space, struct driver *driver,
-                        const Muse__Wire__DriverOpened *opened, struct frame *frame,
-                        const char *path, uint32_t oflags, struct file **ret_file,
-                        const char **ret_why);
+MUST_CHECK int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
+                        struct frame *frame, struct file **ret_file, const char **ret_why);
 
 /** open_failed_errno() - the errno of a DRIVER_FAILED frame, as -errno */
 int open_failed_errno(struct frame *frame);

@@ -37,10 +37,10 @@ enum client_end { CLIENT_ANSWERED, CLIENT_DEADLINE, CLIENT_LOST };
 /* What a client was told to do. */
 struct mem_op {
     int kind; /* Muse__Wire__MemOps__Kind */
+    int fd;   /* borrowed; -1: the client's fd of file_id */
     struct range range;
     uint32_t prot, flags;
     uint64_t offset, to, file_id;
-    int fd; /* borrowed; -1: the client's fd of file_id */
 };
 
 /* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */

@@ -355,9 +355,14 @@ static void on_inner_opened(struct driver_call *call, enum call_end end, struct 
         opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
     else if (end != CALL_LOST)
         error = open_failed_errno(frame);
-    if (opened)
-        error = file_new(stack->space, stack->driver, opened, frame, stack->path, stack->oflags,
-                         &stack->file, &why);
+    if (opened) {
+        const struct open_ask ask = {.space = stack->space,
+                                     .driver = stack->driver,
+                                     .path = stack->path,
+                                     .oflags = stack->oflags};
+
+        error = file_new(&ask, opened, frame, &stack->file, &why);
+    }
     hook_ended(stack->driver, call, error);
     if (opened)
         muse__wire__driver_opened__free_unpacked(opened, NULL);

@@ -4,9 +4,10 @@
  *
  *   request_unmap()  arguments -> the space's write lock
  *   may_split        for the edges, before anything is cut; a refusal fails the call with its
- * errno, nothing changed the client       gives the range back to the arena (or really unmaps it
- * outside) commit           VMAs leave the tree, threads that wait there are woken, drivers get
- * close, in address order
+ *                    errno, nothing changed
+ *   the client       gives the range back to the arena (or really unmaps it outside)
+ *   commit           VMAs leave the tree, threads that wait there are woken, drivers get close,
+ *                    in address order
  *
  * The VMAs stay until the client confirmed, so a failure changes nothing, and nobody is placed
  * there before.
@@ -66,6 +67,7 @@ void unmap_commit(struct space *space, struct range range, struct vma *spares[2]
     uint64_t parents[2] = {0, 0};
 
     vma_unmap_plan(tree, range, &plan);
+    MUST(plan.n_splits <= 2);
     parents[0] = plan.cut_start ? plan.cut_start->id : (plan.cut_end ? plan.cut_end->id : 0);
     if (plan.n_splits == 2) /* both in one VMA: the first new half is cut again */
         parents[1] = plan.cut_end == plan.cut_start ? spares[0]->id : plan.cut_end->id;
@@ -171,10 +173,11 @@ int unmap_locked(struct space *space, uint64_t id, struct range range,
     r = aspace_check_unmap(&space->aspace, &plan);
     if (r == 0)
         r = reserve_spares(op, plan.n_splits);
-    if (r == 0)
+    if (r == 0) {
         r = split_check_edges(&op->split, &space->aspace.vmas, range) > 0
                 ? split_check_start(&op->split)
                 : tell_client(op);
+    }
     if (r < 0)
         op_free(op);
     return r;
@@ -278,10 +281,11 @@ int request_unmap(struct space *space, struct frame *frame)
         return -EPROTO;
     r = map_check_unmap(message->addr, message->length, &range);
     muse__wire__unmap__free_unpacked(message, NULL);
-    if (r < 0)
+    if (r < 0) {
         space_fail(space, frame->header.id, r,
                    "munmap: the range is not page aligned, empty, or beyond the address space");
-    else
+    } else {
         start(space, frame->header.id, range);
+    }
     return 0;
 }

@@ -32,7 +32,7 @@ static int refuse(int error, const char *why, const char **ret_why)
     return error;
 }
 
-/* Where MAP_FIXED wants it: the part of step 8 that needs no look at the space. */
+/* Where MAP_FIXED wants it: steps 8 and 9. */
 static int check_fixed(const struct map_args *args, uint64_t len, const char **ret_why)
 {
     if (!(args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
@@ -41,6 +41,8 @@ static int check_fixed(const struct map_args *args, uint64_t len, const char **r
         return refuse(-ENOMEM, "the range does not fit the address space", ret_why);
     if (args->addr % PAGE != 0)
         return refuse(-EINVAL, "the fixed address is not a multiple of the page size", ret_why);
+    if ((args->flags & MAP_FIXED_NOREPLACE) && args->is_taken)
+        return refuse(-EEXIST, "something is mapped there", ret_why);
     return 0;
 }
 

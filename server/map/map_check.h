@@ -22,6 +22,7 @@ struct map_args {
     bool readable;       /* the file was opened for reading */
     bool writable;       /* and for writing */
     uint64_t page_bytes; /* of the object */
+    bool is_taken;       /* something is mapped in the range that addr and length name */
 };
 
 /* What the request comes to, once it is found to be sound. */
@@ -40,7 +41,7 @@ struct map_plan {
  * @ret_why:  on failure: a static sentence
  *
  * Source: ksys_mmap_pgoff() and do_mmap() of Linux 6.18, in their order.
- * Return: 0; -EINVAL, -ENOMEM, -EOVERFLOW, -EOPNOTSUPP, -EACCES.
+ * Return: 0; -EINVAL, -ENOMEM, -EEXIST, -EOVERFLOW, -EOPNOTSUPP, -EACCES.
  */
 MUST_CHECK int map_check_args(const struct map_args *args, struct map_plan *ret_plan,
                               const char **ret_why);

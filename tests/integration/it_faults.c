@@ -25,8 +25,8 @@
 #define N_THREADS  8u
 
 static const char *const faulty[] = {"muse-faulty", NULL};
-static const char *const both_modes[] = {"muse-file %s",
-                                         "muse-file --name filled --mode fill %s", NULL};
+static const char *const both_modes[] = {"muse-file %s", "muse-file --name filled --mode fill %s",
+                                         NULL};
 
 static struct rig rig;
 static struct muse *muse;
@@ -67,31 +67,31 @@ static void expect_sigbus(const void *addr)
 
 /* ---- orders ---- */
 
-typedef size_t order_fn(size_t i, size_t n_pages, uint64_t *seed);
+typedef size_t order_fn(size_t i, size_t n_pages, uint64_t draw);
 
-static size_t forward(size_t i, size_t n_pages, uint64_t *seed)
+static size_t forward(size_t i, size_t n_pages, uint64_t draw)
 {
     (void)n_pages;
-    (void)seed;
+    (void)draw;
     return i;
 }
 
-static size_t backward(size_t i, size_t n_pages, uint64_t *seed)
+static size_t backward(size_t i, size_t n_pages, uint64_t draw)
 {
-    (void)seed;
+    (void)draw;
     return n_pages - 1 - i;
 }
 
-static size_t strided(size_t i, size_t n_pages, uint64_t *seed)
+static size_t strided(size_t i, size_t n_pages, uint64_t draw)
 {
-    (void)seed;
+    (void)draw;
     return i * 37 % n_pages;
 }
 
-static size_t at_random(size_t i, size_t n_pages, uint64_t *seed)
+static size_t at_random(size_t i, size_t n_pages, uint64_t draw)
 {
     (void)i;
-    return unit_random(seed) % n_pages;
+    return draw % n_pages;
 }
 
 static void read_in_order(const char *name, order_fn *order, uint64_t *seed)
@@ -99,7 +99,7 @@ static void read_in_order(const char *name, order_fn *order, uint64_t *seed)
     const char *mapped = client_map_ro(muse, name, FILE_PAGES);
 
     for (size_t i = 0; i < FILE_PAGES; i++) {
-        const size_t page = order(i, FILE_PAGES, seed);
+        const size_t page = order(i, FILE_PAGES, unit_random(seed));
         const size_t left = FILE_BYTES - page * PAGE;
 
         ck_assert_msg(file_is(mapped + page * PAGE, page * PAGE, left < PAGE ? left : PAGE),
@@ -167,8 +167,9 @@ START_TEST(an_offset_shows_the_later_part_of_the_object)
 {
     begin(NULL, both_modes);
     rig_file(&rig, "data", FILE_BYTES);
-    char *mapped = client_map_at(muse, "file/data", O_RDONLY, NULL, 5 * PAGE, PROT_READ, MAP_SHARED,
-                                 (off_t)(100 * PAGE));
+    char *mapped = client_map_at(muse, "file/data", O_RDONLY,
+                                 (struct client_span){NULL, 5 * PAGE, (off_t)(100 * PAGE)},
+                                 PROT_READ, MAP_SHARED);
 
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     ck_assert(file_is(mapped, 100 * PAGE, 5 * PAGE));
@@ -268,9 +269,9 @@ END_TEST
 
 START_TEST(a_driver_that_supplies_in_parts_backwards_or_late_gives_the_right_bytes)
 {
-    static const char *const names[] = {"faulty/a,fault-partial", "faulty/b,fault-single",
+    static const char *const names[] = {"faulty/a,fault-partial",    "faulty/b,fault-single",
                                         "faulty/c,fault-delay-ms=5", "faulty/d,fault-sleep-ms=2",
-                                        "faulty/e,extents", "faulty/f,action=extents"};
+                                        "faulty/e,extents",          "faulty/f,action=extents"};
 
     begin(NULL, faulty);
     for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
@@ -338,7 +339,8 @@ static void expect_toucher(struct toucher *toucher, int signal)
     ck_assert_int_eq(toucher->probe.signal, signal);
 }
 
-/* The server keeps the object until the run that is in flight has ended, so the deadline is short. */
+/* The server keeps the object until the run that is in flight has ended, so the deadline is short.
+ */
 START_TEST(a_mapping_that_goes_while_its_fault_is_pending_wakes_the_thread)
 {
     struct toucher toucher;

@@ -302,7 +302,7 @@ START_TEST(a_client_that_does_not_confirm_in_time_loses_the_mapping_and_its_rang
     ck_assert_int_eq(quarantined_vmas(), 1);
     again = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
     ck_assert_int_eq(raw_failure(&raw, again), EAGAIN); /* nobody is placed there before */
-    raw_ops_done(&raw, id, 0); /* the late install */
+    raw_ops_done(&raw, id, 0);                          /* the late install */
     ck_assert_int_eq(quarantined_vmas(), 1);
     raw_ops_done(&raw, id, 0); /* the undo */
     while (quarantined_vmas() != 0)
@@ -348,9 +348,9 @@ static uint64_t raw_map_really(struct raw *raw, const char *name)
 
     ck_assert_int_eq(ftruncate(memfd, (off_t)PAGE), 0);
     (void)raw_answer(raw, FRAME_MEM_OPS, id);
-    ck_assert_ptr_ne(mmap((void *)(uintptr_t)start, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd,
-                          0),
-                     MAP_FAILED);
+    ck_assert_ptr_ne(
+        mmap((void *)(uintptr_t)start, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd, 0),
+        MAP_FAILED);
     (void)close(memfd);
     raw_ops_done(raw, id, 0);
     (void)raw_answer(raw, FRAME_MAPPED, id);

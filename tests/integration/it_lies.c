@@ -69,14 +69,15 @@ static void tell_lie(const struct lie *lie)
     char name[64];
 
     (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", lie->word);
-    if (client_map(muse, name, O_RDONLY, PAGE, PROT_READ, MAP_SHARED) == MAP_FAILED)
+    if (client_map(muse, name, O_RDONLY, PAGE, PROT_READ, MAP_SHARED) == MAP_FAILED) {
         ck_assert_msg(errno == EREMOTEIO || errno == EINVAL || (lie->cut_off && errno == EIO),
                       "%s: %s", lie->word, strerrorname_np(errno));
-    else
+    } else {
         ck_assert_msg(strcmp(lie->word, "unknown-request") == 0 ||
                           strcmp(lie->word, "garbage-frame") == 0 ||
                           strcmp(lie->word, "extra-fds") == 0, /* closed, and nothing else */
                       "%s: mapped", lie->word);
+    }
     others_go_on();
     if (lie->cut_off)
         (void)wait_for_driver(&rig, "faulty", liar);
@@ -86,8 +87,8 @@ static void tell_lie(const struct lie *lie)
 
 START_TEST(answers_that_are_no_errno_are_the_drivers_fault)
 {
-    static const struct lie lies[] = {{"bad-errno", false}, {"huge-errno", false},
-                                      {"positive", false}};
+    static const struct lie lies[] = {
+        {"bad-errno", false}, {"huge-errno", false}, {"positive", false}};
 
     begin(NULL);
     for (size_t i = 0; i < N_ELEMENTS(lies); i++)
@@ -103,19 +104,21 @@ START_TEST(frames_that_break_the_protocol_cut_the_driver_off)
                                       {"extra-fds", false},      {"uncounted-fds", true},
                                       {"truncated", true}};
 
-    begin(NULL);
-    for (size_t i = 0; i < N_ELEMENTS(lies); i++)
+    for (size_t i = 0; i < N_ELEMENTS(lies); i++) { /* a new server each time: no back-off yet */
+        begin(NULL);
         tell_lie(&lies[i]);
-    end();
+        end();
+    }
 }
 END_TEST
 
 START_TEST(fields_that_may_not_be_changed_are_einval_and_the_driver_stays)
 {
     static const char *const names[] = {
-        "faulty/a,set-flags=0x1",  "faulty/b,set-flags=0x4",        "faulty/c,set-flags=0x8",
-        "faulty/d,set-flags=0x80", "faulty/e,clear-flags=0x1",      "faulty/f,set-flags=0x80000000",
-        "faulty/g,set-prot=7",     "faulty/h,set-pgoff=0xffffffffffffffff",
+        "faulty/a,set-flags=0x1",   "faulty/b,set-flags=0x4",
+        "faulty/c,set-flags=0x8",   "faulty/d,set-flags=0x80",
+        "faulty/e,clear-flags=0x1", "faulty/f,set-flags=0x80000000",
+        "faulty/g,set-prot=7",      "faulty/h,set-pgoff=0xffffffffffffffff",
         "faulty/i,ops=unlisted",
     };
     pid_t driver;
@@ -166,8 +169,8 @@ START_TEST(another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen)
     file = client_open(muse, "faulty/target,size=32K,ops=plain", O_RDONLY);
     ck_assert_ptr_ne(muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, (off_t)(4 * PAGE)),
                      MAP_FAILED);
-    char *mapped = client_map(muse, "faulty/outer,swap-file=target", O_RDONLY, 10 * PAGE,
-                              PROT_READ, MAP_SHARED);
+    char *mapped = client_map(muse, "faulty/outer,swap-file=target", O_RDONLY, 10 * PAGE, PROT_READ,
+                              MAP_SHARED);
 
     ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
     ck_assert_uint_eq(faulty_word(mapped, 7, 1), 7 * 512 + 1);
@@ -361,12 +364,12 @@ START_TEST(a_registered_driver_that_sends_what_does_not_belong_is_cut_off)
     for (size_t i = 0; i < N_ELEMENTS(types) + 2; i++) {
         say_driver_hello(&raw, "raw", FILE_HOOK_OPEN);
         (void)raw_answer(&raw, FRAME_DRIVER_WELCOME, 0);
-        if (i < N_ELEMENTS(types))
+        if (i < N_ELEMENTS(types)) {
             (void)raw_frame(raw.chan.fd, types[i], NULL, 0, -1, 0, 0);
-        else
-            (void)raw_frame(raw.chan.fd,
-                            i % 2 ? FRAME_FAULT_FAILED : FRAME_INVALIDATE, nonsense,
+        } else {
+            (void)raw_frame(raw.chan.fd, i % 2 ? FRAME_FAULT_FAILED : FRAME_INVALIDATE, nonsense,
                             sizeof(nonsense), -1, 0, 0);
+        }
         ck_assert_msg(raw_is_cut_off(raw.chan.fd), "frame %zu", i);
         raw_done(&raw);
         while (rig_driver_pid(&rig, "raw") != 0)

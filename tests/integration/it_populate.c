@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pages that are there before they are touched: MAP_POPULATE, the declared actions PREFAULT, REMAP
- * and EXTENTS, the verbs of mmap_complete; and objects of 2 MiB pages.
+ * and EXTENTS, the verbs of mmap_complete.
  */
 #include <errno.h>
 #include <muse/muse.h>
@@ -20,8 +20,8 @@
 #define N_PAGES 256u
 
 static const char *const faulty[] = {"muse-faulty", NULL};
-static const char *const both_modes[] = {"muse-file %s",
-                                         "muse-file --name filled --mode fill %s", NULL};
+static const char *const both_modes[] = {"muse-file %s", "muse-file --name filled --mode fill %s",
+                                         NULL};
 
 static struct rig rig;
 static struct muse *muse;
@@ -50,8 +50,8 @@ static void expect_pattern(const char *mapped, size_t first_page, size_t n_pages
 
 static void populate_file(const char *name)
 {
-    char *mapped = client_map(muse, name, O_RDONLY, N_PAGES * PAGE, PROT_READ,
-                              MAP_SHARED | MAP_POPULATE);
+    char *mapped =
+        client_map(muse, name, O_RDONLY, N_PAGES * PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE);
     uint64_t n_faults;
 
     ck_assert_ptr_ne(mapped, MAP_FAILED);
@@ -114,8 +114,9 @@ START_TEST(populate_beyond_the_end_maps_and_leaves_sigbus_there)
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     expect_pattern(mapped, 0, 4);
     ck_assert_int_eq(probe_read(mapped + 4 * PAGE).signal, SIGBUS);
-    mapped = client_map_at(muse, "faulty/x,size=16K", O_RDONLY, NULL, PAGE, PROT_READ,
-                           MAP_SHARED | MAP_POPULATE, (off_t)(100 * PAGE));
+    mapped = client_map_at(muse, "faulty/x,size=16K", O_RDONLY,
+                           (struct client_span){NULL, PAGE, (off_t)(100 * PAGE)}, PROT_READ,
+                           MAP_SHARED | MAP_POPULATE);
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
     end();
@@ -127,8 +128,9 @@ END_TEST
 /* Maps, reads all; how many faults that took. */
 static uint64_t faults_of(const char *name, size_t n_pages, off_t offset)
 {
-    char *mapped = client_map_at(muse, name, O_RDONLY, NULL, n_pages * PAGE, PROT_READ, MAP_SHARED,
-                                 offset);
+    char *mapped =
+        client_map_at(muse, name, O_RDONLY, (struct client_span){NULL, n_pages * PAGE, offset},
+                      PROT_READ, MAP_SHARED);
     uint64_t n_faults;
 
     ck_assert_msg(mapped != MAP_FAILED, "%s: %s", name, muse_last_error_text());
@@ -204,121 +206,14 @@ END_TEST
 START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 {
     begin(NULL, faulty);
-    ck_assert_ptr_eq(client_map(muse, "faulty/x,lock,ops=close,action=prefault=8,fault-errno=5,page=6",
+    ck_assert_ptr_eq(client_map(muse,
+                                "faulty/x,lock,ops=close,action=prefault=8,fault-errno=5,page=6",
                                 O_RDONLY, 8 * PAGE, PROT_READ, MAP_SHARED),
                      MAP_FAILED);
     ck_assert_int_eq(errno, EIO);
     ck_assert_uint_eq(rig_counter("prepare"), 1);
     ck_assert_uint_eq(rig_counter("complete") + rig_counter("abort"), 1);
     ck_assert_uint_eq(rig_counter("locked"), 0);
-    end();
-}
-END_TEST
-
-/* ---- huge pages ---- */
-
-/* Return: the number before, to be given back; -1: the machine refuses. */
-static long ask_for_huge_pages(long wanted)
-{
-    long before = -1, now = -1;
-    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+e");
-
-    if (!file)
-        return -1;
-    if (fscanf(file, "%ld", &before) == 1 && before < wanted) {
-        rewind(file);
-        (void)fprintf(file, "%ld", wanted);
-        (void)fflush(file);
-        rewind(file);
-        if (fscanf(file, "%ld", &now) != 1 || now < wanted)
-            now = -1;
-    } else {
-        now = before;
-    }
-    (void)fclose(file);
-    return now < wanted ? -1 : before;
-}
-
-static void give_huge_pages_back(long before)
-{
-    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "we");
-
-    ck_assert_ptr_nonnull(file);
-    (void)fprintf(file, "%ld", before);
-    (void)fclose(file);
-}
-
-START_TEST(objects_of_huge_pages_have_the_right_bytes_in_every_mapping)
-{
-    const size_t n_bytes = 2 * HUGE_PAGE;
-    const long before = ask_for_huge_pages(6);
-
-    if (before < 0) {
-        (void)fprintf(stderr, "skipped: this machine has no 6 huge pages to give\n");
-        return;
-    }
-    begin(NULL, faulty);
-    char *mapped =
-        client_map(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, n_bytes, PROT_READ, MAP_SHARED);
-
-    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
-    ck_assert_uint_eq((uintptr_t)mapped % HUGE_PAGE, 0);
-    expect_pattern(mapped + HUGE_PAGE, 512, 512);
-    expect_pattern(mapped, 0, 1024);
-    ck_assert_ptr_eq(client_map_at(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, NULL, HUGE_PAGE,
-                                   PROT_READ, MAP_SHARED, (off_t)PAGE),
-                     MAP_FAILED);
-    ck_assert_int_eq(errno, EINVAL);
-    ck_assert_int_eq(muse_munmap(muse, mapped, HUGE_PAGE), 0);
-    ck_assert_int_eq(probe_read(mapped).signal, SIGSEGV);
-    expect_pattern(mapped + HUGE_PAGE, 512, 512);
-    ck_assert_int_eq(muse_munmap(muse, mapped + HUGE_PAGE, HUGE_PAGE), 0);
-    end();
-    give_huge_pages_back(before);
-}
-END_TEST
-
-START_TEST(a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine)
-{
-    const long before = ask_for_huge_pages(6);
-
-    if (before < 0) {
-        (void)fprintf(stderr, "skipped: this machine has no 6 huge pages to give\n");
-        return;
-    }
-    begin(NULL, faulty);
-    char *mapped = client_map(muse, "faulty/x,pages=2M,size=4M,fault-errno=5,page=0", O_RDONLY,
-                              2 * HUGE_PAGE, PROT_READ, MAP_SHARED);
-
-    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
-    ck_assert_int_eq(probe_read(mapped + 5).signal, SIGBUS);
-    ck_assert_int_eq(probe_read(mapped + HUGE_PAGE - 1).signal, SIGBUS);
-    expect_pattern(mapped + HUGE_PAGE, 512, 512);
-    end();
-    give_huge_pages_back(before);
-}
-END_TEST
-
-START_TEST(where_no_huge_page_is_left_the_fault_is_sigbus_with_a_reason)
-{
-    struct muse_error why;
-    const long before = ask_for_huge_pages(0);
-
-    if (before != 0) {
-        (void)fprintf(stderr, "skipped: this machine keeps huge pages for somebody\n");
-        return;
-    }
-    begin(NULL, faulty);
-    char *mapped =
-        client_map(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, HUGE_PAGE, PROT_READ, MAP_SHARED);
-
-    if (mapped == MAP_FAILED) { /* refused at once is as good */
-        ck_assert_int_eq(errno, ENOMEM);
-    } else {
-        ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
-        ck_assert_int_eq(muse_error_at(muse, mapped, &why), 0);
-        ck_assert_int_ne(why.error, 0);
-    }
     end();
 }
 END_TEST
@@ -338,8 +233,5 @@ int main(void)
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
-    tcase_add_test(tcase, objects_of_huge_pages_have_the_right_bytes_in_every_mapping);
-    tcase_add_test(tcase, a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine);
-    tcase_add_test(tcase, where_no_huge_page_is_left_the_fault_is_sigbus_with_a_reason);
     return unit_run("populate", tcase);
 }

@@ -613,8 +613,7 @@ int main(void)
     tcase_add_test(tcase, wrong_requests_end_the_connection_and_nothing_else);
     tcase_add_test(tcase, files_that_are_not_the_clients_own_are_ebadf);
     tcase_add_test(tcase, names_that_make_no_sense_are_errors_not_the_end);
-    tcase_add_test(tcase,
-                   a_client_that_asks_and_does_not_read_is_cut_off_and_memory_stays_bounded);
+    tcase_add_test(tcase, a_client_that_asks_and_does_not_read_is_cut_off_and_memory_stays_bounded);
     tcase_add_test(
         tcase,
         map_calls_beyond_the_limit_of_requests_are_refused_and_the_rest_ends_with_the_client);

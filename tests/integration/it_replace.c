@@ -50,8 +50,9 @@ static uint64_t *map_private(const char *name, size_t n_pages)
 /* Map @n_pages of another object over @addr. Return: 0; errno. */
 static int replace(const char *name, void *addr, size_t n_pages, size_t pgoff)
 {
-    void *mapped = client_map_at(muse, name, O_RDONLY, addr, n_pages * PAGE, PROT_READ,
-                                 MAP_SHARED | MAP_FIXED, (off_t)(pgoff * PAGE));
+    void *mapped = client_map_at(muse, name, O_RDONLY,
+                                 (struct client_span){addr, n_pages * PAGE, (off_t)(pgoff * PAGE)},
+                                 PROT_READ, MAP_SHARED | MAP_FIXED);
 
     if (mapped == MAP_FAILED)
         return errno;
@@ -150,7 +151,8 @@ START_TEST(a_map_fixed_replaces_exactly_its_range)
     for (size_t page = 0; page < 8; page++) {
         const bool is_new = page == 3 || page == 4;
 
-        ck_assert_uint_eq(faulty_word(mapped, page, 7), is_new ? (page - 3 + SHIFT) * 512 + 7 : OWN);
+        ck_assert_uint_eq(faulty_word(mapped, page, 7),
+                          is_new ? (page - 3 + SHIFT) * 512 + 7 : OWN);
     }
     ck_assert_int_eq(probe_write(mapped + 3 * 512, 1).signal, SIGSEGV); /* the new one's rights */
     ck_assert_int_eq(probe_write(mapped + 5 * 512, 1).signal, 0);
@@ -282,8 +284,8 @@ END_TEST
 static size_t count_maps(void)
 {
     json_t *spaces = rig_ctl(&rig, "spaces");
-    size_t n =
-        (size_t)json_integer_value(json_object_get(json_array_get(json_entries(spaces), 0), "vmas"));
+    size_t n = (size_t)json_integer_value(
+        json_object_get(json_array_get(json_entries(spaces), 0), "vmas"));
 
     json_decref(spaces);
     return n;
@@ -403,9 +405,9 @@ START_TEST(neighbours_that_differ_in_file_offset_or_private_data_do_not_merge)
 
     map_page(one, base, 0);
     map_page(two, base, 1); /* another open file */
-    ck_assert_ptr_eq(muse_mmap(muse, base + 2 * PAGE, PAGE, PROT_READ,
-                               MAP_SHARED | MAP_FIXED_NOREPLACE, two, 0),
-                     base + 2 * PAGE); /* an offset that does not continue */
+    ck_assert_ptr_eq(
+        muse_mmap(muse, base + 2 * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, two, 0),
+        base + 2 * PAGE); /* an offset that does not continue */
     ck_assert_ptr_eq(muse_mmap(muse, base + 3 * PAGE, PAGE, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_FIXED_NOREPLACE, two, (off_t)PAGE),
                      base + 3 * PAGE); /* other rights */
@@ -424,14 +426,16 @@ START_TEST(hints_are_followed_where_free_and_noreplace_never_replaces)
     begin(NULL);
     char *first = client_map_ro(muse, "faulty/a,ops=plain", 4);
     char *hint = first - 64 * PAGE;
-    char *got = client_map_at(muse, "faulty/b", O_RDONLY, hint, PAGE, PROT_READ, MAP_SHARED, 0);
+    char *got = client_map_at(muse, "faulty/b", O_RDONLY, (struct client_span){hint, PAGE, 0},
+                              PROT_READ, MAP_SHARED);
 
     ck_assert_ptr_eq(got, hint);
-    got = client_map_at(muse, "faulty/b", O_RDONLY, hint, PAGE, PROT_READ, MAP_SHARED, 0);
+    got = client_map_at(muse, "faulty/b", O_RDONLY, (struct client_span){hint, PAGE, 0}, PROT_READ,
+                        MAP_SHARED);
     ck_assert_ptr_ne(got, MAP_FAILED); /* taken: somewhere else */
     ck_assert_ptr_ne(got, hint);
-    got = client_map_at(muse, "faulty/b", O_RDONLY, hint - PAGE, 2 * PAGE, PROT_READ,
-                        MAP_SHARED | MAP_FIXED_NOREPLACE, 0);
+    got = client_map_at(muse, "faulty/b", O_RDONLY, (struct client_span){hint - PAGE, 2 * PAGE, 0},
+                        PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE);
     ck_assert_ptr_eq(got, MAP_FAILED);
     ck_assert_int_eq(errno, EEXIST);
     ck_assert_uint_eq(faulty_word(hint, 0, 5), 5);
@@ -450,8 +454,8 @@ int main(void)
     tcase_add_test(tcase, kernel_v1_destroys_the_old_mapping_before_prepare_may_refuse);
     tcase_add_test(tcase, a_map_fixed_replaces_exactly_its_range);
     tcase_add_test(tcase, a_map_fixed_over_several_mappings_and_holes_closes_each);
-    tcase_add_test(
-        tcase, threads_that_read_during_replacement_see_the_old_or_the_new_bytes_and_no_signal);
+    tcase_add_test(tcase,
+                   threads_that_read_during_replacement_see_the_old_or_the_new_bytes_and_no_signal);
     tcase_add_test(tcase, memory_outside_the_arena_is_replaced_and_given_back);
     tcase_add_test(tcase, a_refused_map_fixed_outside_the_arena_leaves_what_was_there);
     tcase_add_test(tcase, unmapping_the_middle_makes_two_and_each_is_closed_once);

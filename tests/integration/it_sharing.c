@@ -62,10 +62,10 @@ START_TEST(what_is_written_to_a_private_mapping_nobody_else_sees)
 
     begin(faulty);
     other = client_connect();
-    uint64_t *own = client_map(muse, "faulty/x", O_RDONLY, N_PAGES * PAGE, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE);
-    uint64_t *twin = client_map(other, "faulty/x", O_RDONLY, N_PAGES * PAGE,
-                                PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    uint64_t *own =
+        client_map(muse, "faulty/x", O_RDONLY, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    uint64_t *twin = client_map(other, "faulty/x", O_RDONLY, N_PAGES * PAGE, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE);
     const void *shared = client_map_ro(other, "faulty/x", N_PAGES);
 
     ck_assert_ptr_ne(own, MAP_FAILED);
@@ -125,8 +125,8 @@ static void second_writer(void *ctx)
 {
     const struct pair *pair = ctx;
     struct muse *own = client_connect();
-    unsigned char *mapped = client_map(own, "file/data", O_RDWR, N_PAGES * PAGE,
-                                       PROT_READ | PROT_WRITE, MAP_SHARED);
+    unsigned char *mapped =
+        client_map(own, "file/data", O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
 
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     hear(pair->from_parent);
@@ -154,8 +154,8 @@ START_TEST(two_processes_see_each_others_writes_at_once)
     ck_assert_int_eq(pipe(up), 0);
     pair = (struct pair){down[1], down[0], up[1], up[0]};
     child = client_fork(second_writer, &pair);
-    unsigned char *mapped = client_map(muse, "file/data", O_RDWR, N_PAGES * PAGE,
-                                       PROT_READ | PROT_WRITE, MAP_SHARED);
+    unsigned char *mapped =
+        client_map(muse, "file/data", O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
 
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     for (size_t page = 0; page < N_PAGES; page += 2)
@@ -188,10 +188,11 @@ START_TEST(one_process_sees_its_writes_in_all_its_mappings_and_in_pread)
     unsigned char byte;
 
     begin(writable);
-    unsigned char *shared = client_map(muse, "file/data", O_RDWR, N_PAGES * PAGE,
-                                       PROT_READ | PROT_WRITE, MAP_SHARED);
-    unsigned char *alias = client_map_at(muse, "file/data", O_RDWR, NULL, 8 * PAGE,
-                                         PROT_READ | PROT_WRITE, MAP_SHARED, (off_t)(8 * PAGE));
+    unsigned char *shared =
+        client_map(muse, "file/data", O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+    unsigned char *alias = client_map_at(muse, "file/data", O_RDWR,
+                                         (struct client_span){NULL, 8 * PAGE, (off_t)(8 * PAGE)},
+                                         PROT_READ | PROT_WRITE, MAP_SHARED);
     unsigned char *private = client_map(muse, "file/data", O_RDONLY, N_PAGES * PAGE,
                                         PROT_READ | PROT_WRITE, MAP_PRIVATE);
 
@@ -279,8 +280,8 @@ static void hostile_reader(void *ctx)
     ck_assert_int_eq(mprotect(mapped, N_PAGES * PAGE, PROT_READ | PROT_WRITE), 0);
     for (size_t page = 0; page < N_PAGES; page++)
         mapped[page * 512] = UINT64_C(0xbad); /* a private copy, whatever was asked for */
-    ck_assert_ptr_eq(
-        muse_mmap(own, NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_ptr_eq(muse_mmap(own, NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0),
+                     MAP_FAILED);
     ck_assert_int_eq(errno, EACCES);
     ck_assert_int_eq(muse_close(file), 0);
     muse_disconnect(own);

@@ -176,7 +176,7 @@ static enum map_event after_acting(const struct world *w)
 }
 
 /* A branch: the rest of the block happens to a copy. */
-#define BRANCH(copy) for (struct world copy = *now, *once_ = &copy; once_; once_ = NULL)
+#define BRANCH(copy) for (struct world copy = *now, *once_ = &(copy); once_; once_ = NULL)
 
 static void act(struct search *s, const struct world *now)
 {
@@ -295,12 +295,13 @@ static void end_split(struct search *s, const struct world *now)
 
 static void pass_deadlines(struct search *s, const struct world *now)
 {
-    if (now->waits_for_driver == 1)
+    if (now->waits_for_driver == 1) {
         BRANCH(w)
         {
             w.waits_for_driver = 2;
             event(s, &w, MAP_EV_DEADLINE, "the driver is late");
         }
+    }
     if (now->waits_for_install)
         BRANCH(w)
     event(s, &w, MAP_EV_DEADLINE, "the client is late");
@@ -367,7 +368,7 @@ static void hear_client(struct search *s, const struct world *now)
 
 static void hear_of_deaths(struct search *s, const struct world *now)
 {
-    if (now->client_dead && !now->knows_client_dead)
+    if (now->client_dead && !now->knows_client_dead) {
         BRANCH(w)
         {
             const bool is_told = !w.ended && (w.locked || w.state == MAP_QUEUED);
@@ -382,7 +383,8 @@ static void hear_of_deaths(struct search *s, const struct world *now)
             else
                 reach(s, &w, "the server hears that the client died", false);
         }
-    if (now->driver_dead && !now->knows_driver_dead)
+    }
+    if (now->driver_dead && !now->knows_driver_dead) {
         BRANCH(w)
         {
             const bool is_told = !w.ended && w.state != MAP_QUEUED && w.state != MAP_SPLITTING;
@@ -395,6 +397,7 @@ static void hear_of_deaths(struct search *s, const struct world *now)
             else
                 reach(s, &w, "the server hears that the driver died", false);
         }
+    }
 }
 
 static void server_steps(struct search *s, const struct world *now)
@@ -406,7 +409,7 @@ static void server_steps(struct search *s, const struct world *now)
     hear_of_deaths(s, now);
     if (now->from_client.n > 0)
         hear_client(s, now);
-    if (now->from_driver.n > 0)
+    if (now->from_driver.n > 0) {
         BRANCH(w)
         {
             const enum map_event ev = event_of_answer(&w, take(&w.from_driver));
@@ -414,6 +417,7 @@ static void server_steps(struct search *s, const struct world *now)
             w.waits_for_driver = 0;
             event(s, &w, ev, "the driver has answered");
         }
+    }
     if (now->ended)
         return;
     if (now->state == MAP_QUEUED)
@@ -531,17 +535,19 @@ static void check_progress(struct search *s)
         good[i] = is_quiet(&s->nodes[i].world);
     while (changed) {
         changed = false;
-        for (size_t i = s->n_edges; i-- > 0;)
+        for (size_t i = s->n_edges; i-- > 0;) {
             if (good[s->edges[i].to] && !good[s->edges[i].from]) {
                 good[s->edges[i].from] = 1;
                 changed = true;
             }
+        }
     }
-    for (size_t i = 0; i < s->n_nodes && !s->violation; i++)
+    for (size_t i = 0; i < s->n_nodes && !s->violation; i++) {
         if (!good[i]) {
             s->at = i;
             violate(s, "stuck: from here it never ends", "-");
         }
+    }
     free(good);
 }
 
@@ -630,16 +636,18 @@ START_TEST(every_row_of_the_table_is_walked_through)
     struct search s;
 
     explore(&s, NULL);
-    for (unsigned state = 0; state < MAP_STATE_N; state++)
+    for (unsigned state = 0; state < MAP_STATE_N; state++) {
         for (unsigned ev = 0; ev < MAP_EVENT_N; ev++) {
             const struct map_txn txn = {.state = (enum map_state)state};
 
-            if (map_txn_accepts(&txn, (enum map_event)ev))
+            if (map_txn_accepts(&txn, (enum map_event)ev)) {
                 ck_assert_msg(s.used[state][ev] !=
                                   is_unused((enum map_state)state, (enum map_event)ev),
                               "%s + %s", map_state_name((enum map_state)state),
                               map_event_name((enum map_event)ev));
+            }
         }
+    }
     search_done(&s);
 }
 END_TEST

@@ -84,8 +84,8 @@ struct muse *client_connect(void)
     return muse;
 }
 
-void *client_map_at(struct muse *muse, const char *name, int oflags, void *addr, size_t len,
-                    int prot, int flags, off_t offset)
+void *client_map_at(struct muse *muse, const char *name, int oflags, struct client_span span,
+                    int prot, int flags)
 {
     struct muse_file *file;
     void *mapped;
@@ -93,16 +93,17 @@ void *client_map_at(struct muse *muse, const char *name, int oflags, void *addr,
 
     if (muse_open(muse, name, oflags, &file) < 0)
         return MAP_FAILED;
-    mapped = muse_mmap(muse, addr, len, prot, flags, file, offset);
+    mapped = muse_mmap(muse, span.addr, span.len, prot, flags, file, span.offset);
     error = errno;
-    ck_assert_int_eq(muse_close(file), 0);
+    if (muse_close(file) < 0)
+        ck_assert_ptr_eq(mapped, MAP_FAILED); /* the server may have gone meanwhile */
     errno = error;
     return mapped;
 }
 
 void *client_map(struct muse *muse, const char *name, int oflags, size_t len, int prot, int flags)
 {
-    return client_map_at(muse, name, oflags, NULL, len, prot, flags, 0);
+    return client_map_at(muse, name, oflags, (struct client_span){.len = len}, prot, flags);
 }
 
 void *client_map_ro(struct muse *muse, const char *name, size_t n_pages)

@@ -14,7 +14,7 @@
 
 #include "tests/support/rig.h"
 
-#define PAGE ((size_t)4096)
+#define PAGE      ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* What came of touching one byte. */
@@ -42,9 +42,16 @@ struct muse *client_connect(void);
  */
 void *client_map(struct muse *muse, const char *name, int oflags, size_t len, int prot, int flags);
 
+/* What part of a file goes where. */
+struct client_span {
+    void *addr; /* of muse_mmap; NULL: anywhere */
+    size_t len;
+    off_t offset;
+};
+
 /** client_map_at() - the same, with an address and an offset */
-void *client_map_at(struct muse *muse, const char *name, int oflags, void *addr, size_t len,
-                    int prot, int flags, off_t offset);
+void *client_map_at(struct muse *muse, const char *name, int oflags, struct client_span span,
+                    int prot, int flags);
 
 /** client_map_ro() - @n_pages, shared and read-only, from offset 0; must succeed */
 void *client_map_ro(struct muse *muse, const char *name, size_t n_pages);
@@ -77,7 +84,8 @@ void client_kill(pid_t pid);
  * the test after 20 s */
 void wait_for_counter(const char *name, uint64_t value);
 
-/** wait_for_driver() - until the driver called @name is there with another pid than @old; its pid */
+/** wait_for_driver() - until the driver called @name is there with another pid than @old; its pid
+ */
 pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old);
 
 /** json_entry() - the first object in the only array of @document whose @key is the text @value;

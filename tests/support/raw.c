@@ -116,8 +116,7 @@ struct frame *raw_answer(struct raw *raw, uint16_t type, uint64_t id)
 int raw_failure(struct raw *raw, uint64_t id)
 {
     struct frame *frame = raw_answer(raw, FRAME_FAILED, id);
-    Muse__Wire__Failed *failed =
-        muse__wire__failed__unpack(NULL, frame->n_payload, frame->payload);
+    Muse__Wire__Failed *failed = muse__wire__failed__unpack(NULL, frame->n_payload, frame->payload);
     int error;
 
     ck_assert_ptr_nonnull(failed);
@@ -164,8 +163,8 @@ void raw_attach(struct raw *raw)
     uint64_t start;
 
     raw_uffd(raw);
-    raw->arena = mmap(NULL, RAW_ARENA_BYTES, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    raw->arena =
+        mmap(NULL, RAW_ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ck_assert_ptr_ne(raw->arena, MAP_FAILED);
     start = ((uintptr_t)raw->arena + (2u << 20) - 1) & ~(uint64_t)((2u << 20) - 1);
     attach.arena_start = start;

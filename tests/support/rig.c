@@ -58,11 +58,12 @@ static void driver_command(const struct rig *rig, const char *driver, char *buf,
 {
     const char *mark = strstr(driver, "%s");
 
-    if (mark)
+    if (mark) {
         (void)snprintf(buf, size, "%s/bin/%.*s%s%s", build_dir(), (int)(mark - driver), driver,
                        rig->data, mark + 2);
-    else
+    } else {
         (void)snprintf(buf, size, "%s/bin/%s", build_dir(), driver);
+    }
 }
 
 static void exec_server(const struct rig *rig, bool has_config, const char *const *drivers)

@@ -183,7 +183,7 @@ START_TEST(the_mode_is_what_was_asked_whatever_the_umask)
     static const mode_t modes[] = {0600, 0660, 0666, 0777, 0};
     static const mode_t umasks[] = {0, 022, 077, 0777};
 
-    for (size_t i = 0; i < N_ELEMENTS(modes); i++)
+    for (size_t i = 0; i < N_ELEMENTS(modes); i++) {
         for (size_t k = 0; k < N_ELEMENTS(umasks); k++) {
             const mode_t before = umask(umasks[k]);
             struct stat st;
@@ -196,6 +196,7 @@ START_TEST(the_mode_is_what_was_asked_whatever_the_umask)
             close_it();
             seen.n_closed = 0;
         }
+    }
 }
 END_TEST
 

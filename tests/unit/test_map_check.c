@@ -91,8 +91,8 @@ static const struct row {
      RW, 0, false},
     {"fixed beyond the end and not aligned", -ENOMEM, TOP + 1, PAGE, PROT_READ,
      MAP_SHARED | MAP_FIXED, 0, RW, 0, false},
-    {"fixed far beyond the end", -ENOMEM, 1ull << 63, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, 0, RW,
-     0, false},
+    {"fixed far beyond the end", -ENOMEM, 1ull << 63, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, 0,
+     RW, 0, false},
     {"a hint beyond the end", 0, 1ull << 63, PAGE, PROT_READ, MAP_SHARED, 0, RW, 0, false},
     {"not aligned before the permissions", -EINVAL, (1ull << 40) + 1, PAGE, PROT_READ,
      MAP_SHARED | MAP_FIXED, 0, WO, 0, false},
@@ -489,7 +489,7 @@ END_TEST
 
 START_TEST(page_prot_may_only_become_narrower)
 {
-    for (uint32_t old = 0; old < 8; old++)
+    for (uint32_t old = 0; old < 8; old++) {
         for (uint32_t new = 0; new < 16; new ++) {
             struct map_answer answer = unchanged();
 
@@ -497,6 +497,7 @@ START_TEST(page_prot_may_only_become_narrower)
             answer.new_prot = new;
             ck_assert_int_eq(judge(&answer), (new & ~old) ? -EINVAL : 0);
         }
+    }
 }
 END_TEST
 

@@ -134,8 +134,8 @@ static struct map_txn txn_with(enum map_state state, unsigned flags)
 
 START_TEST(the_table_accepts_what_the_contract_names_and_nothing_else)
 {
-    for (unsigned state = 0; state < MAP_STATE_N; state++)
-        for (unsigned event = 0; event < MAP_EVENT_N; event++)
+    for (unsigned state = 0; state < MAP_STATE_N; state++) {
+        for (unsigned event = 0; event < MAP_EVENT_N; event++) {
             for (unsigned flags = 0; flags < 8; flags++) {
                 const struct row *row = find_row((enum map_state)state, (enum map_event)event);
                 struct map_txn txn = txn_with((enum map_state)state, flags);
@@ -144,6 +144,8 @@ START_TEST(the_table_accepts_what_the_contract_names_and_nothing_else)
                               "%s + %s", map_state_name((enum map_state)state),
                               map_event_name((enum map_event)event));
             }
+        }
+    }
 }
 END_TEST
 

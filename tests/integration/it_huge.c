@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Objects of 2 MiB pages: bytes, cuts, failures, and a machine that has no such page left. The
+ * pages are asked of the machine for the time of the tests; where it has none to give, all is
+ * skipped.
+ */
+#include <errno.h>
+#include <muse/muse.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include <check.h>
+
+#include "tests/support/client.h"
+#include "tests/support/unit.h"
+
+#define N_HUGE  6 /* pages of the machine: an object's, and those in the making */
+#define SKIPPED 77
+
+static const char *const faulty[] = {"muse-faulty", NULL};
+
+static struct rig rig;
+static struct muse *muse;
+
+static void begin(const char *config, const char *const *drivers)
+{
+    rig_start(&rig, config, drivers);
+    muse = client_connect();
+}
+
+static void end(void)
+{
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+
+static void expect_pattern(const char *mapped, size_t first_page, size_t n_pages)
+{
+    for (size_t i = 0; i < n_pages * 512; i++) {
+        if (((const volatile uint64_t *)(const void *)mapped)[i] != first_page * 512 + i)
+            ck_abort_msg("page %zu, word %zu", first_page + i / 512, i % 512);
+    }
+}
+
+static long read_number(FILE *file)
+{
+    char line[32];
+
+    return fgets(line, sizeof(line), file) ? strtol(line, NULL, 10) : -1;
+}
+
+/* Return: the number before, to be given back; -1: the machine refuses. */
+static long ask_for_huge_pages(long wanted)
+{
+    long before, now;
+    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+e");
+
+    if (!file)
+        return -1;
+    before = now = read_number(file);
+    if (before >= 0 && before < wanted) {
+        rewind(file);
+        (void)fprintf(file, "%ld", wanted);
+        (void)fflush(file);
+        rewind(file);
+        now = read_number(file);
+    }
+    (void)fclose(file);
+    return now < wanted ? -1 : before;
+}
+
+static void give_huge_pages_back(long before)
+{
+    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "we");
+
+    if (!file)
+        return;
+    (void)fprintf(file, "%ld", before);
+    (void)fclose(file);
+}
+
+START_TEST(objects_of_huge_pages_have_the_right_bytes_in_every_mapping)
+{
+    const size_t n_bytes = 2 * HUGE_PAGE;
+    begin(NULL, faulty);
+    char *mapped =
+        client_map(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, n_bytes, PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    ck_assert_uint_eq((uintptr_t)mapped % HUGE_PAGE, 0);
+    expect_pattern(mapped + HUGE_PAGE, 512, 512);
+    expect_pattern(mapped, 0, 1024);
+    ck_assert_ptr_eq(client_map_at(muse, "faulty/x,pages=2M,size=4M", O_RDONLY,
+                                   (struct client_span){NULL, HUGE_PAGE, (off_t)PAGE}, PROT_READ,
+                                   MAP_SHARED),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(muse_munmap(muse, mapped, HUGE_PAGE), 0);
+    ck_assert_int_eq(probe_read(mapped).signal, SIGSEGV);
+    expect_pattern(mapped + HUGE_PAGE, 512, 512);
+    ck_assert_int_eq(muse_munmap(muse, mapped + HUGE_PAGE, HUGE_PAGE), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine)
+{
+    begin(NULL, faulty);
+    char *mapped = client_map(muse, "faulty/x,pages=2M,size=4M,fault-errno=5,page=0", O_RDONLY,
+                              2 * HUGE_PAGE, PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    ck_assert_int_eq(probe_read(mapped + 5).signal, SIGBUS);
+    ck_assert_int_eq(probe_read(mapped + HUGE_PAGE - 1).signal, SIGBUS);
+    expect_pattern(mapped + HUGE_PAGE, 512, 512);
+    end();
+}
+END_TEST
+
+START_TEST(where_no_huge_page_is_left_there_is_an_error_and_never_zeros)
+{
+    const size_t n_bytes = N_HUGE * HUGE_PAGE;
+    struct muse_error why;
+    struct probe probe;
+    char *filler;
+
+    begin(NULL, faulty);
+    filler = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(filler, MAP_FAILED);
+    for (size_t at = 0; at < n_bytes && probe_write(filler + at, 1).signal == 0; at += HUGE_PAGE) {}
+    char *mapped =
+        client_map(muse, "faulty/x,pages=2M,size=4M", O_RDONLY, HUGE_PAGE, PROT_READ, MAP_SHARED);
+
+    if (mapped == MAP_FAILED) { /* refused at once is as good */
+        ck_assert_int_eq(errno, ENOMEM);
+    } else {
+        probe = probe_read(mapped + 8);
+        if (probe.signal == 0) { /* somebody has given some back meanwhile */
+            ck_assert_uint_eq(faulty_word(mapped, 0, 1), 1);
+        } else {
+            ck_assert_int_eq(probe.signal, SIGBUS);
+            ck_assert_int_eq(muse_error_at(muse, mapped, &why), 0);
+            ck_assert_int_ne(why.error, 0);
+        }
+    }
+    ck_assert_int_eq(munmap(filler, n_bytes), 0);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("huge");
+    const long before = ask_for_huge_pages(N_HUGE);
+    int status;
+
+    if (before < 0) {
+        (void)fprintf(stderr, "skipped: no %d huge pages to be had (vm.nr_hugepages)\n", N_HUGE);
+        return SKIPPED;
+    }
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, objects_of_huge_pages_have_the_right_bytes_in_every_mapping);
+    tcase_add_test(tcase, a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine);
+    tcase_add_test(tcase, where_no_huge_page_is_left_there_is_an_error_and_never_zeros);
+    status = unit_run("huge", tcase);
+    give_huge_pages_back(before);
+    return status;
+}
