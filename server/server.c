@@ -333,6 +333,14 @@ static void server_stop(struct server *server)
     deadline_set(&server->engine.loop, &server->drain, loop_now_ns());
 }
 
+/* What was begun has an end of its own: names go, drivers that were started are stopped. */
+static void end_early(struct server *server)
+{
+    server_stop(server);
+    loop_run(&server->engine.loop);
+    server_free(server);
+}
+
 int server_new(struct server **ret_server, const struct config *config, const char *run,
                const char **ret_why)
 {
@@ -352,12 +360,15 @@ int server_new(struct server **ret_server, const struct config *config, const ch
         r = make_rundir(server, ret_why);
     if (r == 0)
         r = watch_signals(server);
-    if (r == 0)
-        r = open_doors(server, ret_why);
-    if (r == 0)
-        r = start_drivers(server, ret_why);
     if (r < 0)
         return r; /* main exits: the kernel closes what was opened */
+    r = open_doors(server, ret_why);
+    if (r == 0)
+        r = start_drivers(server, ret_why);
+    if (r < 0) {
+        end_early(server);
+        return r;
+    }
     if (run) {
         server->captive_start.fn = on_captive_start;
         server->captive_since_ns = loop_now_ns();

@@ -147,7 +147,8 @@ struct object {
     uid_t uid; /* who is charged */
     bool lost; /* its driver died: absent pages are poison from now on */
     uint64_t n_faults, n_filled_pages;
-    uint32_t n_completing;     /* mmap_complete calls in progress on its mappings */
+    uint32_t n_completing; /* mmap_complete calls in progress on its mappings */
+    uint32_t n_invalidations;
     struct list invalidations; /* revokes that wait for these */
 };
 

@@ -38,7 +38,10 @@
 #include "server/map/map_check.h"
 
 /* How long a connection may take to say which driver it is. Chosen. */
-#define DRIVER_HELLO_NS 10000000000ull
+#define DRIVER_HELLO_NS   10000000000ull
+/* Revokes of one object that wait for an mmap_complete. Chosen: far above the threads of a driver.
+ */
+#define INVALIDATIONS_MAX 1024u
 
 /* ---- a client goes ---- */
 
@@ -282,6 +285,7 @@ static void answer_invalidate(struct driver *driver, uint64_t id, int error)
 static void carry_out(struct invalidation *invalidation)
 {
     list_del(&invalidation->node);
+    invalidation->object->n_invalidations--;
     fill_invalidate(invalidation->object, invalidation->pages);
     answer_invalidate(invalidation->driver, invalidation->id, 0);
     object_unref(invalidation->object);
@@ -312,7 +316,9 @@ static int on_invalidate(struct driver *driver, struct frame *frame)
     if (!message)
         return -EPROTO;
     object = idmap_get(&driver->objects, message->object_key);
-    invalidation = object ? calloc(1, sizeof(*invalidation)) : NULL;
+    invalidation = object && object->n_invalidations < INVALIDATIONS_MAX
+                       ? calloc(1, sizeof(*invalidation))
+                       : NULL;
     if (!invalidation) {
         answer_invalidate(driver, frame->header.id, object ? -ENOMEM : -ENOENT);
         muse__wire__invalidate__free_unpacked(message, NULL);
@@ -329,6 +335,7 @@ static int on_invalidate(struct driver *driver, struct frame *frame)
             : invalidation->pages.start + message->n_pages;
     muse__wire__invalidate__free_unpacked(message, NULL);
     list_add_tail(&object->invalidations, &invalidation->node);
+    object->n_invalidations++;
     if (object->n_completing == 0)
         object_completed(object);
     return 0;

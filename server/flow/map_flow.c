@@ -110,6 +110,7 @@ static void on_populated(struct fill_wait *wait, int error, uint64_t failed_page
     (void)failed_page;
     populate_show(populate);
     reply_mapped(populate->space, populate->id, populate->addr);
+    charge_drop(&populate->space->engine->quotas, populate->space->uid, QUOTA_REQUESTS, 1);
     space_unref(populate->space);
     free(populate);
 }
@@ -134,9 +135,15 @@ static void populate_then_reply(struct space *space, uint64_t id, const struct v
                                 struct range addrs)
 {
     const struct range pages = object_pages_of(vma, addrs);
-    struct populate *populate = range_is_empty(pages) ? NULL : calloc(1, sizeof(*populate));
+    struct populate *populate = NULL;
     int r;
 
+    if (!range_is_empty(pages) &&
+        charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) == 0) {
+        populate = calloc(1, sizeof(*populate));
+        if (!populate)
+            charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    }
     if (!populate) {
         reply_mapped(space, id, addrs.start);
         return;
@@ -415,11 +422,16 @@ static void on_client_gone(struct mm_request *mm)
 
 void map_flow_driver_gone(struct driver *driver)
 {
-    struct list *pos, *tmp;
+    struct list left = LIST_INIT(left);
+    struct list *node;
 
-    list_for_each_safe(pos, tmp, &driver->requests) {
-        struct map_request *request = CONTAINER_OF(pos, struct map_request, of_driver);
+    /* one that ends lets others run, which may end, too, and leave whichever list they are on */
+    list_move_all(&left, &driver->requests);
+    while ((node = list_take_first(&left))) {
+        struct map_request *request = CONTAINER_OF(node, struct map_request, of_driver);
 
+        list_add_tail(&driver->requests, node);
+        request->counted = false; /* the driver's counters end with it */
         /* those that wait for an answer of this driver heard of its end by the call; queued ones
          * find out when locked */
         if (request->call.link || request->txn.state == MAP_QUEUED ||

@@ -332,6 +332,7 @@ static void on_prepare_end(struct driver_call *call, enum call_end end, struct f
         break;
     case CALL_LOST:
         map_set_error(request, -EIO, call->hook, "the driver died");
+        hook_ended(request->driver, call, -EIO);
         break;
     }
     map_event(request, event);
@@ -431,6 +432,37 @@ static int take_legacy_changes(struct map_request *request, const Muse__Wire__Pr
     return 0;
 }
 
+static bool answer_has_close(const struct map_request *request, const Muse__Wire__Prepared *answer)
+{
+    const struct driver_vm_ops *ops =
+        answer->has_vm_ops ? find_vm_ops(request->driver, answer->vm_ops) : NULL;
+
+    return ops && (ops->hooks & VM_HOOK_CLOSE);
+}
+
+/* The mapping is gone already; what the hook has set up is closed, unless it was to be another
+ * driver's. */
+static enum map_event late_legacy(struct map_request *request, const Muse__Wire__Prepared *answer)
+{
+    if (answer->forward)
+        return MAP_EV_COMPLETE_ERR;
+    request->seen.vm_ops = answer->vm_ops;
+    request->seen.private_data = answer->private_data;
+    request->close_due = answer_has_close(request, answer);
+    return MAP_EV_COMPLETE_OK;
+}
+
+/* The hook succeeded, but its answer is not allowed: it is closed, as a VMA whose mmap succeeded.
+ */
+static enum map_event close_refused(struct map_request *request, const Muse__Wire__Prepared *answer)
+{
+    request->seen.vm_ops = answer->vm_ops;
+    request->seen.private_data = answer->private_data;
+    if (answer_has_close(request, answer))
+        hook_vm_close(request->driver, &request->seen);
+    return MAP_EV_COMPLETE_ERR;
+}
+
 /* MAP_EVENT_N: the mapping was forwarded, the event comes from there. */
 static enum map_event read_legacy(struct map_request *request, struct frame *frame, bool late)
 {
@@ -443,13 +475,13 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
     if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
     } else if (late) {
-        event = MAP_EV_COMPLETE_OK;
+        event = late_legacy(request, answer);
     } else {
         request->vma->private_data = answer->private_data;
         if (take_legacy_changes(request, answer) < 0 ||
             (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0) ||
             (answer->action && take_action(request, answer->action, frame) < 0))
-            event = MAP_EV_COMPLETE_ERR;
+            event = close_refused(request, answer);
         else if (answer->forward)
             event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
         else
@@ -497,6 +529,7 @@ static void on_complete_end(struct driver_call *call, enum call_end end, struct 
         break;
     case CALL_LOST:
         map_set_error(request, -EIO, call->hook, "the driver died");
+        hook_ended(request->driver, call, -EIO);
         break;
     }
     if (end != CALL_DEADLINE)
@@ -563,7 +596,8 @@ void map_send_abort(struct map_request *request)
 void map_send_close(struct map_request *request)
 {
     if (request->vma ? request->vma->has_close : request->close_due)
-        hook_vm_close(request->driver, &request->seen);
+        hook_vm_close(request->vm_file->driver,
+                      &request->seen); /* the inner one's, when it was forwarded */
 }
 
 void map_count_live(struct map_request *request, bool leaked)

@@ -146,7 +146,8 @@ void map_establish(struct map_request *request)
         map_event(request, MAP_EV_REGISTER_ERR);
         return;
     }
-    if (!request->replace) {
+    /* a legacy hook may still change what a merge compares */
+    if (!request->replace && !request->txn.legacy) {
         const bool graduated = vma->graduated;
 
         vma->write_locked = false; /* a proposal is compared as it will be */
@@ -466,6 +467,8 @@ void map_uninstall(struct map_request *request)
     struct undo *undo = calloc(1, sizeof(*undo));
     struct vma *vma = request->vma;
 
+    if (!vma)
+        return; /* the client is dead: the placeholder goes with the space */
     request->close_due = request->close_due || vma->has_close;
     request->vma = NULL;
     session_orphan(space, request);

@@ -63,14 +63,16 @@ static void on_split_end(struct driver_call *call, enum call_end end, struct fra
     else if (end == CALL_DEADLINE)
         error = -ETIMEDOUT;
     hook_ended(driver, call, error);
+    if (end == CALL_LOST)
+        error = 0; /* a dead driver has nothing against it */
     check->asked = NULL;
     driver_unref(driver);
-    if (error == 0 && check->next < check->n_edges)
+    if (error == 0 && check->next < check->n_edges) {
         error = split_check_start(check);
-    else
-        finish(check, error);
-    if (error < 0 && check->running)
-        finish(check, error);
+        if (error == 0)
+            return;
+    }
+    finish(check, error); /* may free the check */
 }
 
 int split_check_start(struct split_check *check)

@@ -24,6 +24,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
 #include "server/flow/fault_flow.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/open_flow.h"
 #include "server/flow/session_flow.h"
@@ -41,6 +42,7 @@ struct stack_request {
     uint64_t vm_flags;
     uint32_t vm_ops;
     bool vm_ops_set;
+    bool completing;      /* counted in object.n_completing */
     struct hook_vma seen; /* as complete saw it: what a close will name */
 };
 
@@ -59,8 +61,20 @@ static bool has_close(const struct driver *driver, uint32_t id)
     return false;
 }
 
+static void end_completing(struct stack_request *stack)
+{
+    struct object *object = stack->file ? stack->file->object : NULL;
+
+    if (!stack->completing)
+        return;
+    stack->completing = false;
+    if (--object->n_completing == 0)
+        object_completed(object);
+}
+
 static void stack_free(struct stack_request *stack)
 {
+    end_completing(stack);
     if (stack->outer)
         stack->outer->stack = NULL;
     session_orphan(stack->space, stack);
@@ -125,6 +139,7 @@ static int hand_over(struct stack_request *stack)
     struct map_request *outer = stack->outer;
     struct vma *vma = outer->vma;
 
+    outer->seen = stack->seen;
     vma->flags = (uint32_t)stack->vm_flags;
     vma->private_data = stack->private_data;
     return map_set_vm_ops(outer, stack->driver, stack->vm_ops_set ? stack->vm_ops : 0);
@@ -180,6 +195,8 @@ static void ask_complete(struct stack_request *stack)
     int r;
 
     stack->seen = view;
+    stack->file->object->n_completing++; /* a revoke waits for it */
+    stack->completing = true;
     stack->call.end = on_inner_complete;
     stack->call.wants_late = true;
     if (stack->legacy)

@@ -19,6 +19,22 @@ static struct listener *listener_of(struct watcher *watcher)
     return CONTAINER_OF(watcher, struct listener, watcher);
 }
 
+static void on_pause_over(struct deadline *deadline)
+{
+    struct listener *listener = CONTAINER_OF(deadline, struct listener, pause);
+
+    watcher_want(&listener->watcher, true, false);
+}
+
+static void pause_accepting(struct listener *listener, int error)
+{
+    log_write(LOG_LEVEL_WARN, "listener.accept", "socket=%s errno=%s", listener->path,
+              strerrorname_np(error));
+    watcher_want(&listener->watcher, false, false);
+    listener->pause.fn = on_pause_over;
+    deadline_set(listener->loop, &listener->pause, loop_now_ns() + LISTENER_PAUSE_NS);
+}
+
 static void on_ready(struct watcher *watcher, bool readable, bool writable)
 {
     struct listener *listener = listener_of(watcher);
@@ -30,8 +46,7 @@ static void on_ready(struct watcher *watcher, bool readable, bool writable)
 
         if (fd < 0) {
             if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-                log_write(LOG_LEVEL_WARN, "listener.accept", "socket=%s error=\"%s\"",
-                          listener->path, strerror(errno));
+                pause_accepting(listener, errno);
             return;
         }
         listener->accepted(listener, &fd);
@@ -95,6 +110,7 @@ int listener_open(struct listener *listener, struct loop *loop, const char *path
         return -ENOMEM;
     listener->watcher.ready = on_ready;
     listener->watcher.closed = on_closed;
+    listener->loop = loop;
     r = bind_path(fd, path, mode);
     if (r == 0) {
         r = watcher_open(loop, &listener->watcher, fd);
@@ -115,5 +131,6 @@ void listener_close(struct listener *listener)
     (void)unlink(listener->path); /* somebody may have cleaned up before us */
     free(listener->path);
     listener->path = NULL;
+    deadline_clear(listener->loop, &listener->pause);
     watcher_close(&listener->watcher);
 }

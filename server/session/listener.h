@@ -11,11 +11,16 @@
 
 /* Accepts of one wake-up, so that a storm of connections does not starve faults. */
 #define LISTENER_ACCEPTS_PER_TURN 8
+/* After an accept that failed for want of fds or memory. Chosen: the socket stays readable, so
+ * trying at once would spin. */
+#define LISTENER_PAUSE_NS         100000000ull
 
 struct listener {
     int fd;     /* owned */
     char *path; /* owned; unlinked by listener_close() */
     struct watcher watcher;
+    struct loop *loop;
+    struct deadline pause; /* no fd was free: nothing is accepted until then */
     void *owner;
     /* @fd: takes what it keeps, the rest is closed */
     void (*accepted)(struct listener *listener, int *fd);
