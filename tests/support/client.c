@@ -53,7 +53,8 @@ static struct probe touch(volatile unsigned char *addr, bool write, unsigned cha
 {
     install_handlers();
     caught = (struct probe){0};
-    if (sigsetjmp(jump, 0) == 0) {
+    if (sigsetjmp(jump, 1) ==
+        0) { /* 1: with the signal mask, which ThreadSanitizer's handlers fill */
         is_armed = 1;
         if (write)
             *addr = byte;
