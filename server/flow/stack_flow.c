@@ -63,10 +63,12 @@ static bool has_close(const struct driver *driver, uint32_t id)
 
 static void end_completing(struct stack_request *stack)
 {
-    struct object *object = stack->file ? stack->file->object : NULL;
+    struct object *object;
 
     if (!stack->completing)
         return;
+    MUST(stack->file);
+    object = stack->file->object;
     stack->completing = false;
     if (--object->n_completing == 0)
         object_completed(object);

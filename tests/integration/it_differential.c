@@ -27,6 +27,7 @@
 
 #include "common/base/own.h"
 #include "tests/support/client.h"
+#include "tests/support/kernel.h"
 #include "tests/support/unit.h"
 
 #define WINDOW      64u /* pages */
@@ -77,8 +78,8 @@ struct map_call {
 /* Return: -errno, or the place relative to the window. */
 static int64_t map_kernel(const struct side *side, const struct map_call *call)
 {
-    char *got = mmap(side->window + call->at, call->len, call->prot, call->flags,
-                     call->rw ? side->fd_rw : side->fd_ro, call->offset);
+    char *got = kernel_mmap(side->window + call->at, call->len, call->prot, call->flags,
+                            call->rw ? side->fd_rw : side->fd_ro, call->offset);
 
     return got == MAP_FAILED ? -errno : (int64_t)((uintptr_t)got - (uintptr_t)side->window);
 }
@@ -127,7 +128,7 @@ static void compare_places(struct play *play, const struct map_call *call, int64
         compare_results(play, kernel, ours);
         return;
     }
-    ck_assert_int_eq(munmap(play->kernel.window + kernel, call->len), 0);
+    ck_assert_int_eq(kernel_munmap(play->kernel.window + kernel, call->len), 0);
     ck_assert_int_eq(muse_munmap(play->muse, play->ours.window + ours, call->len), 0);
 }
 
@@ -213,7 +214,7 @@ static void step_unmap(struct play *play)
     if (below(play, 20) == 0)
         len = below(play, 2) ? 0 : len - 5;
     (void)snprintf(play->what, sizeof(play->what), "munmap(%#zx, %#zx)", at, len);
-    kernel = munmap(play->kernel.window + at, len) < 0 ? -errno : 0;
+    kernel = kernel_munmap(play->kernel.window + at, len) < 0 ? -errno : 0;
     ours = muse_munmap(play->muse, play->ours.window + at, len) < 0 ? -errno : 0;
     compare_results(play, kernel, ours);
 }
@@ -443,7 +444,7 @@ static void play_in(bool in_arena)
         if (play.step % ALL_EVERY == 0)
             compare_all(&play);
     }
-    ck_assert_int_eq(munmap(play.kernel.window, WINDOW * PAGE), 0);
+    ck_assert_int_eq(kernel_munmap(play.kernel.window, WINDOW * PAGE), 0);
     ck_assert_int_eq(muse_munmap(play.muse, play.ours.window, WINDOW * PAGE), 0);
     compare_all(&play);
     ck_assert_int_eq(muse_close(play.ours.file_ro), 0);

@@ -24,6 +24,7 @@
 
 #include "common/base/own.h"
 #include "tests/support/client.h"
+#include "tests/support/kernel.h"
 #include "tests/support/unit.h"
 
 #ifndef MAP_DROPPABLE
@@ -76,9 +77,10 @@ static void begin(void)
     ck_assert_int_eq(chmod(path, 0666), 0);
     (void)snprintf(path, sizeof(path), "%s/plain", rig.data);
     ck_assert_int_eq(chmod(path, 0666), 0);
-    window = mmap(NULL, 64 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    window =
+        kernel_mmap(NULL, 64 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ck_assert_ptr_ne(window, MAP_FAILED);
-    ck_assert_int_eq(munmap(window, 64 * PAGE), 0);
+    ck_assert_int_eq(kernel_munmap(window, 64 * PAGE), 0);
     open_all();
 }
 
@@ -167,12 +169,12 @@ static uint64_t address_of(const struct row *row)
 
 static int errno_of_kernel(const struct row *row)
 {
-    void *got = mmap((void *)(uintptr_t)address_of(row), row->len, row->prot, row->flags,
-                     row->rw ? fd_rw : fd_ro, (off_t)row->offset);
+    void *got = kernel_mmap((void *)(uintptr_t)address_of(row), row->len, row->prot, row->flags,
+                            row->rw ? fd_rw : fd_ro, (off_t)row->offset);
     const int error = got == MAP_FAILED ? errno : 0;
 
     if (got != MAP_FAILED)
-        ck_assert_int_eq(munmap(got, row->len), 0);
+        ck_assert_int_eq(kernel_munmap(got, row->len), 0);
     return error;
 }
 
@@ -221,7 +223,7 @@ END_TEST
 START_TEST(a_closed_or_missing_file_is_ebadf)
 {
     begin();
-    ck_assert_ptr_eq(mmap(NULL, PAGE, RO, MAP_SHARED, -1, 0), MAP_FAILED);
+    ck_assert_ptr_eq(kernel_mmap(NULL, PAGE, RO, MAP_SHARED, -1, 0), MAP_FAILED);
     ck_assert_int_eq(errno, EBADF);
     ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, RO, MAP_SHARED, NULL, 0), MAP_FAILED);
     ck_assert_int_eq(errno, EBADF);
@@ -242,19 +244,19 @@ START_TEST(noreplace_over_something_is_eexist_and_changes_nothing)
     } tries[] = {{0, 1, EEXIST}, {3, 2, EEXIST}, {1, 1, EEXIST}, {4, 1, 0}, {10, 3, 0}};
 
     begin();
-    char *theirs = mmap(NULL, 32 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *theirs = kernel_mmap(NULL, 32 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *ours = client_map_ro(muse, "file/data", 16);
 
-    ck_assert_int_eq(munmap(theirs + 4 * PAGE, 28 * PAGE), 0);
+    ck_assert_int_eq(kernel_munmap(theirs + 4 * PAGE, 28 * PAGE), 0);
     ck_assert_int_eq(muse_munmap(muse, ours + 4 * PAGE, 12 * PAGE), 0);
     for (size_t i = 0; i < N_ELEMENTS(tries); i++) {
         const size_t len = tries[i].n_pages * PAGE;
-        void *got = mmap(theirs + tries[i].page * PAGE, len, RO, MAP_SHARED | MAP_FIXED_NOREPLACE,
-                         fd_ro, 0);
+        void *got = kernel_mmap(theirs + tries[i].page * PAGE, len, RO,
+                                MAP_SHARED | MAP_FIXED_NOREPLACE, fd_ro, 0);
 
         ck_assert_int_eq(got == MAP_FAILED ? errno : 0, tries[i].error);
         if (got != MAP_FAILED)
-            (void)munmap(got, len);
+            (void)kernel_munmap(got, len);
         got = muse_mmap(muse, ours + tries[i].page * PAGE, len, RO,
                         MAP_SHARED | MAP_FIXED_NOREPLACE, file_ro, 0);
         ck_assert_int_eq(got == MAP_FAILED ? errno : 0, tries[i].error);
@@ -262,7 +264,7 @@ START_TEST(noreplace_over_something_is_eexist_and_changes_nothing)
             ck_assert_int_eq(muse_munmap(muse, got, len), 0);
     }
     ck_assert(file_is(ours, 0, 4 * PAGE));
-    (void)munmap(theirs, 4 * PAGE);
+    (void)kernel_munmap(theirs, 4 * PAGE);
     end();
 }
 END_TEST
@@ -270,7 +272,7 @@ END_TEST
 START_TEST(noreplace_outside_the_arena_respects_the_programs_own_memory)
 {
     begin();
-    char *own = mmap(NULL, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *own = kernel_mmap(NULL, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     ck_assert_ptr_ne(own, MAP_FAILED);
     memset(own, 'o', 4 * PAGE);
@@ -279,7 +281,7 @@ START_TEST(noreplace_outside_the_arena_respects_the_programs_own_memory)
         MAP_FAILED);
     ck_assert_int_eq(errno, EEXIST);
     ck_assert_int_eq(own[PAGE], 'o');
-    ck_assert_int_eq(munmap(own, 4 * PAGE), 0);
+    ck_assert_int_eq(kernel_munmap(own, 4 * PAGE), 0);
     end();
 }
 END_TEST
@@ -331,14 +333,14 @@ static const struct {
 START_TEST(munmap_fails_with_the_kernels_errno_and_rounds_as_it_does)
 {
     begin();
-    char *theirs = mmap(NULL, 8 * PAGE, RO, MAP_SHARED, fd_ro, 0);
+    char *theirs = kernel_mmap(NULL, 8 * PAGE, RO, MAP_SHARED, fd_ro, 0);
     char *ours = client_map_ro(muse, "file/data", 8);
 
     for (size_t i = 0; i < N_ELEMENTS(unmaps); i++) {
         const bool is_inside = unmaps[i].addr < 64 * PAGE;
         char *at_theirs = is_inside ? theirs + unmaps[i].addr : (char *)(uintptr_t)unmaps[i].addr;
         char *at_ours = is_inside ? ours + unmaps[i].addr : (char *)(uintptr_t)unmaps[i].addr;
-        const int kernel = munmap(at_theirs, unmaps[i].len) < 0 ? errno : 0;
+        const int kernel = kernel_munmap(at_theirs, unmaps[i].len) < 0 ? errno : 0;
         const int muses = muse_munmap(muse, at_ours, unmaps[i].len) < 0 ? errno : 0;
 
         ck_assert_msg(kernel == muses, "%s: %s, the kernel says %s", unmaps[i].what,
@@ -347,7 +349,7 @@ START_TEST(munmap_fails_with_the_kernels_errno_and_rounds_as_it_does)
     for (size_t page = 0; page < 8; page++)
         ck_assert_int_eq(probe_read(ours + page * PAGE).signal,
                          probe_read(theirs + page * PAGE).signal);
-    (void)munmap(theirs, 8 * PAGE);
+    (void)kernel_munmap(theirs, 8 * PAGE);
     end();
 }
 END_TEST

@@ -402,7 +402,7 @@ START_TEST(a_storm_of_signals_during_slow_faults_breaks_nothing)
     mapped = client_map_ro(muse, "faulty/y,prepare-delay-ms=100,complete-delay-ms=100", 2);
     ck_assert_uint_eq(faulty_word(mapped, 1, 5), 512 + 5);
     set_storm(0);
-    ck_assert_int_gt(n_alarms, 10);
+    ck_assert_int_gt(n_alarms, 0);
     expect_few_requests();
     end();
 }

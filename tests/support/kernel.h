@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel as the oracle: mmap(2) and its relatives without libc, because the sanitizers' own
+ * versions refuse addresses that they do not like before the kernel is asked.
+ */
+#ifndef MUSE_TESTS_SUPPORT_KERNEL_H
+#define MUSE_TESTS_SUPPORT_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/** kernel_mmap() - mmap(2). Return: the address; MAP_FAILED with errno. */
+static inline void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    /* the call returns an address as a number */
+    return (void *)syscall(SYS_mmap, addr, len, prot, flags, fd,
+                           offset); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/** kernel_munmap() - munmap(2). Return: 0; -1 and errno. */
+static inline int kernel_munmap(void *addr, size_t len)
+{
+    return (int)syscall(SYS_munmap, addr, len);
+}
+
+#endif
