@@ -36,8 +36,9 @@
 #define STEPS       4000u /* in each window */
 #define ALL_EVERY   100u
 #define MAPS_EVERY  300u
-#define KERNEL_AT   UINT64_C(0x200000000000) /* where nobody else maps */
-#define OUTSIDE_AT  UINT64_C(0x300000000000)
+/* Where nobody else maps: above all programs and heaps, inside what ThreadSanitizer can follow. */
+#define KERNEL_AT   UINT64_C(0x566000000000)
+#define OUTSIDE_AT  UINT64_C(0x567000000000)
 #define BELOW_ARENA UINT64_C(0x40000000) /* so far below the first mapping nobody is placed */
 
 static const char *const extents[] = {"muse-file --writable %s", NULL};
