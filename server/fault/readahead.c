@@ -90,6 +90,20 @@ static struct range from(const struct readahead_limits *limits, uint64_t first, 
     return (struct range){first, first + (n_pages < room ? n_pages : room)};
 }
 
+/*
+ * The same for a window of a stream. The largest windows end at the nearest end of a block of their
+ * size, so that all that follow are whole blocks, which the page cache has large folios for.
+ */
+static struct range window_from(const struct readahead_limits *limits, uint64_t first,
+                                uint32_t window)
+{
+    const uint64_t max_pages = limits->max_pages;
+
+    if (window < max_pages)
+        return from(limits, first, window);
+    return from(limits, first, (first + max_pages + max_pages / 2) / max_pages * max_pages - first);
+}
+
 /* One more window behind what is planned, and the marker in front of it. */
 static void plan_ahead(struct vma_stream *stream, const struct readahead_limits *limits,
                        struct readahead_plan *plan)
@@ -97,7 +111,7 @@ static void plan_ahead(struct vma_stream *stream, const struct readahead_limits 
     stream->has_marker = false;
     if (stream->window < first_window(limits))
         return; /* not sure of it yet */
-    plan->ahead = from(limits, stream->end, stream->window);
+    plan->ahead = window_from(limits, stream->end, stream->window);
     if (range_is_empty(plan->ahead))
         return;
     stream->has_marker = true;
@@ -110,7 +124,7 @@ static void plan_onward(struct vma_stream *stream, const struct readahead_limits
                         uint64_t page, struct readahead_plan *plan)
 {
     stream->window = grown(stream->window, limits);
-    plan->now = from(limits, page, stream->window);
+    plan->now = window_from(limits, page, stream->window);
     stream->start = page;
     stream->end = plan->now.end;
     if (stream->window >= first_window(limits))

@@ -29,7 +29,7 @@
 
 struct readahead_limits {
     struct range pages; /* object pages the VMA shows, cut to the object */
-    uint32_t max_pages; /* largest window, >= 1 */
+    uint32_t max_pages; /* largest window, >= 1; one that ends a block may be half as long again */
     bool sequential;    /* VMF_SEQ_READ: largest window at once */
     bool random;        /* VMF_RAND_READ: exactly the page */
 };

@@ -3,9 +3,10 @@
  * Pages whose bytes the driver described as ranges of fds: the server reads them itself. No process
  * but the client and us is involved in such a fault.
  *
- *   run -> job: one buffer, read piece by piece (a piece ends where its extent does) -> one pwrite
- * into the memfd -> supplied 2 MiB pages: read straight into the server's mapping of the memfd, no
- * buffer and no pwrite a run in a hole: zeros, complete at once
+ *   run -> job: one buffer, read piece by piece (a piece ends where its extent does)
+ *               -> one pwrite into the object's file -> supplied
+ *   a whole window of cached bytes, 2 MiB pages: read straight into a mapping of the file
+ *   a run in a hole: zeros, complete at once
  *
  * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd
  * ends earlier than it said is an error of the driver: EIO. A job that nobody waits for any more
@@ -35,7 +36,7 @@ struct extent_job {
     struct range pages;
     struct range bytes; /* of the object; [at, end) still to be read */
     uint64_t at;
-    void *buffer;    /* owned, from the store; NULL when read straight into the memfd's mapping */
+    void *buffer;    /* owned, from the store; NULL when read straight into a mapping of the file */
     uint8_t *memory; /* where bytes.start goes */
 };
 
@@ -253,6 +254,52 @@ static void on_read(struct ring_op *op, int32_t res)
         finish(job);
 }
 
+/* Whether one extent has all of it: then there is nothing to be zeroed. */
+static bool is_in_one_extent(const struct object *object, struct range bytes)
+{
+    struct range piece;
+    const struct object_extent *extent = next_piece(object, bytes, &piece);
+
+    return extent && range_equal(piece, bytes);
+}
+
+/*
+ * A whole window goes straight into the object's file, which saves the second copy. Only within
+ * this call: what io_uring brings later could arrive after a revoke, over newer bytes. So what is
+ * not in memory is left in [bytes.start, end). Return: as run_cached().
+ */
+static int run_cached_large(struct extent_job *job)
+{
+    struct store *store = &job->object->engine->store;
+    int r = 0;
+
+    if (range_len(job->bytes) != STORE_BUFFER_BYTES || job->bytes.start % STORE_BUFFER_BYTES != 0)
+        return 0;
+    job->memory = store_large_begin(store, &job->object->backing, job->bytes.start);
+    if (!job->memory)
+        return 0;
+    if (is_in_one_extent(job->object, job->bytes))
+        r = run_cached(job);
+    store_large_end(store);
+    job->at = job->bytes.start; /* a piece that was read in part is read again */
+    return r;
+}
+
+static int set_memory(struct extent_job *job)
+{
+    struct object *object = job->object;
+    int r;
+
+    if (object->backing.map) {
+        r = backing_zero(&object->backing, job->bytes); /* makes it present, too */
+        job->memory = object->backing.map + job->bytes.start;
+        return r;
+    }
+    job->buffer = store_buffer_get(&object->engine->store);
+    job->memory = job->buffer;
+    return job->buffer ? 0 : -ENOMEM;
+}
+
 static int start_job(struct object *object, const struct run *run, struct range bytes)
 {
     CLEAN(job_free_p) struct extent_job *job = calloc(1, sizeof(*job));
@@ -266,17 +313,12 @@ static int start_job(struct object *object, const struct run *run, struct range 
     job->bytes = bytes;
     job->at = bytes.start;
     job->op.done = on_read;
-    if (object->backing.map) {
-        r = backing_zero(&object->backing, bytes); /* makes it present, too */
-        if (r < 0)
-            return r;
-        job->memory = object->backing.map + bytes.start;
-    } else {
-        job->buffer = store_buffer_get(&object->engine->store);
-        if (!job->buffer)
-            return -ENOMEM;
-        job->memory = job->buffer;
-    }
+    r = run_cached_large(job);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = set_memory(job);
+    if (r < 0)
+        return r;
     r = run_cached(job);
     if (r != 0)
         return r < 0 ? r : 0;

@@ -84,6 +84,17 @@ static struct range cut(struct object *object, struct run *run, struct range pag
     return pages;
 }
 
+/* A whole window that the driver will write: one folio for it beforehand. */
+static void make_large(struct object *object, struct range pages)
+{
+    struct store *store = &object->engine->store;
+    const struct range bytes = bytes_of(object, pages);
+
+    if (range_len(bytes) == STORE_BUFFER_BYTES && bytes.start % STORE_BUFFER_BYTES == 0 &&
+        store_large_begin(store, &object->backing, bytes.start))
+        store_large_end(store);
+}
+
 static void start(struct object *object, struct run *run)
 {
     struct engine_stats *stats = &object->engine->stats;
@@ -98,6 +109,7 @@ static void start(struct object *object, struct run *run)
         stats->readahead_pages += range_len(run->pages);
     if (object->source == OBJECT_FILL) {
         stats->runs_fill++;
+        make_large(object, run->pages);
         fill_driver_ask(object, run);
         return;
     }
@@ -171,9 +183,9 @@ int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
     pages = range_intersect(pages, page_table_range(&object->pages));
     while (r == 0 && !range_is_empty(pages)) {
         struct range run;
-        uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
-        struct range window = {first,
-                               pages.end - first < max_pages ? pages.end : first + max_pages};
+        const uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
+        const uint64_t block_end = (first / max_pages + 1) * max_pages;
+        const struct range window = {first, pages.end < block_end ? pages.end : block_end};
 
         pages.start = window.end;
         if (!page_table_claim(&object->pages, window, &run))

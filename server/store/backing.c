@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One object's bytes in a memfd: made, written, zeroed, punched. Owns its fds and, for 2 MiB pages,
- * the server's mapping. Called by the cache's flow. Deliberately does not know which page is valid.
+ * One object's bytes in a file of shared memory: made, written, zeroed, punched. Owns its fds and,
+ * for 2 MiB pages, the server's mapping. Called by the cache's flow. Deliberately does not know
+ * which page is valid.
  *
  * Huge pages are mapped MAP_NORESERVE and allocated by fallocate(2) before each access, so that a
  * machine that has run out of them says ENOSPC here instead of sending SIGBUS.
@@ -34,6 +35,23 @@ static int allocate(int fd, int mode, struct range bytes)
 static void punch(int fd, struct range bytes)
 {
     MUST(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, bytes) == 0);
+}
+
+/* A file without a name in the store's own tmpfs, but with one in /proc. */
+static int tmpfs_new(const struct store *store, const char *name)
+{
+    char path[NAME_BYTES_MAX + 16];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "muse:%.*s", NAME_BYTES_MAX, name); /* cut on purpose */
+    for (char *c = path; *c; c++)
+        if (*c == '/')
+            *c = ':';
+    fd = openat(store->cache_mount, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd < 0)
+        return -errno;
+    MUST(unlinkat(store->cache_mount, path, 0) == 0); /* nobody else is in there */
+    return fd;
 }
 
 static int memfd_new(const char *name, uint64_t page_bytes)
@@ -71,9 +89,10 @@ static int huge_map(struct backing *backing)
     return 0;
 }
 
-int backing_new(struct backing *ret_backing, const char *name, uint64_t size_bytes,
-                uint64_t page_bytes)
+int backing_new(struct store *store, struct backing *ret_backing, const char *name,
+                uint64_t size_bytes, uint64_t page_bytes, bool is_sealed)
 {
+    const bool in_tmpfs = !is_sealed && page_bytes == PAGE_BYTES_SMALL && store->cache_mount >= 0;
     CLEAN(fd_close_p) int fd = -1;
     struct backing backing = {.fd_readonly = -1, .page_bytes = page_bytes};
     int r;
@@ -82,12 +101,13 @@ int backing_new(struct backing *ret_backing, const char *name, uint64_t size_byt
         size_bytes > INT64_MAX - page_bytes)
         return -EINVAL;
     backing.size_bytes = (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
-    fd = memfd_new(name, page_bytes);
+    fd = in_tmpfs ? tmpfs_new(store, name) : memfd_new(name, page_bytes);
     if (fd < 0)
         return fd;
-    if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || ftruncate(fd, (off_t)backing.size_bytes) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || ftruncate(fd, (off_t)backing.size_bytes) < 0)
         return errno == EFBIG ? -EINVAL : -errno;
+    if (!in_tmpfs && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
     backing.fd = fd;
     if (page_bytes == PAGE_BYTES_HUGE) {
         r = huge_map(&backing);

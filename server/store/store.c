@@ -11,13 +11,19 @@
 
 #include "common/base/linux_abi.h"
 #include "common/base/own.h"
+#include "server/store/large.h"
 #include "server/store/states.h"
 
 int store_init(struct store *store)
 {
-    *store = (struct store){.states_fd = -1};
+    int r;
+
+    *store = (struct store){.states_fd = -1, .cache_mount = -1};
     list_init(&store->free_buffers);
-    return states_init(store);
+    r = states_init(store);
+    if (r == 0)
+        large_init(store);
+    return r;
 }
 
 static void buffer_unmap(void *buffer)
@@ -34,6 +40,7 @@ void store_done(struct store *store)
         buffer_unmap(node);
     store->n_buffers = 0;
     store->n_free_buffers = 0;
+    large_done(store);
     states_done(store);
 }
 

@@ -36,11 +36,15 @@ struct store {
     uint64_t states_used_bytes;
     struct list free_buffers;
     unsigned n_free_buffers, n_buffers;
+    int cache_mount;     /* owned: a detached tmpfs for objects' bytes; -1: memfds */
+    uint8_t *large_slot; /* owned: 2 MiB of addresses for store_large_begin(); NULL: no large
+                            folios on this machine */
 };
 
 /* One object's bytes. */
 struct backing {
-    int fd;              /* owned, read-write memfd, chmod 0600, sealed against grow/shrink/seal */
+    int fd; /* owned, read-write, mode 0600: a file of the store's tmpfs, or a memfd, then sealed
+               against grow/shrink/seal */
     int fd_readonly;     /* owned, the same opened O_RDONLY; -1 until asked for */
     uint64_t size_bytes; /* rounded up to page_bytes */
     uint64_t page_bytes;
@@ -74,18 +78,36 @@ void *store_buffer_get(struct store *store);
 void store_buffer_put(struct store *store, void *buffer);
 
 /**
- * backing_new() - make an object's memfd
+ * backing_new() - make an object's file
+ * @store: where large folios come from
  * @name: for /proc, cut to 200 bytes   @size_bytes: of the object, not rounded; 0 is legal
  * @page_bytes: 4096 or 2 MiB
+ * @is_sealed: nobody may ever shrink or grow the file. It is a memfd then, which has large folios
+ *             only where the administrator lets all shared memory have them.
  *
  * Return: 0; -ENOMEM also when the machine grants no huge pages; -EINVAL; -EMFILE.
  */
-MUST_CHECK int backing_new(struct backing *ret_backing, const char *name, uint64_t size_bytes,
-                           uint64_t page_bytes);
+MUST_CHECK int backing_new(struct store *store, struct backing *ret_backing, const char *name,
+                           uint64_t size_bytes, uint64_t page_bytes, bool is_sealed);
 
 /** backing_done() - close the fds and unmap; what clients have mapped stays theirs. Again on the
  * same one: a no-op. */
 void backing_done(struct backing *backing);
+
+/**
+ * store_large_begin() - make 2 MiB of an object one large folio, and map it for read(2) to go into
+ * @offset: bytes, a multiple of 2 MiB
+ *
+ * For windows that will be filled as a whole. What was there stays or becomes zeros: nothing of it
+ * may be valid. Small folios may be the result all the same; that is slower, and nothing else.
+ *
+ * Return: the address of the window, for system calls only, until store_large_end(); NULL: not
+ * here, or not of this object: write to the file as usual.
+ */
+uint8_t *store_large_begin(struct store *store, const struct backing *backing, uint64_t offset);
+
+/** store_large_end() - unmap the window */
+void store_large_end(struct store *store);
 
 /** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once;
  * borrowed. Return: fd or -errno. */

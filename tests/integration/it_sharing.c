@@ -230,7 +230,8 @@ static int find_memfd(void)
 
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%.16s", entry->d_name);
         n = readlink(path, target, sizeof(target) - 1);
-        if (n > 0 && strncmp(target, "/memfd:", 7) == 0)
+        target[n > 0 ? n : 0] = '\0';
+        if (strncmp(target, "/memfd:", 7) == 0 || strncmp(target, "/muse:", 6) == 0)
             found = atoi(entry->d_name); /* NOLINT(cert-err34-c): the kernel's own number */
     }
     (void)closedir(dir);

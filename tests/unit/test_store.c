@@ -154,7 +154,7 @@ static void check_byte(const struct backing *backing, uint64_t offset, int byte)
 /* Return: whether the machine has 2 MiB pages to give; says so when not */
 static bool backing_open(struct backing *backing, uint64_t n_pages, uint64_t page_bytes)
 {
-    int r = backing_new(backing, "test-object", n_pages * page_bytes, page_bytes);
+    int r = backing_new(&store, backing, "test-object", n_pages * page_bytes, page_bytes, false);
 
     if (r == -ENOMEM && page_bytes == PAGE_BYTES_HUGE) {
         printf("skipped: no 2 MiB pages on this machine (vm.nr_hugepages)\n");
@@ -236,7 +236,7 @@ START_TEST(a_backing_is_sealed_private_and_rounded_up)
 
     memset(name, 'n', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
-    ck_assert_int_eq(backing_new(&backing, name, 4097, PAGE_BYTES_SMALL), 0);
+    ck_assert_int_eq(backing_new(&store, &backing, name, 4097, PAGE_BYTES_SMALL, true), 0);
     ck_assert_uint_eq(backing.size_bytes, 8192);
     ck_assert_int_eq(fstat(backing.fd, &st), 0);
     ck_assert_int_eq(st.st_size, 8192);
@@ -249,13 +249,68 @@ START_TEST(a_backing_is_sealed_private_and_rounded_up)
 }
 END_TEST
 
+/* Where there is none, small pages are all there is. */
+static bool has_large(void)
+{
+    if (!store.large_slot)
+        printf("left out: this kernel gives no large folios to shared memory\n");
+    return store.large_slot;
+}
+
+START_TEST(a_window_is_read_into_and_keeps_its_bytes)
+{
+    struct backing backing;
+    struct stat st;
+    uint8_t *window;
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(zero, 0);
+    ck_assert_int_eq(
+        backing_new(&store, &backing, "a/b", 3 * PAGE_BYTES_HUGE, PAGE_BYTES_SMALL, false), 0);
+    ck_assert_int_eq(backing_write(&backing, PAGE_BYTES_HUGE + 7, "q", 1),
+                     0); /* of a stray touch */
+    for (uint64_t at = 0; has_large() && at < 3 * PAGE_BYTES_HUGE; at += PAGE_BYTES_HUGE) {
+        window = store_large_begin(&store, &backing, at);
+        ck_assert_ptr_nonnull(window);
+        ck_assert_int_eq(pread(backing.fd, window + 1, 1, (off_t)at), 1);
+        ck_assert_int_eq(read(zero, window, PAGE_BYTES_HUGE), PAGE_BYTES_HUGE);
+        window[4096] = 'w';
+        store_large_end(&store);
+        check_byte(&backing, at + 4096, 'w');
+        check_byte(&backing, at + 7, 0);
+    }
+    backing_punch(&backing, (struct range){PAGE_BYTES_HUGE + 4096, PAGE_BYTES_HUGE + 8192});
+    check_byte(&backing, PAGE_BYTES_HUGE + 4096, 0);
+    ck_assert_int_eq(fstat(backing.fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 3 * PAGE_BYTES_HUGE);
+    backing_done(&backing);
+    (void)close(zero);
+}
+END_TEST
+
+START_TEST(a_window_beyond_the_file_or_of_a_truncated_one_is_refused)
+{
+    struct backing backing;
+
+    ck_assert_int_eq(
+        backing_new(&store, &backing, "o", PAGE_BYTES_HUGE + 4096, PAGE_BYTES_SMALL, false), 0);
+    ck_assert_ptr_null(store_large_begin(&store, &backing, PAGE_BYTES_HUGE));
+    if (has_large() && ftruncate(backing.fd, 0) == 0) { /* as a client with write access can */
+        ck_assert_ptr_null(store_large_begin(&store, &backing, 0));
+        ck_assert_int_eq(backing_write(&backing, 5, "q", 1), 0);
+        check_byte(&backing, 5, 'q');
+    }
+    backing_done(&backing);
+}
+END_TEST
+
 START_TEST(the_read_only_fd_reads_and_does_not_write)
 {
     struct backing backing;
     int fd;
     char byte;
 
-    ck_assert_int_eq(backing_new(&backing, "o", 4096, PAGE_BYTES_SMALL), 0);
+    ck_assert_int_eq(backing_new(&store, &backing, "o", 4096, PAGE_BYTES_SMALL, false), 0);
     ck_assert_int_eq(backing_write(&backing, 5, "q", 1), 0);
     fd = backing_readonly_fd(&backing);
     ck_assert_int_ge(fd, 0);
@@ -273,9 +328,10 @@ START_TEST(bad_sizes_are_refused_and_size_zero_is_legal)
 {
     struct backing backing;
 
-    ck_assert_int_eq(backing_new(&backing, "o", 1, 8192), -EINVAL);
-    ck_assert_int_eq(backing_new(&backing, "o", UINT64_MAX, PAGE_BYTES_SMALL), -EINVAL);
-    ck_assert_int_eq(backing_new(&backing, "o", 0, PAGE_BYTES_SMALL), 0);
+    ck_assert_int_eq(backing_new(&store, &backing, "o", 1, 8192, false), -EINVAL);
+    ck_assert_int_eq(backing_new(&store, &backing, "o", UINT64_MAX, PAGE_BYTES_SMALL, false),
+                     -EINVAL);
+    ck_assert_int_eq(backing_new(&store, &backing, "o", 0, PAGE_BYTES_SMALL, false), 0);
     ck_assert_uint_eq(backing.size_bytes, 0);
     ck_assert_uint_eq(backing_resident_bytes(&backing), 0);
     backing_done(&backing);
@@ -296,6 +352,8 @@ int main(void)
     tcase_add_test(tcase, bytes_of_huge_pages_come_and_go);
     tcase_add_test(tcase, too_few_huge_pages_are_an_error_and_not_a_signal);
     tcase_add_test(tcase, a_backing_is_sealed_private_and_rounded_up);
+    tcase_add_test(tcase, a_window_is_read_into_and_keeps_its_bytes);
+    tcase_add_test(tcase, a_window_beyond_the_file_or_of_a_truncated_one_is_refused);
     tcase_add_test(tcase, the_read_only_fd_reads_and_does_not_write);
     tcase_add_test(tcase, bad_sizes_are_refused_and_size_zero_is_legal);
     return unit_run("store", tcase);

@@ -178,11 +178,13 @@ static unsigned n_open_fds(void)
 }
 
 static unsigned n_fds_before;
+static struct store store = {.states_fd = -1, .cache_mount = -1}; /* memfds */
 
 static void start(uint64_t bytes_per_page, uint64_t n_pages)
 {
     page_bytes = bytes_per_page;
-    ck_assert_int_eq(backing_new(&backing, "test-uffd", n_pages * page_bytes, page_bytes), 0);
+    ck_assert_int_eq(
+        backing_new(&store, &backing, "test-uffd", n_pages * page_bytes, page_bytes, true), 0);
     ck_assert_int_ge(backing_readonly_fd(&backing), 0);
     ck_assert_int_eq(client_start(&client, uffd_port_features()), 0);
     ck_assert_int_eq(loop_init(&loop), 0);
@@ -709,7 +711,7 @@ END_TEST
 START_TEST(huge_pages_are_filled_shown_and_poisoned)
 {
     struct backing probe;
-    int r = backing_new(&probe, "probe", PAGE_BYTES_HUGE, PAGE_BYTES_HUGE);
+    int r = backing_new(&store, &probe, "probe", PAGE_BYTES_HUGE, PAGE_BYTES_HUGE, true);
 
     if (r == -ENOMEM) {
         printf("skipped: no 2 MiB pages on this machine (vm.nr_hugepages)\n");
