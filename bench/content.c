@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Makes the benchmark's object in memory (content.h). Owns nothing; called by the contenders'
- * servers. */
+/* The benchmark's object in memory (content.h). Owns nothing; called by the contenders' servers. */
 #include "bench/content.h"
 
 #include <errno.h>

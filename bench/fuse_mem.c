@@ -32,8 +32,7 @@ struct fuse_mem {
     uint64_t *content; /* owned */
     int memfd;         /* owned; -1 without --splice */
     bool threads;
-    uint64_t n_reads; /* requests answered, for the line printed at the end; approximate with
-                         --threads */
+    uint64_t n_reads; /* requests answered, printed at the end; approximate with --threads */
     uint64_t n_read_bytes;
 };
 
@@ -95,8 +94,7 @@ static void mem_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
         fuse_reply_err(req, EISDIR);
         return;
     }
-    info->keep_cache = 1; /* a second client must find the first one's pages; cold readers drop them
-                             with fadvise */
+    info->keep_cache = 1; /* for a second client; cold readers drop the pages with fadvise */
     fuse_reply_open(req, info);
 }
 

@@ -41,7 +41,7 @@ void touch_summarize(uint64_t *times_ns, uint64_t n_ops, uint64_t total_ns,
 }
 
 /* The pages in the order of the visit: all of them, shuffled (Fisher-Yates) when the plan says so.
- * NULL without memory. */
+ * Return: NULL without memory. */
 static uint64_t *make_order(const struct touch_plan *plan)
 {
     uint64_t *order = calloc(plan->n_pages, sizeof(*order));

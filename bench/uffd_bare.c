@@ -6,10 +6,11 @@
  * Served as well as such a loop can:
  *
  *   in order   windows of WINDOW_PAGES, each filled by one pwrite and shown by one UFFDIO_CONTINUE,
- * one window ahead. The first page of a window that is shown ahead stays unmapped, a *marker*:
- * touching it is a cheap minor fault which starts the next window while the client goes on. at
- * random  one page for each fault; AROUND_PAGES when they are filled already, as the kernel does
- * for its own files.
+ *              one window ahead. The first page of a window that is shown ahead stays unmapped, a
+ *              *marker*: touching it is a cheap minor fault which starts the next window while the
+ *              client goes on.
+ *   at random  one page for each fault; AROUND_PAGES when they are filled already, as the kernel
+ *              does for its own files.
  *
  * With --second a first client visits everything and holds it, and a second client's work is
  * measured. It trusts its children: no limits, no page states in shared memory, one object, no
@@ -34,8 +35,8 @@
 #include "bench/content.h"
 #include "bench/work.h"
 
-#define WINDOW_PAGES                                                                               \
-    512u /* measured: 2 MiB windows reach the client's own speed, 64 pages half of it */
+/* Measured: 2 MiB windows reach the client's own speed, 64 pages half of it. */
+#define WINDOW_PAGES    512u
 #define AROUND_PAGES    16u   /* fault_around_bytes of Linux: 64 KiB */
 #define EVENTS_PER_READ 16    /* chosen: one client thread has one event at a time */
 #define STALL_MAX_MS    60000 /* chosen: no event and no end of work for so long is a failure */
@@ -222,8 +223,7 @@ static int accept_client(struct server *server, struct client *client)
     return ioctl(client->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
-/* Fills pages [first, end) of the memfd; never through a mapping of it, which would cost a page
- * fault a page. */
+/* Fills pages [first, end) of the memfd; never through a mapping: that costs a fault a page. */
 static int fill(struct server *server, uint64_t first, uint64_t end)
 {
     const char *bytes = (const char *)server->content;
@@ -239,8 +239,7 @@ static int fill(struct server *server, uint64_t first, uint64_t end)
     return 0;
 }
 
-/* Maps the valid pages [first, end) into the client, stepping over those it has already, and wakes
- * whoever waits there. */
+/* Maps the valid pages [first, end), stepping over those already mapped; wakes who waits there. */
 static int show(const struct client *client, uint64_t first, uint64_t end)
 {
     uint64_t at = client->base + first * CONTENT_PAGE_BYTES;
@@ -267,8 +266,7 @@ static uint64_t window_end(const struct server *server, uint64_t first)
     return first + WINDOW_PAGES < server->n_pages ? first + WINDOW_PAGES : server->n_pages;
 }
 
-/* A fault of a client that reads in order: the page or its window, then the next window, all but
- * its marker. */
+/* A fault of a reader in order: the page or its window, then the next one, all but its marker. */
 static int serve_in_order(struct server *server, const struct client *client, uint64_t page)
 {
     uint64_t first = page - page % WINDOW_PAGES;
@@ -394,8 +392,8 @@ static int set_up(struct server *server, const struct work_options *options)
     return content_new(options->size_bytes, &server->content);
 }
 
-/* Ends the clients: those that are done by closing their socket, others by force. Returns the worst
- * exit status. */
+/* Ends the clients: those that are done by closing their socket, others by force.
+ * Return: the worst exit status. */
 static int end_clients(struct server *server, bool force)
 {
     int worst = 0;

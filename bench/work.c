@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Runs a reader's work (work.h). Owns the mapping while it works; decides nothing about where
- * memory comes from. */
+/* A reader's work (work.h). Owns the mapping meanwhile; where memory comes from, others decide. */
 #include "bench/work.h"
 
 #include <errno.h>
@@ -146,8 +145,7 @@ static int64_t count_resident(const struct work_target *target, void *addr, uint
     return count;
 }
 
-/* Tells whoever started us that everything is resident (@line is printed already) and waits for the
- * end of input. */
+/* Whoever started us has been told that everything is resident: waits for the end of input. */
 static void hold_until_eof(void)
 {
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};

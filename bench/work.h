@@ -32,8 +32,7 @@ struct work_options {
     bool second; /* uffd_bare only: measure a second client, a first one holds all pages */
 };
 
-/* The calls a reader brings, with the shape and results of their mmap(2) family namesakes. @ctx is
- * the reader's. */
+/* A reader's calls, with the shape and results of their mmap(2) namesakes. @ctx is the reader's. */
 struct work_target {
     void *ctx; /* borrowed */
     void *(*map)(void *ctx, size_t len);

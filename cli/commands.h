@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* musectl's commands: the words the server knows (tests compare), and how each is shown to people.
- */
+/* musectl's commands: the words the server knows (tests compare), and how each is shown. */
 #ifndef MUSE_CLI_COMMANDS_H
 #define MUSE_CLI_COMMANDS_H
 

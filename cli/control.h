@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* musectl's end of the control socket: one request, its document, or one document after the other.
- * Every wait ends. */
+/* musectl's end of the control socket: one request, its document or documents. Every wait ends. */
 #ifndef MUSE_CLI_CONTROL_H
 #define MUSE_CLI_CONTROL_H
 
@@ -31,15 +30,14 @@ MUST_CHECK int control_ask(struct control *control, const char *command, char *c
 
 /**
  * control_document() - wait for a whole document
- * @ret_text: from malloc, the caller's: the document, or with @ret_error the server's sentence
+ * @ret_text:  from malloc, the caller's: the document, or with @ret_error the server's sentence
  * @ret_error: 0, or why the server refused, an errno
  *
  * Return: 0; -ETIMEDOUT; -ECONNRESET the server has gone; -EPROTO; -ENOMEM.
  */
 MUST_CHECK int control_document(struct control *control, char **ret_text, int *ret_error);
 
-/** control_next() - as control_document(), for the next document of a follower: waits as long as it
- * takes */
+/** control_next() - as control_document(), for a follower's next document; waits without limit */
 MUST_CHECK int control_next(struct control *control, char **ret_text, int *ret_error);
 
 #endif

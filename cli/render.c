@@ -34,8 +34,8 @@ static bool is_control(const unsigned char *text)
            (text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0);
 }
 
-/* What print_text() prints. @ret_width: columns of a terminal, if each character takes one. Return:
- * from malloc; NULL. */
+/* What print_text() prints. @ret_width: columns of a terminal, if each character takes one.
+ * Return: from malloc; NULL. */
 static char *safe_text(const char *text, size_t *ret_width)
 {
     const unsigned char *c = (const unsigned char *)text;

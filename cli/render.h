@@ -57,8 +57,7 @@ struct column {
 
 /**
  * print_table() - the objects of an array, one a line, under a line of titles
- * @rows:    NULL or not an array: none; sorted by the number in member @sort_key, unless that is
- * NULL
+ * @rows:    NULL or not an array: none; sorted by the number in @sort_key, unless that is NULL
  * @columns: @n_columns of them
  */
 void print_table(FILE *out, const json_t *rows, const struct column *columns, size_t n_columns,

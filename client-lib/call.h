@@ -16,8 +16,8 @@ struct question {
     const ProtobufCMessage *message; /* borrowed */
     int fd;                          /* borrowed, goes with the question; -1 for none */
     enum frame_type answer;          /* the type of the good answer */
-    struct range own; /* what the server may change outside the arena meanwhile: the range the
-                         caller named; may be empty */
+    /* what the server may change outside the arena meanwhile: what the caller named; or empty */
+    struct range own;
 };
 
 /**
@@ -31,8 +31,7 @@ struct question {
 MUST_CHECK int call_ask(struct muse *muse, const struct question *question,
                         struct mail **ret_answer);
 
-/** call_garbled() - a message of the server's makes no sense: end the connection, say so; the call
- * is to fail with -EPROTO */
+/** call_garbled() - a message makes no sense: end the connection, say so; then fail with -EPROTO */
 void call_garbled(struct muse *muse);
 
 #endif

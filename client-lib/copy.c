@@ -63,8 +63,7 @@ int muse_error_at(struct muse *muse, const void *addr, struct muse_error *ret)
     return error_return("muse_error_at", ask_error(muse, (uintptr_t)addr, ret));
 }
 
-/* Why the byte at @src cannot be had. Return: negative errno, sentence set where the server knows
- * one. */
+/* Why the byte at @src cannot be had. Return: -errno, sentence set where the server knows one. */
 static int explain(struct muse *muse, uint64_t src)
 {
     struct muse_error error;

@@ -239,8 +239,8 @@ int muse_fstat(struct muse_file *file, struct stat *ret)
 
 /* --- pread --- */
 
-/* Have bytes of the object made valid in its memfd. @ret_len: how many are, 0 at the end; at most
- * @len. */
+/* Have bytes of the object made valid in its memfd.
+ * @ret_len: how many are, 0 at the end; at most @len */
 static int make_readable(struct muse_file *file, off_t offset, size_t len, size_t *ret_len)
 {
     Muse__Wire__Pread message = MUSE__WIRE__PREAD__INIT;

@@ -4,8 +4,8 @@
  * Owns struct muse.
  *
  *     socket -> hello/welcome -> arena -> userfaultfd -> attach/attached
- *     back:  mappings and arena -> socket -> userfaultfd        (no access may ever find a mapping
- * without userfaultfd)
+ *     back:  mappings and arena -> socket -> userfaultfd
+ *            (no access may ever find a mapping without userfaultfd)
  */
 #define _GNU_SOURCE
 #include "client-lib/handle.h"
@@ -29,8 +29,7 @@
 #include "proto/client.pb-c.h"
 #include "proto/limits.h"
 
-/* Chosen: a server that accepts but does not answer for this long is broken; nothing in the hello
- * waits for a driver. */
+/* Chosen: a server that does not answer for this long is broken; the hello waits for no driver. */
 #define HELLO_TIMEOUT_S 10
 
 int handle_check(const struct muse *muse)
@@ -141,8 +140,8 @@ static int check_welcome(struct muse *muse, const Muse__Wire__ClientWelcome *wel
     return 0;
 }
 
-/* @ret_welcome: to be freed by muse__wire__client_welcome__free_unpacked(). @ret_device_fd: the
- * caller's, or -1. */
+/* @ret_welcome:   to be freed by muse__wire__client_welcome__free_unpacked()
+ * @ret_device_fd: the caller's, or -1 */
 static int say_hello(struct muse *muse, Muse__Wire__ClientWelcome **ret_welcome, int *ret_device_fd)
 {
     Muse__Wire__ClientHello hello = MUSE__WIRE__CLIENT_HELLO__INIT;
@@ -283,8 +282,7 @@ static void unmap_all(struct muse *muse)
     unmap_range(muse->arena);
 }
 
-/* In a forked child the addresses are free for others and the lock may be held by a thread that is
- * not there. */
+/* In a forked child the addresses are free for others, and the lock's holder may not be there. */
 static struct muse *handle_free(struct muse *muse)
 {
     const bool is_copy = handle_is_copy(muse);

@@ -3,13 +3,12 @@
  * What a connection consists of. Made and unmade by handle.c; every other file of the library works
  * on it.
  *
- *     struct muse -- requests (socket)      chan and lists have a lock of their own
- *                 |- uffd                   ours until disconnect: while it is open, a dead server
- * means waiting, not zeros
- *                 |- arena                  addresses; what is mapped in there only the server
- * decides
- *                 |- mark                   one page that reads 0 in a forked child
- *                 `- files, outside         under @lock
+ *     struct muse -+- requests (socket)  chan and lists have a lock of their own
+ *                  +- uffd               ours until disconnect: while it is open, a dead server
+ *                  |                     means waiting, not zeros
+ *                  +- arena              addresses; what is mapped in there only the server decides
+ *                  +- mark               one page that reads 0 in a forked child
+ *                  `- files, outside     under @lock
  *
  * No lock is ever held while memory of the caller or of a mapping is touched, nor during a system
  * call that a page fault could stop.
@@ -30,8 +29,7 @@
 
 #define PAGE_BYTES      4096ull
 #define HUGE_PAGE_BYTES (2ull << 20)
-#define ADDRESS_END                                                                                \
-    (1ull << 47) /* user addresses of x86-64 with four levels; mmap gives no more unasked */
+#define ADDRESS_END     (1ull << 47) /* x86-64 with four levels; mmap gives no more unasked */
 
 struct muse {
     struct requests requests;

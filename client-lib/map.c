@@ -31,8 +31,7 @@ struct map_args {
     off_t offset;
 };
 
-/* The page-aligned range that a call names; empty where it wraps, the server then refuses the call.
- */
+/* The page-aligned range that a call names; empty where it wraps: then the server refuses it. */
 static struct range named_range(uint64_t addr, uint64_t len, uint64_t page_bytes)
 {
     const struct range none = {0};
@@ -72,8 +71,7 @@ static uint64_t locked_bytes(void)
     return kib * KIB;
 }
 
-/* Would do_mmap() have refused these arguments before it looks at the limit? Then the server does,
- * and says why. */
+/* Would do_mmap() refuse these before it looks at the limit? Then the server does, and says why. */
 static bool fails_anyway(const struct map_args *args)
 {
     return args->len == 0 || args->len > ADDRESS_END || args->offset % (off_t)PAGE_BYTES != 0 ||
@@ -178,8 +176,7 @@ static int ask_map(struct muse *muse, const struct map_args *args, const struct 
     return 0;
 }
 
-/* Lock pages as they come in. Only another thread's locking can make this fail, after the check
- * above. */
+/* Lock pages as they come in. After the check above only another thread's locking can fail this. */
 static int lock_range(struct muse *muse, uint64_t addr, size_t len)
 {
     if (mlock2(address_pointer(addr), len, MLOCK_ONFAULT) == 0)
@@ -190,8 +187,9 @@ static int lock_range(struct muse *muse, uint64_t addr, size_t len)
 
 /*
  * What stands outside the arena only the kernel knows, and the server moves the mapping over
- * whatever that is. So MAP_FIXED_NOREPLACE takes the range first. @ret_held: empty where there was
- * nothing to take.
+ * whatever that is. So MAP_FIXED_NOREPLACE takes the range first.
+ *
+ * @ret_held: empty where there was nothing to take
  */
 static int hold_outside(const struct muse *muse, const struct map_args *args,
                         const struct muse_file *file, struct range *ret_held)

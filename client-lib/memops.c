@@ -54,8 +54,7 @@ int memops_reserve(struct range range, int flags)
         (void)munmap(got, range_len(range));
         return -EEXIST;
     }
-    /* All of the arena has the same flags, so that a range given back merges with its neighbours.
-     */
+    /* All of the arena has the same flags: a range given back merges with its neighbours. */
     if (madvise(wanted, range_len(range), MADV_DONTDUMP) < 0)
         return -errno;
     return keep_from_children(range);
@@ -84,8 +83,7 @@ static bool is_target(const struct work *work, struct range range)
     return is_in_arena(work, range) || range_contains_range(work->own, range);
 }
 
-/* Before a call that changes what lies outside the arena; afterwards note_mapped() or
- * note_unmapped(). */
+/* Before a call that changes what lies outside the arena; then note_mapped() or note_unmapped(). */
 static int promise(const struct work *work, struct range range)
 {
     int r;

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ranges that MAP_FIXED mappings occupy outside the arena. Owns an array; unmaps nothing
- * itself. */
+/* The ranges that MAP_FIXED mappings occupy outside the arena. Owns an array; unmaps nothing. */
 #include "client-lib/outside.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* An addition appends one range after removing what it overlaps; a removal splits at most one range
- * in two. */
+/* An addition removes what it overlaps and appends one; a removal splits at most one in two. */
 #define ROOM_FOR_CHANGE 2u
 
 int outside_promise(struct outside *outside)

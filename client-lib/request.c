@@ -123,8 +123,7 @@ int request_send(struct requests *requests, const struct request *request, enum 
 
     if (r == 0 || r == -EMSGSIZE || r == -ENOMEM)
         return r;
-    /* ETOOMANYREFS, EBADF and the like cannot be told from a lost connection: nothing can be sent.
-     */
+    /* ETOOMANYREFS, EBADF and the like look like a lost connection: nothing can be sent. */
     (void)pthread_mutex_lock(&requests->lock);
     break_locked(requests, -ENOTCONN, "the server has gone");
     r = say_broken(requests);

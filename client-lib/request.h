@@ -40,8 +40,7 @@ struct mail {
 };
 
 struct requests {
-    struct chan
-        chan; /* sent to by anybody, received from by the reader; closed by requests_done() only */
+    struct chan chan;     /* anybody sends, the reader receives, only requests_done() closes it */
     pthread_mutex_t lock; /* guards what follows */
     struct list open;     /* struct request */
     uint64_t last_id;
@@ -76,8 +75,7 @@ MUST_CHECK int requests_init(struct requests *requests, int *fd);
 void requests_done(struct requests *requests, bool is_copy);
 
 /**
- * requests_break() - end the connection because of what the server did: every request fails from
- * now on
+ * requests_break() - the server did something wrong: end the connection, fail every request
  * @error: negative errno for them   @why: static sentence. Only the first call counts.
  */
 void requests_break(struct requests *requests, int error, const char *why);

@@ -20,9 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FILL_RING_ENTRIES                                                                          \
-    256u /* power of two: more runs in flight than a driver can profit from                        \
-          */
+#define FILL_RING_ENTRIES 256u /* power of two: more runs in flight than a driver can profit from */
 
 struct fill_ask {
     uint64_t request_id;
@@ -36,8 +34,7 @@ struct fill_ask {
 struct fill_answer {
     uint64_t request_id;
     uint64_t object_key;
-    uint64_t object_id; /* the page cache the bytes were written to: an answer about another one is
-                           void */
+    uint64_t object_id; /* the page cache written to: an answer about another one is void */
     uint64_t first_page;
     uint64_t n_pages;
 };
@@ -64,8 +61,7 @@ static inline bool fill_ring_put_ask(struct fill_ring *ring, const struct fill_a
     return true;
 }
 
-/** fill_ring_take_ask() - take the oldest ask. Only the driver. Return: false when there is none.
- */
+/** fill_ring_take_ask() - take the oldest ask. Only the driver. Return: false when none. */
 static inline bool fill_ring_take_ask(struct fill_ring *ring, struct fill_ask *ret_ask)
 {
     uint32_t head = atomic_load_explicit(&ring->ask_head, memory_order_relaxed);
@@ -77,8 +73,8 @@ static inline bool fill_ring_take_ask(struct fill_ring *ring, struct fill_ask *r
     return true;
 }
 
-/** fill_ring_put_answer() - queue one answer. Only the driver, one thread at a time. Return: false
- * when full. */
+/** fill_ring_put_answer() - queue one answer. Only the driver, one thread at a time.
+ * Return: false when full. */
 static inline bool fill_ring_put_answer(struct fill_ring *ring, const struct fill_answer *answer)
 {
     uint32_t tail = atomic_load_explicit(&ring->answer_tail, memory_order_relaxed);
@@ -100,8 +96,7 @@ static inline bool fill_ring_answers_fit(const struct fill_ring *ring)
            FILL_RING_ENTRIES;
 }
 
-/** fill_ring_take_answer() - take the oldest answer. Only the server. Return: false when there is
- * none. */
+/** fill_ring_take_answer() - take the oldest answer. Only the server. Return: false when none. */
 static inline bool fill_ring_take_answer(struct fill_ring *ring, struct fill_answer *ret_answer)
 {
     uint32_t head = atomic_load_explicit(&ring->answer_head, memory_order_relaxed);

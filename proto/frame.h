@@ -4,7 +4,7 @@
  * come with it. Pure: bytes in, struct out. One frame is one SOCK_SEQPACKET datagram. Layout,
  * little-endian:
  *
- *   0      2       3       4      6       8                16
+ *   0      2       3       4      6       8                  16
  *   | magic|version| n_fds | type | flags | request id (u64) | protobuf payload ...
  */
 #ifndef MUSE_PROTO_FRAME_H
@@ -16,11 +16,10 @@
 #include "common/base/must.h"
 
 #define FRAME_MAGIC        0x6d75u /* "um" */
-#define FRAME_VERSION      1u /* of this header; what the messages mean is negotiated by the hellos */
+#define FRAME_VERSION      1u /* of this header; what messages mean is negotiated by the hellos */
 #define FRAME_HEADER_BYTES 16u
 
-/* All message types of the three conversations; a type from the wrong conversation ends the
- * connection. */
+/* All message types of the three conversations; one from the wrong conversation ends it. */
 #define FRAME_TYPES(X)                                                                             \
     X(CLIENT_HELLO, 0x101)                                                                         \
     X(CLIENT_WELCOME, 0x102)                                                                       \

@@ -6,8 +6,7 @@
 #define PROTO_VERSION_MIN 1u
 #define PROTO_VERSION_MAX 1u
 
-/* One datagram. Well under the default net.core.wmem_default (208 KiB), so a send never fails for
- * size alone. */
+/* One datagram. Well under net.core.wmem_default (208 KiB): no send fails for its size alone. */
 #define FRAME_BYTES_MAX        65536u
 /* fds in one frame; SCM_MAX_FD is 253, nobody needs more than an extent list's. */
 #define FRAME_FDS_MAX          16u

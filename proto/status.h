@@ -23,8 +23,7 @@ static inline uint32_t status_from_result(int result)
     return result < 0 ? (uint32_t)-result : 0u;
 }
 
-/** status_to_result() - wire status as -errno; what is no errno becomes @otherwise (a negative
- * errno) */
+/** status_to_result() - wire status as -errno; what is no errno becomes @otherwise (a -errno) */
 static inline int status_to_result(int64_t error, int otherwise)
 {
     if (error == 0)

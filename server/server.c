@@ -29,8 +29,7 @@
 #include "server/session/listener.h"
 
 #define RING_ENTRIES    256u
-/* Captive mode: how long the named drivers may take to say hello before the command runs all the
- * same. */
+/* Captive mode: how long the named drivers may take to say hello; then the command runs anyway. */
 #define CAPTIVE_WAIT_NS 10000000000ull
 #define CAPTIVE_POLL_NS 2000000ull
 
@@ -247,8 +246,7 @@ static unsigned count_drivers(const struct engine *engine)
     return n;
 }
 
-/* The command runs once every named driver has said hello, so that its first open cannot miss one.
- */
+/* The command runs once every named driver has said hello: its first open cannot miss one. */
 static void on_captive_start(struct deadline *deadline)
 {
     struct server *server = CONTAINER_OF(deadline, struct server, captive_start);
@@ -288,8 +286,7 @@ static void close_links(struct engine *engine)
         driver_link_close(CONTAINER_OF(pos, struct driver_link, link), -ESHUTDOWN);
 }
 
-/* Clients go first, so that drivers still hear of every close; drivers next; then the loop may end.
- */
+/* Clients go first, so that drivers hear of every close; then drivers; then the loop may end. */
 static void on_drain(struct deadline *deadline)
 {
     struct server *server = CONTAINER_OF(deadline, struct server, drain);

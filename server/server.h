@@ -19,8 +19,7 @@ struct server;
 MUST_CHECK int server_new(struct server **ret_server, const struct config *config, const char *run,
                           const char **ret_why);
 
-/** server_run() - until SIGTERM, SIGINT or the captive command's end. Return: the exit status for
- * main. */
+/** server_run() - until SIGTERM, SIGINT or the captive command's end. Return: the exit status. */
 int server_run(struct server *server);
 
 /** server_free() - after server_run() */

@@ -70,8 +70,7 @@ static void fill_slot(struct idmap *map, uint64_t id, void *ptr)
     map->n_used++;
 }
 
-/* Makes room for one more entry: at most half of the slots are used, three quarters used or dead.
- */
+/* Makes room for one entry more: at most half of the slots used, three quarters used or dead. */
 static int make_room(struct idmap *map)
 {
     struct idmap grown = {.n_slots = map->n_slots ? map->n_slots : IDMAP_MIN_SLOTS};

@@ -16,8 +16,7 @@ struct list {
     struct list *prev;
 };
 
-/** LIST_INIT() - initializer of a head or a node that is in no list: struct list a = LIST_INIT(a);
- */
+/** LIST_INIT() - initializer of a head, or of a node in no list: struct list a = LIST_INIT(a); */
 #define LIST_INIT(name)                                                                            \
     {                                                                                              \
         &(name), &(name)                                                                           \

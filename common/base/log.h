@@ -46,7 +46,7 @@ const char *log_level_name(enum log_level level);
  * @level:  how important
  * @event:  a dotted name that stands for this one place, as "driver.silent"; static
  * @format: printf format of the fields, as "client=%u size_bytes=%zu"; text from a peer only
- * through log_quote(). Control characters that get here all the same become '?'.
+ *          through log_quote(). Control characters that get here all the same become '?'.
  */
 __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const char *event,
                                                      const char *format, ...);
@@ -62,7 +62,6 @@ void log_event(enum log_level level, const char *event);
  * log_quote() - make text of unknown origin safe as the value of one field
  * @buf:  where the value goes: quoted, '"' and '\' escaped, all but printable ASCII as \xNN
  * @size: of @buf, at least 3; LOG_QUOTE_SIZE(strlen(text)) holds everything, else the end is cut
- * off
  * @text: NUL-terminated; NULL counts as ""
  *
  * Return: @buf, so that it can be called in the argument list.

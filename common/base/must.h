@@ -8,8 +8,7 @@
 #ifndef MUSE_COMMON_BASE_MUST_H
 #define MUSE_COMMON_BASE_MUST_H
 
-/** MUST_CHECK - the caller has to look at the result; ignore it only as "(void)!f(x)" with a reason
- */
+/** MUST_CHECK - the caller has to look at the result; to ignore it: "(void)!f(x)", with a reason */
 #define MUST_CHECK __attribute__((warn_unused_result))
 
 /**

@@ -58,8 +58,8 @@ static inline bool range_contains(struct range r, uint64_t x)
     return x >= r.start && x < r.end;
 }
 
-/** range_contains_range() - is all of @inner in @outer? An empty one is where its start is, ends
- * included. */
+/** range_contains_range() - is all of @inner in @outer?
+ * An empty one is where its start is, ends included. */
 static inline bool range_contains_range(struct range outer, struct range inner)
 {
     return inner.start >= outer.start && inner.end <= outer.end && inner.start <= inner.end;
@@ -88,9 +88,7 @@ MUST_CHECK int range_from_len(uint64_t start, uint64_t len, struct range *ret_ra
  */
 struct range range_intersect(struct range a, struct range b);
 
-/**
- * range_cover() - the smallest range that holds both; an empty one adds nothing
- */
+/** range_cover() - the smallest range that holds both; an empty one adds nothing */
 struct range range_cover(struct range a, struct range b);
 
 /**

@@ -180,8 +180,8 @@ bool chan_wants_write(const struct chan *chan)
     return chan->buf && !list_is_empty(&chan->out);
 }
 
-/* Every fd the kernel installed is taken into the frame; one too many is closed at once. Return:
- * their number. */
+/* Every fd the kernel installed is taken into the frame; one too many is closed at once.
+ * Return: their number. */
 static unsigned collect_fds(struct msghdr *msg, struct frame *frame)
 {
     unsigned n = 0;

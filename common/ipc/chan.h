@@ -41,25 +41,24 @@ struct chan {
 
 /**
  * chan_init() - adopt a connected socket
- * @chan: caller's memory
- * @fd:   takes; blocking or not
- * @max_fds: the most fds a received frame may carry, 0..FRAME_FDS_MAX
+ * @chan:          caller's memory
+ * @fd:            takes; blocking or not
+ * @max_fds:       the most fds a received frame may carry, 0..FRAME_FDS_MAX
  * @out_bytes_max: limit of the output queue in bytes
  *
  * Return: 0; -ENOMEM (the fd then still belongs to the caller).
  */
 MUST_CHECK int chan_init(struct chan *chan, int *fd, unsigned max_fds, size_t out_bytes_max);
 
-/** chan_done() - close the socket and everything queued or received; safe on a zeroed or done chan
- */
+/** chan_done() - close the socket and all that is queued or received; safe when zeroed or done */
 void chan_done(struct chan *chan);
 
 /**
  * chan_send() - send one frame
- * @type: enum frame_type   @id: request id
+ * @type:    enum frame_type   @id: request id
  * @message: packed here; NULL = empty payload
- * @fds:  borrowed (the kernel or the queue holds its own copies); may be NULL   @n_fds: at most
- * FRAME_FDS_MAX
+ * @fds:     borrowed (the kernel or the queue holds its own copies); may be NULL
+ * @n_fds:   at most FRAME_FDS_MAX
  *
  * On a blocking socket several threads may call this at once.
  * Return: 0 sent or queued; -EMSGSIZE larger than FRAME_BYTES_MAX; -ENOBUFS queue full; -EPIPE,
@@ -73,20 +72,18 @@ MUST_CHECK int chan_send(struct chan *chan, uint16_t type, uint64_t id,
  * @ret_frame: borrowed, until the next call
  *
  * Return: 0; -EAGAIN none now (non-blocking); -ECONNRESET peer closed; -EPROTO malformed,
- * oversized, truncated, or more or fewer fds than the header says or than max_fds (all received fds
- * are closed).
+ * oversized, truncated, or more or fewer fds than the header says or than max_fds (all received
+ * fds are closed).
  */
 MUST_CHECK int chan_recv(struct chan *chan, struct frame **ret_frame);
 
-/** chan_flush() - send what is queued. Return: 0 all gone; -EAGAIN some left; other -errno: peer
- * gone. */
+/** chan_flush() - send what is queued. Return: 0 all gone; -EAGAIN some left; -errno: peer gone. */
 MUST_CHECK int chan_flush(struct chan *chan);
 
 /** chan_wants_write() - whether frames are queued */
 bool chan_wants_write(const struct chan *chan);
 
-/** frame_fd_take() - move fd @index out of a frame. Return: the fd, now the caller's; -1 when there
- * is none. */
+/** frame_fd_take() - move fd @index out of a frame. Return: the fd, the caller's; -1: none. */
 int frame_fd_take(struct frame *frame, unsigned index);
 
 #endif

@@ -41,8 +41,7 @@ static bool is_in_group(const struct muse_open_args *args, gid_t gid)
     return false;
 }
 
-/* As inode_permission() of Linux: the first class that fits counts, also when another allows more.
- */
+/* As inode_permission() of Linux: the first class that fits counts, even if another allows more. */
 static bool is_allowed(const struct muse_open_args *args, const struct cramfs_inode *inode,
                        unsigned int wanted)
 {

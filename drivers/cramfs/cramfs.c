@@ -32,8 +32,7 @@
 #define PIECE_PAGES       64u
 #define BUFFER_BYTES      ((size_t)PIECE_PAGES * MUSE_PAGE_BYTES)
 
-/* Runs of blocks a file may consist of to be read by the server. Chosen: more are a strange image.
- */
+/* The most runs of blocks in a file that the server reads. Chosen: more are a strange image. */
 #define RUNS_MAX 64u
 
 enum { OPTION_VERIFY_CRC = 0x2001 };

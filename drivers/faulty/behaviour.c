@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From a file's name to what the driver does with it: one table of all keys. Pure but for
- * muse_set_error(). */
+/* From a file's name to what the driver does: one table of keys. Pure but for muse_set_error(). */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -11,8 +10,7 @@
 
 enum kind {
     KIND_NUMBER,   /* decimal, 0x..., or with K, M, G */
-    KIND_OPTIONAL, /* a number for which 0 means something, too: the field behind it says that it is
-                      there */
+    KIND_OPTIONAL, /* a number, 0 among them: the field behind it says that it is there */
     KIND_FLAG,     /* a word alone */
     KIND_WORD
 };

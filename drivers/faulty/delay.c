@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One thread that answers deferred hooks and pending faults when their time has come. Owns the
- * entries. */
+/* One thread that answers deferred hooks and pending faults when it is time. Owns the entries. */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>

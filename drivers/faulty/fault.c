@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The fault hook of muse-faulty: the pattern, or the text of faulty/counters, unless the object's
- * name says otherwise. */
+/* muse-faulty's fault hook: the pattern, or the counters' text, unless the name says otherwise. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

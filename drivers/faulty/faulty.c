@@ -81,8 +81,7 @@ static bool choose_hooks(const char *word, struct muse_driver_ops *ops)
     return true;
 }
 
-/* What is registered has to be known before the SDK looks at the options. "" when nothing is said.
- */
+/* What is registered has to be known before the SDK looks at the options. "": nothing is said. */
 static const char *find_registered(int argc, char **argv)
 {
     static const char option[] = "--register=";

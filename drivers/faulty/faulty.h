@@ -149,8 +149,8 @@ struct faulty_file *faulty_file_of(const struct muse_driver_file *file);
 /** faulty_pattern() - @n_pages pages of 4 KiB: word i of page p is p * 512 + i */
 void faulty_pattern(void *bytes, uint64_t first_page, uint64_t n_pages);
 
-/** faulty_memfd() - the object's pattern as a memfd, made when first asked for. Return: an fd,
- * borrowed; -errno. */
+/** faulty_memfd() - the object's pattern as a memfd, made when first asked for.
+ * Return: an fd, borrowed; -errno. */
 int faulty_memfd(struct faulty_object *object);
 
 /* hooks.c: the mapping hooks, and the vm operations */
@@ -177,8 +177,8 @@ int faulty_fault(struct muse_fault *fault);
 
 /* lies.c */
 
-/** lie_in_prepare() - send what should not be sent. Return: the hook's result if it lies, else 0;
- * *ret_lied says which. */
+/** lie_in_prepare() - send what should not be sent.
+ * Return: the hook's result if it lies, else 0; *ret_lied says which. */
 int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, bool *ret_lied);
 
 /** lie_in_fault() - write nonsense into the ring */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table of open files: the key is a hash of what identifies a file and its state; a taken one
- * is stepped over. */
+/* The table of open files. The key is a hash of what identifies a file and its state; where it is
+ * taken, the next one is used. */
 #include "drivers/file/inodes.h"
 
 #include <errno.h>
@@ -31,8 +31,7 @@ void inodes_done(struct inodes *inodes)
     idmap_done(&inodes->by_key);
 }
 
-/* FNV-1a over 64-bit words, with the finalizer of splitmix64. Only spread matters: equal hashes are
- * told apart. */
+/* FNV-1a over words, finalized as splitmix64. Only spread matters: equal hashes are told apart. */
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * UINT64_C(0x100000001b3);

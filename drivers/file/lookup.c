@@ -20,8 +20,7 @@
 
 #include "common/base/own.h"
 
-#define GROUPS_MAX                                                                                 \
-    256 /* chosen; more of a user's groups are ignored, which refuses and never allows */
+#define GROUPS_MAX    256  /* chosen; more of a user's groups are ignored: refuses, never allows */
 #define OPENAT2_TRIES 16   /* EAGAIN: somebody renames below us just now, openat2(2) */
 #define PASSWD_BYTES  4096 /* chosen; a longer entry counts as none */
 

@@ -22,8 +22,7 @@ struct roots {
     size_t n;
 };
 
-/** roots_add() - open a folder. @name: borrowed. Return: 0; -errno: -E2BIG more than
- * FILE_ROOTS_MAX. */
+/** roots_add() - open a folder. @name: borrowed. Return: 0; -E2BIG over FILE_ROOTS_MAX; -errno. */
 MUST_CHECK int roots_add(struct roots *roots, const char *name);
 
 /** roots_done() - close them all */

@@ -36,8 +36,8 @@ static int fd_table_find_or_append(struct fd_table *table, int fd)
     return fd_table_append(table, fd);
 }
 
-/* One allocation: the pointers protobuf-c wants, and behind them what they point to. Return: 0;
- * -errno. */
+/* One allocation: the pointers protobuf-c wants, and behind them what they point to.
+ * Return: 0; -errno. */
 static int build_extents(const struct muse_extent *extents, size_t n_extents,
                          struct fd_table *table, Muse__Wire__Extent ***ret_pointers)
 {

@@ -118,8 +118,8 @@ static int say_hello(struct muse_driver *driver)
     return sdk_send(driver, FRAME_DRIVER_HELLO, 0, &hello.base, NULL, 0);
 }
 
-/* The ring is the server's memory: a file that is too small would be SIGBUS later. Return: 0;
- * -errno. */
+/* The ring is the server's memory: a file that is too small would be SIGBUS later.
+ * Return: 0; -errno. */
 static int take_ring(struct muse_driver *driver, struct frame *frame)
 {
     CLEAN(fd_close_p) int ring_fd = frame_fd_take(frame, WELCOME_RING);

@@ -16,12 +16,12 @@
 #include "common/base/range.h"
 #include "drivers/sdk/sdk.h"
 
-#define OBJECT_DEADLINE_NS                                                                         \
-    UINT64_C(5000000000)         /* chosen: the object's frame overtakes no ask by more */
-#define RUN_PAGES_MAX (1u << 20) /* chosen: 4 GiB of small pages; bounds the account */
-#define YIELDS_MAX    64u        /* chosen: then the server is not just about to look */
-#define FULL_SLEEP_NS 1000000L
-#define BITS          64u
+/* Chosen: no ask overtakes its object's frame by more. */
+#define OBJECT_DEADLINE_NS UINT64_C(5000000000)
+#define RUN_PAGES_MAX      (1u << 20) /* chosen: 4 GiB of small pages; bounds the account */
+#define YIELDS_MAX         64u        /* chosen: then the server is not just about to look */
+#define FULL_SLEEP_NS      1000000L
+#define BITS               64u
 
 struct fault {
     struct muse_fault pub; /* the driver's copy; not trusted after it was handed out */
@@ -62,8 +62,7 @@ static void wake_server(struct muse_driver *driver)
     (void)!write(driver->wake_server_fd, &one, sizeof(one)); /* EAGAIN: it is awake in any case */
 }
 
-/* Locked: answers_lock. The server takes answers whenever it runs; if it never does, the connection
- * ends. */
+/* Locked: answers_lock. The server takes answers whenever it runs; else the connection ends. */
 static int put_answer(struct muse_driver *driver, const struct fill_answer *answer)
 {
     const struct timespec pause = {.tv_nsec = FULL_SLEEP_NS};

@@ -120,8 +120,7 @@ static struct map_call *map_call_free(struct map_call *call)
     return NULL;
 }
 
-/* Without mmap_abort nothing says that a call ended early; the space's next one does, as it has one
- * at a time. */
+/* Without mmap_abort only a space's next call says that one ended early: it has one at a time. */
 static void forget_unended_calls(struct muse_driver *driver, uint64_t space_id)
 {
     struct list *pos, *tmp;
@@ -301,8 +300,7 @@ static struct map_call *find_call_by_id(struct muse_driver *driver, uint64_t pre
     return NULL;
 }
 
-/* A call this SDK does not know as open has had its end already, or never began: the hook runs at
- * most once. */
+/* A call that is not open here has had its end, or never began: the hook runs at most once. */
 int hook_abort(struct muse_driver *driver, struct event *event)
 {
     const Muse__Wire__Abort *abort_event = (const Muse__Wire__Abort *)event->message;

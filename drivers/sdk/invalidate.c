@@ -7,9 +7,8 @@
 #include "drivers/sdk/sdk.h"
 
 /* Ids of our requests have it, the server's have not. */
-#define OWN_ID (UINT64_C(1) << 63)
-#define ANSWER_DEADLINE_NS                                                                         \
-    UINT64_C(30000000000) /* chosen: a mmap_complete in progress ends before */
+#define OWN_ID             (UINT64_C(1) << 63)
+#define ANSWER_DEADLINE_NS UINT64_C(30000000000) /* chosen: an mmap_complete ends before */
 
 /* Locked. */
 static struct invalidation *find(struct muse_driver *driver, uint64_t id)

@@ -16,8 +16,7 @@
 
 #include "drivers/sdk/sdk.h"
 
-#define ZERO_IOVS                                                                                  \
-    256u /* one pwritev clears up to 1 MiB from one page that stays in the cache; chosen */
+#define ZERO_IOVS 256u /* chosen: one pwritev clears up to 1 MiB from a page that stays cached */
 
 static struct page_cache *cache_unref(struct page_cache *cache)
 {
@@ -307,8 +306,7 @@ static int write_bytes(int memfd, const uint8_t *data, uint64_t n_bytes, uint64_
     return 0;
 }
 
-/* Holes would not do: a page must exist to be mapped by UFFDIO_CONTINUE, and may hold older bytes.
- */
+/* Holes would not do: UFFDIO_CONTINUE maps pages that exist, and a page may hold older bytes. */
 static int write_zeros(int memfd, uint64_t n_bytes, uint64_t offset)
 {
     static const uint8_t zeros[MUSE_PAGE_BYTES];

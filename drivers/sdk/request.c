@@ -132,8 +132,7 @@ void muse_reply(struct muse_request *request, int error)
     answer(request, error);
     list_del(&request->node);
     list_add_tail(&driver->replied, &request->node);
-    sdk_wake(driver); /* inside the lock: the main thread may free the driver as soon as it has the
-                         last request */
+    sdk_wake(driver); /* locked: with its last request the main thread may free the driver */
     (void)pthread_mutex_unlock(&driver->lock);
 }
 

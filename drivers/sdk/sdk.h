@@ -9,12 +9,11 @@
  * thread empties that list before it looks at any frame: so what the server sends because of an
  * answer always meets tables in which that answer has already arrived.
  *
- *   frame -> event --- VMA busy? ---> parked --- its request was answered ---.
- *               \                                                            v
- *                `----------------------------------------------------> hook runs -> answer ->
- * retired
- *                                                                         `- deferred, muse_reply()
- * -^
+ *   frame -> event -- VMA busy? --> parked -- its request was answered -.
+ *              |                                                        v
+ *              `--------------------------------------------------> hook runs -> answer -> retired
+ *                                                                       |          ^
+ *                                                deferred: muse_reply() `----------'
  */
 #ifndef MUSE_DRIVERS_SDK_SDK_H
 #define MUSE_DRIVERS_SDK_SDK_H
@@ -32,8 +31,7 @@
 #include "proto/fill_ring.h"
 #include "proto/limits.h"
 
-#define SDK_VERBS_MAX                                                                              \
-    8u /* muse_vma_remap() and muse_vma_prefault() in one hook; chosen, driver.h says it */
+#define SDK_VERBS_MAX 8u /* chosen: muse_vma_remap(), muse_vma_prefault() in a hook; see driver.h */
 
 /* An object's bytes: the server's memfd. Shared by the object and the faults that write to it. */
 struct page_cache {
@@ -48,9 +46,8 @@ struct page_cache {
 
 struct object { /* objects.c */
     uint64_t key;
-    void *user_object; /* the driver's */
-    struct page_cache
-        *cache; /* owned ref; NULL before DRIVER_OBJECT and after DRIVER_OBJECT_GONE */
+    void *user_object;        /* the driver's */
+    struct page_cache *cache; /* owned ref; NULL before DRIVER_OBJECT, after DRIVER_OBJECT_GONE */
     unsigned n_files;
     unsigned n_faults;
     struct list node; /* in objects.gone */
@@ -146,8 +143,7 @@ struct invalidation {
 };
 
 struct muse_driver {
-    struct muse_driver_ops
-        ops; /* a copy, as long as this SDK's; what the driver does not know is NULL */
+    struct muse_driver_ops ops; /* a copy, as long as this SDK's; what the driver lacks is NULL */
     void *user;
     char name[DRIVER_NAME_BYTES_MAX + 1];
     char version_text[128];
@@ -206,17 +202,15 @@ __attribute__((format(printf, 1, 2))) void sdk_complain(const char *format, ...)
 /** sdk_now_ns() - CLOCK_MONOTONIC */
 uint64_t sdk_now_ns(void);
 
-/** sdk_connection_lost() - nothing can be sent any more: let the main thread notice. From any
- * thread. */
+/** sdk_connection_lost() - nothing can be sent any more: tell the main thread. From any thread. */
 void sdk_connection_lost(struct muse_driver *driver);
 
-/** sdk_send() - one frame to the server; failure means the connection is lost. Return: 0;
- * -EMSGSIZE; -ENODEV. */
+/** sdk_send() - one frame to the server; failure means the connection is lost.
+ * Return: 0; -EMSGSIZE; -ENODEV. */
 MUST_CHECK int sdk_send(struct muse_driver *driver, uint16_t type, uint64_t id,
                         const ProtobufCMessage *message, const int *fds, unsigned n_fds);
 
-/** sdk_wire_error() - a hook's result as the wire's error: 0 stays 0, -errno becomes errno,
- * nonsense stays nonsense */
+/** sdk_wire_error() - a hook's result on the wire: -errno becomes errno, nonsense stays nonsense */
 static inline int32_t sdk_wire_error(int result)
 {
     return result == INT32_MIN ? INT32_MAX : -result;
@@ -250,8 +244,8 @@ MUST_CHECK int connect_server(struct muse_driver *driver);
 
 /* dispatch.c */
 
-/** dispatch_frame() - decode one frame and run or park what it asks for. Return: 0; -EPROTO;
- * -ENOMEM. */
+/** dispatch_frame() - decode one frame and run or park what it asks for.
+ * Return: 0; -EPROTO; -ENOMEM. */
 MUST_CHECK int dispatch_frame(struct muse_driver *driver, struct frame *frame);
 
 /** dispatch_retire() - on the main thread: finish what was answered, run what waited for it, tell
@@ -263,8 +257,7 @@ struct event *event_free(struct event *event);
 
 /* hooks.c: each runs one hook for one event; takes what it needs from the event */
 
-/** hook_open() - DRIVER_OPEN. Takes the event, as all hooks with an answer do. Return: 0; -ENOMEM.
- */
+/** hook_open() - DRIVER_OPEN. Takes the event, as all with an answer do. Return: 0; -ENOMEM. */
 MUST_CHECK int hook_open(struct muse_driver *driver, struct event *event);
 /** hook_getattr() - DRIVER_GETATTR */
 MUST_CHECK int hook_getattr(struct muse_driver *driver, struct event *event);
@@ -296,8 +289,8 @@ void hook_objects_gone(struct muse_driver *driver);
 
 /* request.c */
 
-/** request_new() - for the event's hook. @event: takes. Return: NULL when out of memory (the event
- * is freed). */
+/** request_new() - for the event's hook. @event: takes.
+ * Return: NULL when out of memory (the event is freed). */
 struct muse_request *request_new(struct muse_driver *driver, enum request_kind kind,
                                  struct event *event);
 
@@ -323,11 +316,12 @@ void request_clear_thread_text(void);
 /* answers.c */
 
 /**
- * answer_send() - build and send the answer to a request, from request->error and what the hook
- * filled in
+ * answer_send() - build and send the answer to a request
  *
- * Called with driver->lock held. Return: 0 sent, or nobody is there to be told; -EINVAL, -ENOMEM:
- * what the hook gave does not fit a frame: the server was told of a failure instead.
+ * Made from request->error and what the hook filled in. Called with driver->lock held.
+ *
+ * Return: 0 sent, or nobody is there to be told; -EINVAL, -ENOMEM: what the hook gave does not fit
+ * a frame: the server was told of a failure instead.
  */
 MUST_CHECK int answer_send(struct muse_request *request);
 
@@ -346,8 +340,8 @@ void objects_done(struct objects *objects);
  */
 MUST_CHECK int objects_open(struct objects *objects, uint64_t key, void *user_object);
 
-/** objects_release() - one file of this key less. Return: whether the object ended, see
- * objects_take_gone(). */
+/** objects_release() - one file of this key less.
+ * Return: whether the object ended, see objects_take_gone(). */
 bool objects_release(struct objects *objects, uint64_t key);
 
 /**
@@ -379,8 +373,8 @@ bool objects_unpin(struct objects *objects, struct object *object, struct page_c
 /** objects_size() - in pages. Return: 0; -ENOENT unknown or without a page cache. */
 MUST_CHECK int objects_size(struct objects *objects, uint64_t key, uint64_t *ret_n_pages);
 
-/** objects_take_gone() - the next object nothing uses any more; the caller's, free() it. NULL:
- * none. */
+/** objects_take_gone() - the next object nothing uses any more.
+ * Return: the caller's, to be given to free(); NULL: none. */
 struct object *objects_take_gone(struct objects *objects);
 
 /** objects_lose() - the connection is gone: wake waiters, drop the page caches (faults keep theirs)
@@ -391,8 +385,8 @@ void objects_lose(struct objects *objects);
  * cache_write() - copy bytes into pages
  * @data: n_pages * page_bytes bytes; NULL: zeros
  *
- * The range has been checked. From any thread. Return: 0; -errno: -ENOSPC no memory or huge page
- * for it.
+ * The range has been checked. From any thread.
+ * Return: 0; -errno: -ENOSPC no memory or huge page for it.
  */
 MUST_CHECK int cache_write(struct objects *objects, struct page_cache *cache, uint64_t first_page,
                            const void *data, uint64_t n_pages);
@@ -415,15 +409,13 @@ MUST_CHECK int vma_get(struct muse_driver *driver, const Muse__Wire__Vma *wire,
 struct vma *vma_find(struct muse_driver *driver, uint64_t id);
 /** vma_update() - copy what a message says into it */
 void vma_update(struct muse_driver *driver, struct vma *vma, const Muse__Wire__Vma *wire);
-/** vma_set_live() - whether close is still to come; a live VMA with a close operation keeps its
- * file */
+/** vma_set_live() - is close still to come? A live VMA with a close operation keeps its file. */
 void vma_set_live(struct vma *vma, bool live);
 /** vma_has_close() - whether its operations have close */
 bool vma_has_close(const struct vma *vma);
 /** vma_settle() - forget it when neither the driver nor a hook nor an event needs it */
 void vma_settle(struct muse_driver *driver, struct vma *vma);
-/** vm_ops_id() - wire id of a table: 0 none; UINT32_MAX: not one that was listed, which the server
- * refuses */
+/** vm_ops_id() - wire id of a table: 0 none; UINT32_MAX: not a listed one, the server refuses it */
 uint32_t vm_ops_id(const struct muse_driver *driver, const struct muse_vm_ops *vm_ops);
 
 /* fault.c */
@@ -442,8 +434,8 @@ uint64_t fault_cache_id(const struct muse_fault *fault);
 
 /* invalidate.c */
 
-/** invalidations_answer() - COMPLETED for one of ours. @error: as the wire has it. Unknown ids are
- * ignored. */
+/** invalidations_answer() - COMPLETED for one of ours; unknown ids are ignored.
+ * @error: as the wire has it */
 void invalidations_answer(struct muse_driver *driver, uint64_t id, int error);
 /** invalidations_lose() - the connection is gone: wake whoever waits */
 void invalidations_lose(struct muse_driver *driver);
@@ -451,12 +443,13 @@ void invalidations_lose(struct muse_driver *driver);
 /* shutdown.c */
 
 /**
- * shutdown_run() - the connection is gone or a signal came: keep the promises of docs/contract.md,
- * section 2
+ * shutdown_run() - the connection is gone or a signal came: keep what docs/contract.md promises
  *
- * Waits for deferred hooks and pending faults (for a while), then abort, close, release,
- * object_gone, stop. Return: whether everything ended; false: the driver still runs one of its
- * hooks and may not be freed.
+ * Its section 2: waits for deferred hooks and pending faults (for a while), then abort, close,
+ * release, object_gone, stop.
+ *
+ * Return: whether everything ended; false: the driver still runs one of its hooks and may not be
+ * freed.
  */
 bool shutdown_run(struct muse_driver *driver);
 

@@ -10,9 +10,8 @@
 
 #include "drivers/sdk/sdk.h"
 
-#define PATIENCE_NS                                                                                \
-    UINT64_C(2000000000) /* chosen: longer than a disk read, shorter than a supervisor's patience  \
-                          */
+/* Chosen: longer than a disk read, shorter than a supervisor's patience. */
+#define PATIENCE_NS UINT64_C(2000000000)
 
 static bool faults_ended(struct muse_driver *driver)
 {

@@ -9,8 +9,7 @@
 
 #include "drivers/sdk/sdk.h"
 
-/* Ids that were never given out count as "none"; the server has checked them when prepare answered.
- */
+/* Ids that were never given out count as "none"; the server checked them when prepare answered. */
 static const struct muse_vm_ops *vm_ops_find(const struct muse_driver *driver, uint32_t id)
 {
     const struct muse_vm_ops *const *tables = driver->ops.vm_ops;

@@ -36,8 +36,7 @@ static int parse_size(const char *text, uint64_t *ret_size)
     return 0;
 }
 
-/* A client opens zero/PATH. Files of one size are all alike, so the size is the key of the page
- * cache they share. */
+/* A client opens zero/PATH. Files of one size are all alike: the size is their page cache's key. */
 static int zero_open(void *user, const struct muse_open_args *args, struct muse_open_result *ret)
 {
     uint64_t size;
@@ -56,16 +55,14 @@ static int zero_open(void *user, const struct muse_open_args *args, struct muse_
     return 0;
 }
 
-/* A client maps the file. Nothing can go wrong yet: no VMA exists. What is refused here leaves no
- * trace. */
+/* A client maps the file. No VMA exists yet, so what is refused here leaves no trace. */
 static int zero_mmap_prepare(struct muse_vma_desc *desc)
 {
     desc->vm_flags |= MUSE_VM_DONTDUMP; /* a core dump full of zeros helps nobody */
     return 0;
 }
 
-/* Somebody waits for pages: from first_page on n_needed of them, and the rest up to n_pages
- * probably soon. */
+/* Somebody waits for n_needed pages from first_page on; the rest up to n_pages are wanted soon. */
 static int zero_fault(struct muse_fault *fault)
 {
     return muse_fault_zero(fault, fault->first_page, fault->n_pages);

@@ -49,8 +49,7 @@ static void stop_sending(struct admin *admin)
     admin->turn_added = false;
 }
 
-/* The end of the piece at @start: no character of UTF-8 is cut in two, as a frame's text must be
- * valid by itself. */
+/* The end of the piece at @start: whole characters of UTF-8, as a frame's text must be valid. */
 static size_t piece_end(const char *text, size_t start, size_t n_text)
 {
     size_t end = start + ADMIN_PIECE_BYTES;
@@ -238,8 +237,7 @@ static int on_frame(struct conn *conn, struct frame *frame)
     struct admin *admin = CONTAINER_OF(conn, struct admin, conn);
     Muse__Wire__AdminRequest *message;
 
-    /* one request at a time: the answer's end tells when the next may come; nothing follows a
-     * follow */
+    /* one request at a time: an answer's end tells when the next may come; none follows a follow */
     if (frame->header.type != FRAME_ADMIN_REQUEST || admin->text || admin->following)
         return -EPROTO;
     message = muse__wire__admin_request__unpack(NULL, frame->n_payload, frame->payload);

@@ -51,8 +51,8 @@ struct admin_ops {
      */
     int (*answer)(struct admin *admin, const struct admin_request *request, char **ret_text,
                   const char **ret_why);
-    /* what comes next of a long document, taken. Return: 0 that was the end; 1 there is more;
-     * -errno: the connection ends. Called in a later turn of the loop. */
+    /* what comes next of a long document, taken. Called in a later turn of the loop.
+     * Return: 0 that was the end; 1 there is more; -errno: the connection ends. */
     int (*more)(struct admin *admin, char **ret_text);
     /* a follower that lost documents has read all it had: tell it, with admin_follow_send() */
     void (*caught_up)(struct admin *admin);
@@ -79,7 +79,8 @@ struct admin {
 
 /**
  * admin_open() - adopt an accepted socket
- * @admin:    caller's memory until ops->ended()   @fd: takes on success
+ * @admin:    caller's memory until ops->ended()
+ * @fd:       takes on success
  * @commands: borrowed, outlives it
  *
  * Return: 0 or -errno.
@@ -91,8 +92,7 @@ MUST_CHECK int admin_open(struct admin *admin, struct loop *loop, int *fd,
 /** admin_close() - end it; ended() comes in a later turn. May be called twice. */
 void admin_close(struct admin *admin);
 
-/** admin_has_room() - whether a follower's document would be sent now; counts it as lost when not
- */
+/** admin_has_room() - would a follower's document be sent now? Counts it as lost when not. */
 bool admin_has_room(struct admin *admin);
 
 /**

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the control socket can be asked: one list makes the server's table, its checks and its help.
- */
+/* What the control socket can be asked: one list makes the server's table, its checks, its help. */
 #ifndef MUSE_SERVER_ADMIN_ADMIN_COMMANDS_H
 #define MUSE_SERVER_ADMIN_ADMIN_COMMANDS_H
 

@@ -54,8 +54,7 @@ void page_table_init(struct page_table *table, _Atomic uint8_t *states, uint64_t
     *table = (struct page_table){.states = states, .n_pages = n_pages};
 }
 
-/* A byte that is no state would be a bug of ours: the memory is shared with our own engines only.
- */
+/* A byte that is no state would be a bug of ours: only our own engines share the memory. */
 static unsigned int load_bit(const struct page_table *table, uint64_t page)
 {
     uint8_t state = atomic_load_explicit(&table->states[page], memory_order_acquire);

@@ -7,16 +7,24 @@
  * zeros there). One atomic byte a page, in shared memory, zero meaning absent; every change is a
  * compare-and-swap along an edge of the table in page_table.c:
  *
- *              +------------------------- supplied unasked ----------------+
- *              |                                                          v
- *   absent --claim--> filling --supplied-------------------------------> clean <--> dirty
- *     ^  ^               |  |                                            | ^          |
- *     |  +---given up----+  +--failed--> poisoned --late supply----------|-+     written back:
- *     |                        |   ^        |                            |        dirty ->
- * writeback |                        |   +--------+-- asked again: -> filling  |        writeback
- * -> clean
- *     +----- evicting <--------|-----------------------------------------+        or -> dirty again
- *     +------------------------+ forgotten
+ *     .-------------------- supplied unasked --------------------.
+ *     |                                                          v
+ *   absent ------ claimed ----> filling ------- supplied -----> clean
+ *    ^  ^                       |  |  ^                          ^
+ *    |  `------ given up -------'  |  `-- asked again --.        |
+ *    |                             `----- failed ----> poisoned -' supplied late
+ *    |                                                  |
+ *    `--------------------- forgotten ------------------'
+ *
+ *     .----------------- written back ------------------.
+ *     v                                                 |
+ *   clean ------ written -----> dirty ----- sent ----> writeback
+ *    |  ^                       |   ^                   |  |
+ *    |  | kept                  |   `-- written again --'  |
+ *    v  |                       v                          v
+ *   evicting <------------------+--------------------------'
+ *     |
+ *     `--------- taken out ---> absent
  *
  * Callers: server/{fault,flow}. Deliberately not here: who waits for a page (server/fault/run.h),
  * why one is poisoned (poison.h), the bytes (server/store).
@@ -150,8 +158,7 @@ struct range page_table_find_run(const struct page_table *table, struct range pa
 struct range page_table_run_around(const struct page_table *table, uint64_t page,
                                    struct range limits, unsigned int bits);
 
-/** page_table_count() - how many pages of @pages (inside the table) are in one of the states @bits
- */
+/** page_table_count() - how many pages of @pages (inside the table) are in a state of @bits */
 uint64_t page_table_count(const struct page_table *table, struct range pages, unsigned int bits);
 
 /** page_table_is_valid() - whether every page of @pages (inside the table) is; true when empty */

@@ -34,9 +34,8 @@ struct poison {
     struct poison_record **records; /* owned, sorted by pages.start, not overlapping */
     size_t n_records;
     size_t n_allocated;
-    struct poison_record
-        *catch_all;       /* owned; NULL: pages without a record failed for no known reason */
-    uint64_t n_uncounted; /* failures that have no record of their own */
+    struct poison_record *catch_all; /* owned; NULL: what has no record has no known reason */
+    uint64_t n_uncounted;            /* failures that have no record of their own */
 };
 
 /** poison_init() - nothing has failed yet; allocates nothing (a zeroed struct is one, too) */

@@ -51,8 +51,7 @@ struct config {
         uint64_t value;
     } limits[32]; /* [quota] KEY = VALUE, per uid */
     unsigned n_limits;
-    char *drivers[CONFIG_DRIVERS_MAX]; /* owned: command lines to supervise; [drivers] NAME = CMD,
-                                          and --driver */
+    char *drivers[CONFIG_DRIVERS_MAX]; /* owned: to supervise: [drivers] NAME = CMD, --driver */
     unsigned n_drivers;
 };
 
@@ -76,8 +75,8 @@ MUST_CHECK int config_set(struct config *config, const char *section, const char
  * Return: 0; -EINVAL empty or not one line; -ENOSPC, -ENOMEM. */
 MUST_CHECK int config_add_driver(struct config *config, const char *command);
 
-/** config_finish() - fill in what is derived, choose the rundir. Return: 0; -EINVAL. @ret_why:
- * static. */
+/** config_finish() - fill in what is derived, choose the rundir. @ret_why: static.
+ * Return: 0; -EINVAL. */
 MUST_CHECK int config_finish(struct config *config, const char **ret_why);
 
 /** config_print() - all settings as a configuration file */

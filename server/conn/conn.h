@@ -29,8 +29,7 @@ struct conn;
 struct conn_ops {
     /* @frame: borrowed. Return: 0; -errno ends the connection for that reason. */
     int (*frame)(struct conn *conn, struct frame *frame);
-    /* the connection is over; @why: -ECONNRESET the peer closed, -EPROTO, ...; memory may go in
-     * here */
+    /* it is over; @why: -ECONNRESET the peer closed, -EPROTO, ...; memory may go in here */
     void (*ended)(struct conn *conn, int why);
 };
 
@@ -47,16 +46,16 @@ struct conn {
 
 /**
  * conn_open() - adopt an accepted socket; made non-blocking here
- * @conn: caller's memory, alive until ended()   @fd: takes on success   @max_fds: per received
- * frame
+ * @conn:    caller's memory, alive until ended()
+ * @fd:      takes on success
+ * @max_fds: per received frame
  *
  * Return: 0 or -errno.
  */
 MUST_CHECK int conn_open(struct conn *conn, struct loop *loop, int *fd, unsigned max_fds,
                          const struct conn_ops *ops);
 
-/** conn_close() - end it for @why (0 or -errno); no frame is handed up any more. May be called
- * twice. */
+/** conn_close() - end it for @why (0 or -errno): no more frames are handed up. Twice is fine. */
 void conn_close(struct conn *conn, int why);
 
 /**

@@ -33,8 +33,7 @@ enum call_end {
     CALL_LOST      /* the driver is gone */
 };
 
-/* A call that awaits an answer. Embedded in, or allocated by, who asks; it stays linked until its
- * last end. */
+/* A call that awaits an answer. Part of, or allocated by, who asks; linked until its last end. */
 struct driver_call {
     uint64_t id;          /* of the frame; set by driver_link_call() */
     uint16_t answer_type; /* the frame type that answers it; DRIVER_FAILED is always legal */
@@ -52,8 +51,8 @@ struct driver_call {
 };
 
 struct driver_link_ops {
-    /* a frame that answers no call: DRIVER_HELLO, FAULT_FAILED, INVALIDATE. Return 0, or -errno to
-     * end the connection */
+    /* a frame that answers no call: DRIVER_HELLO, FAULT_FAILED, INVALIDATE.
+     * Return: 0; -errno ends the connection. */
     int (*frame)(struct driver_link *link, struct frame *frame);
     void (*answers)(struct driver_link *link); /* the fill ring has answers */
     /* the connection is over; why: -ECONNRESET the driver went, -EPROTO, ...; every call has ended
@@ -82,13 +81,11 @@ struct driver_link {
     bool wake_pending;
 };
 
-/** driver_link_new() - adopt an accepted driver socket. @fd: takes on success. Return: 0 or -errno.
- */
+/** driver_link_new() - adopt an accepted socket. @fd: takes on success. Return: 0; -errno. */
 MUST_CHECK int driver_link_new(struct driver_link **ret_link, struct loop *loop, int *fd,
                                const struct driver_link_ops *ops);
 
-/** driver_link_close() - end it from our side for @why; ended() comes in a later turn. May be
- * called twice. */
+/** driver_link_close() - end it from our side for @why; ended() comes later. Twice is fine. */
 void driver_link_close(struct driver_link *link, int why);
 
 /** driver_link_free() - in ended() only */
@@ -108,12 +105,11 @@ MUST_CHECK int driver_link_ring(struct driver_link *link);
 MUST_CHECK int driver_link_call(struct driver_link *link, struct driver_call *call, uint16_t type,
                                 const ProtobufCMessage *message, uint64_t deadline_ns);
 
-/** driver_link_is_busy() - the driver has left so much unread that nothing new should be asked of
- * it */
+/** driver_link_is_busy() - so much is unread that nothing new should be asked of the driver */
 bool driver_link_is_busy(const struct driver_link *link);
 
-/** driver_link_forget() - the caller does not wait any more: end() is not called, an answer is
- * dropped. No-op when not in flight. */
+/** driver_link_forget() - the caller waits no more: end() is not called, an answer is dropped.
+ * No-op when not in flight. */
 void driver_link_forget(struct driver_call *call);
 
 /** driver_link_send() - a one-way frame. @id: 0, or the id of a driver's request this answers.

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Starts, watches, restarts and stops one child. Owns the pidfd. No SIGCHLD handler: the pidfd says
- * when it ended. */
+/* Starts, watches, restarts and stops one child. Owns the pidfd that tells its end; no SIGCHLD. */
 #include "server/driver/driver_proc.h"
 
 #include <errno.h>
@@ -53,8 +52,7 @@ static _Noreturn void run_child(const struct driver_proc *proc, int error_fd, pi
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
-    /* a server that is killed must not leave drivers behind; the check closes the race with its
-     * death before prctl */
+    /* drivers must not outlive a killed server; the check is for one that died before prctl */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent &&
         setenv("MUSE_RUNDIR", proc->rundir, 1) == 0)
         (void)execvp(proc->argv[0], proc->argv);

@@ -42,9 +42,10 @@ struct driver_proc {
 };
 
 /**
- * driver_proc_start() - split a command line as a shell splits words (wordexp(3), no command
- * substitution) and start it
+ * driver_proc_start() - split a command line as a shell splits words and start it
  * @proc: caller's memory, zeroed but for exited, stopped, owner, once
+ *
+ * Words as by wordexp(3), without command substitution.
  *
  * Return: 0; -EINVAL the command line does not parse or is empty; -errno.
  */

@@ -35,8 +35,7 @@ enum fault_action {
         FAULT_ACTION_N
 };
 
-/* What is known about one fault. What a false or another field makes meaningless is not looked at.
- */
+/* What is known about one fault. What a false or another field makes void is not looked at. */
 struct fault_query {
     bool has_vma;       /* something stands at the address */
     enum vma_kind kind; /* what */

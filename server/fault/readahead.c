@@ -4,7 +4,7 @@
  *
  *              start         last      marker        end          end + window
  *   ...---------|--------------|----------|------------|---------------|------...
- *     backward        again        inside     marker       onward           elsewhere
+ *     backward      inside  again  inside    marker       onward           elsewhere
  *   (within a window)
  *
  *   onward, marker    the reader goes on: twice the window, and one more ahead behind a new marker

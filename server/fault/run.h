@@ -47,13 +47,12 @@ struct run_reader {
 
 struct run {
     struct rb_node node;
-    struct list
-        owner_link; /* in driver.runs, oldest deadline first; parts of one run next to each other */
-    void *owner;    /* borrowed: the object */
-    uint64_t id;    /* of the request; parts of a cut run share it */
-    struct range pages;   /* object pages still FILLING; not empty while in the table */
-    uint64_t needed_end;  /* pages below it somebody waited for when it was asked */
-    uint64_t deadline_ns; /* when it counts as failed; 0: never */
+    struct list owner_link; /* in driver.runs, oldest deadline first; parts of a run side by side */
+    void *owner;            /* borrowed: the object */
+    uint64_t id;            /* of the request; parts of a cut run share it */
+    struct range pages;     /* object pages still FILLING; not empty while in the table */
+    uint64_t needed_end;    /* pages below it somebody waited for when it was asked */
+    uint64_t deadline_ns;   /* when it counts as failed; 0: never */
     struct run_reader reader;
     bool sent;  /* whoever is to answer knows of it; else it waits for room in the ring */
     bool stale; /* revoked while in flight: what comes is not to be shown */
@@ -75,8 +74,7 @@ struct page_waiter {
     uint64_t vma_id;
     uint64_t addr; /* FAULT: bytes, aligned to the object's page */
     bool write;
-    /* CALL: the page's fate is known: 0, or -errno. Called in the middle of things: note it, act in
-     * a later turn. */
+    /* CALL: the page's fate is known: 0, or -errno. Only note it, and act in a later turn. */
     void (*done)(struct page_waiter *waiter, int error);
 };
 
@@ -139,8 +137,7 @@ static inline bool waiter_is_waiting(const struct page_waiter *waiter)
  */
 MUST_CHECK int run_table_join(struct run_table *table, struct page_waiter *waiter);
 
-/** run_table_has_fault() - whether the fault (page, space, addr) waits already: before allocating
- */
+/** run_table_has_fault() - does the fault (page, space, addr) wait already? Before allocating. */
 bool run_table_has_fault(const struct run_table *table, uint64_t page, const void *space,
                          uint64_t addr);
 

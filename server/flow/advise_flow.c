@@ -37,8 +37,7 @@ static void will_need(struct vma *vma, struct range addrs)
                         0); /* a hint: what cannot be had now is had when it is touched */
 }
 
-/* Return: 0; -ENOMEM when a part of the range is not mapped; the rest was advised all the same
- * (madvise(2)). */
+/* Return: 0; -ENOMEM a part is not mapped, the rest was advised all the same (madvise(2)). */
 static int advise(struct space *space, struct range range, uint32_t advice)
 {
     uint64_t at = range.start;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Counts again, from the spaces and the requests, who holds which file, object and charge. Reads
- * only. */
+/* Counts again, from spaces and requests, who holds which file, object and charge. Reads only. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

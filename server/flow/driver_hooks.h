@@ -10,8 +10,7 @@
 #include "server/driver/driver_link.h"
 #include "server/flow/engine.h"
 
-/* A VMA as a hook shall see it: for one that is being merged or moved, not as it stands in the
- * tree. */
+/* A VMA as a hook shall see it: not as in the tree while it is being merged or moved. */
 struct hook_vma {
     uint64_t id, space_id, handle;
     struct range range;
@@ -33,9 +32,10 @@ struct hook_prepare {
 };
 
 /*
- * Calls: @call's end is set by the caller; answer type and hook name are set here. Return: 0, the
- * end will come; the end will not come: -ENODEV the driver is dead or dying; -EBUSY (open, getattr,
- * prepare) it has left too much unread already.
+ * Calls: @call's end is set by the caller; answer type and hook name are set here.
+ *
+ * Return: 0, the end will come. The end will not come: -ENODEV the driver is dead or dying; -EBUSY
+ * (open, getattr, prepare) it has left too much unread already.
  */
 MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
                          const char *path, uint32_t oflags, uint32_t mode);

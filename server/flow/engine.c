@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* References of files, objects, drivers and spaces: who keeps whom alive, and what the last one
- * undoes. */
+/* References of files, objects, drivers, spaces: who keeps whom alive, what the last one undoes. */
 #include "server/flow/engine.h"
 
 #include <fcntl.h>

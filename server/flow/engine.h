@@ -10,11 +10,11 @@
  *                                       +-- link (its socket, calls in flight), fill ring
  *
  * Lifetimes, by reference counts of their own:
- *   file    client's file id (1) + each VMA that shows it (1) + a running transaction or call (1)
- *   object  each file (1) + each VMA (1) + each fill run in flight (1)
- *   driver  the connection (1) + each object (1) + each file (1): a dead driver's struct stays
- * until nobody names it space   the connection (1) + each transaction, quarantine-free, in flight
- * (1)
+ *   file    client's file id (1) + each VMA that shows it (1) + each transaction or call under way
+ *   object  each file (1) + each VMA (1) + each fill run, read, wait or revoke under way (1)
+ *   driver  the connection (1) + each object (1) + each file (1) + each request under way (1): a
+ *           dead driver's struct stays until nobody names it
+ *   space   the connection (1) + its uffd port (1) + each request, unmapping or undo under way (1)
  */
 #ifndef MUSE_SERVER_FLOW_ENGINE_H
 #define MUSE_SERVER_FLOW_ENGINE_H
@@ -96,11 +96,10 @@ struct driver {
     uid_t uid;
     pid_t pid;
     uint64_t connected_ns;
-    struct list
-        runs; /* what it owes, runs of extents too: struct run.owner_link, oldest deadline first */
-    struct deadline runs_deadline; /* of the first of them; set and cleared by fill_flow */
-    struct deadline
-        answers_again; /* answers were left in the ring, so that others had their turn */
+    /* what it owes, runs of extents too: struct run.owner_link, oldest deadline first */
+    struct list runs;
+    struct deadline runs_deadline; /* of the first of them; set and cleared by fill_driver.c */
+    struct deadline answers_again; /* some were left in the ring, so that others had their turn */
     struct driver_counts {
         uint64_t prepared, completed, aborted, in_flight, opened, released, vm_open, vm_close,
             calls, call_ns, errors, late, faults_asked, pages_asked, pages_supplied, faults_failed;
@@ -129,18 +128,14 @@ struct object {
     uint32_t page_shift; /* 12 or 21 */
     struct backing backing;
     struct page_table pages;
-    struct poison poison; /* which pages failed, and why */
-    struct poison
-        vanished; /* which valid pages the memfd did not have: asked for once more, then poison */
-    uint64_t
-        answers_from; /* unasked pages of older requests may be from before a revoke: not taken */
-    uint64_t n_failures;   /* pages that failed under somebody; each power of two is logged */
-    struct run_table runs; /* in flight, by page */
-    struct list mappings;  /* struct vma.object_link; entered before complete and before any page is
-                              populated */
+    struct poison poison;   /* which pages failed, and why */
+    struct poison vanished; /* valid pages the memfd lacked: asked for once more, then poison */
+    uint64_t answers_from;  /* unasked pages of older requests may precede a revoke: not taken */
+    uint64_t n_failures;    /* pages that failed under somebody; each power of two is logged */
+    struct run_table runs;  /* in flight, by page */
+    struct list mappings;   /* struct vma.object_link; entered before complete and any populating */
     enum object_source source;
-    struct object_extent
-        *extents; /* owned, sorted, not overlapping; what they leave out is a hole: zeros */
+    struct object_extent *extents; /* owned, sorted, not overlapping; what they leave out: zeros */
     size_t n_extents;
     int *extent_fds; /* owned */
     size_t n_extent_fds;
@@ -180,17 +175,15 @@ struct space {
     struct aspace aspace;
     struct uffd_port uffd;
     bool uffd_open;
-    struct idmap files; /* file id -> struct file, while the client holds it */
-    struct list
-        mm_queue; /* struct mm_request.queued: requests that wait for the mmap write lock, FIFO */
+    struct idmap files;   /* file id -> struct file, while the client holds it */
+    struct list mm_queue; /* struct mm_request.queued: who waits for the mmap write lock, FIFO */
     struct mm_request *writer; /* who holds it; NULL: free */
-    struct list unmap_ops; /* struct unmap_op.link: unmaps that wait for the client or a driver */
-    struct range moving;   /* the client moves a new mapping there; empty: no move is under way */
-    bool granting;         /* mm_unlock() is handing it on */
-    struct run_table
-        parked;          /* faults that wait for a write-locked VMA: waiters by address, no runs */
-    struct list waiters; /* faults that wait for a page: struct page_waiter.space_link */
-    bool dead;           /* the client is gone: only undo runs still */
+    struct list unmap_ops;   /* struct unmap_op.link: unmaps that wait for the client or a driver */
+    struct range moving;     /* the client moves a new mapping there; empty: no move is under way */
+    bool granting;           /* mm_unlock() is handing it on */
+    struct run_table parked; /* faults on write-locked VMAs: waiters by address, no runs */
+    struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
+    bool dead;               /* the client is gone: only undo runs still */
     uid_t uid;
     gid_t gid;
     pid_t pid;

@@ -3,18 +3,21 @@
  * The second walk, told top to bottom: a client's thread touched a page and sleeps in its kernel.
  *
  *   on_faults: messages of one read, up to 64
- *     1  for each: VMA, page, state -> fault_decide() -> show at once | join those who wait | park
- * | poison | remember to ask 2  then, when everybody who could be served is running again: ask for
- * what is missing, join, ask ahead 3  submit, so that bytes of cached files are there before the
- * turn ends
+ *     1  for each: VMA, page, state -> fault_decide()
+ *        -> show at once | join those who wait | park | poison | remember to ask
+ *     2  when everybody who could be served is running again: ask for what is missing, and join
+ *     3  submit, so that bytes of cached files are there before the turn ends; then ask ahead
  *   ... bytes come: fill_supplied() -> fault_show_part() -> the threads go on
  *
  * System calls of ours for one fault (the loop's epoll_wait and the read of the uffd are shared by
- * all messages of a turn): hit            epoll_wait + read + UFFDIO_CONTINUE of all that is valid
- * around it                             3 extents, miss  the same + io_uring_enter + pwrite; what
- * is read ahead adds an enter, a pwrite and a CONTINUE  5 fill, miss     the same as a hit +
- * eventfd write; later epoll_wait + eventfd read                             6 repeated epoll_wait
- * + read; a thread with a busy signal repeats thousands of times a second             2
+ * all messages of a turn):
+ *
+ *   hit            epoll_wait + read + UFFDIO_CONTINUE of all that is valid around it           3
+ *   extents, miss  the same + preadv2 + pwrite, when the bytes are in memory; what is read      5
+ *                  ahead adds these two and a CONTINUE for each 256 KiB
+ *   fill, miss     the same as a hit + eventfd write; later epoll_wait + eventfd read           6
+ *   repeated       epoll_wait + read; a thread with a busy signal repeats thousands of times    2
+ *                  a second
  *
  * Owns parked faults and waiters (malloc'ed, each charged to its space's uid as a request). Called
  * by the uffd port and by the map flows. Deliberately without any judgement about pages:
@@ -32,8 +35,7 @@
 #include "server/flow/fill_flow.h"
 
 /* Chosen: what is asked for apart from the rest of a window, so that its reader goes on after a
- * tenth of the time; more shows with one call would not be cheaper (costs table: 256 KiB a call).
- */
+ * tenth of the time; more shows with one call are no cheaper (costs table: 256 KiB a call). */
 #define FIRST_PIECE_PAGES 64u
 
 struct touch {
@@ -419,8 +421,8 @@ void fault_again(struct space *space, uint64_t addr, bool write)
 }
 
 /* What the table says is valid the memfd does not have: the driver punched it, or said that it
- * wrote it and did not. Once, page by page, that is forgiven. Return: whether the page is poison
- * now. */
+ * wrote it and did not. Once, page by page, that is forgiven.
+ * Return: whether the page is poison now. */
 static bool lose_page(struct object *object, uint64_t page)
 {
     static const struct fill_error why = {

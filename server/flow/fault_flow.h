@@ -9,21 +9,18 @@
 #include "server/flow/engine.h"
 #include "server/uffd/uffd_port.h"
 
-/** fault_flow_uffd_ops - what a space's uffd port calls; port->owner is the struct space, which the
- * port holds a ref of: closed() drops it */
+/** fault_flow_uffd_ops - what a space's uffd port calls; port->owner is the struct space, of which
+ * the port holds a ref: closed() drops it */
 extern const struct uffd_port_ops fault_flow_uffd_ops;
 
-/** fault_flow_vma_ready() - a transaction on @vma ended (write_locked is false now): serve the
- * faults parked on it */
+/** fault_flow_vma_ready() - @vma is write-locked no longer: serve the faults parked on it */
 void fault_flow_vma_ready(struct space *space, struct vma *vma);
 
-/** fault_flow_range_ready() - the same, for the addresses of a move that ended (space.moving is
- * empty now) */
+/** fault_flow_range_ready() - the same, for the addresses of a move that ended (space.moving) */
 void fault_flow_range_ready(struct space *space, struct range range);
 
 /**
- * fault_flow_range_gone() - [start,end) of @space is not mapped any more (the client confirmed, or
- * is dead)
+ * fault_flow_range_gone() - [start,end) is not mapped any more: the client confirmed, or is dead
  *
  * Forgets waiters and parked faults in it; wakes threads that wait there, so that they meet the new
  * mapping or SIGSEGV.
@@ -33,7 +30,7 @@ void fault_flow_range_gone(struct space *space, struct range range);
 /**
  * fault_flow_register() - register a new mapping with the client's uffd
  * @watched: every first touch is to be reported, because the mapping is write-locked for some time;
- * else native when all of its pages are valid
+ *           else native when all of its pages are valid
  *
  * Sets vma->graduated. Return: 0 or the -errno of uffd_port_register().
  */
@@ -42,13 +39,12 @@ MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma, bool wa
 /** fault_flow_will_graduate() - what fault_flow_settle() would make of @vma now */
 bool fault_flow_will_graduate(const struct vma *vma);
 
-/** fault_flow_settle() - @vma's transaction is over: native when all of its pages are valid,
- * watched otherwise. @merged: it has grown. */
+/** fault_flow_settle() - @vma's transaction is over: native when all of its pages are valid, else
+ * watched. @merged: it has grown. */
 void fault_flow_settle(struct space *space, struct vma *vma, bool merged);
 
 /**
- * fault_flow_show() - map the pages of @range (bytes, in @vma) that are valid now, so that no touch
- * of them faults
+ * fault_flow_show() - map the pages of @range (bytes, in @vma) that are valid now: no touch faults
  *
  * For MAP_POPULATE and prefault, once fill_wait said that the pages are valid. Bounded: of a larger
  * range the first 64 MiB.

@@ -15,9 +15,7 @@
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
 
-#define RECENT                                                                                     \
-    8u /* chosen: mappings whose shows are remembered within one batch; more only cost a call each \
-        */
+#define RECENT 8u /* chosen: mappings whose shows a batch remembers; more only cost a call each */
 
 /* Chosen: 16,384 pages, 2 ms; others want to be served, too. The rest is shown with its touches. */
 #define SHOW_MAX_BYTES (64ull << 20)
@@ -225,15 +223,13 @@ void fault_show_track(struct object *object, struct range pages)
         if (!vma->graduated || !space->uffd_open ||
             range_is_empty(vma_addrs_of(vma, object, pages)))
             continue;
-        /* It fails only when the mapping or the process is gone: then nobody sees anything there.
-         */
+        /* It fails only when the mapping or the process is gone: nobody sees anything there. */
         (void)!uffd_port_register(&space->uffd, vma_range(vma), UFFD_TRACKED);
         vma->graduated = false;
     }
 }
 
-/* A part that is mapped from a driver's own fd cannot be registered, so such a mapping keeps what
- * it has. */
+/* A part mapped from a driver's own fd cannot be registered: such a mapping keeps what it has. */
 static bool may_graduate(const struct vma *vma)
 {
     struct object *object = vma_object(vma);

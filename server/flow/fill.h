@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files of the fill path share: fill_flow.c (pages and runs), fill_driver.c (the fault
- * hook), fill_extents.c (io_uring), fault_flow.c and fault_show.c (who waits). Nobody else includes
- * it.
+ * hook), fill_extents.c (reads), fault_flow.c and fault_show.c (who waits). For nobody else.
  */
 #ifndef MUSE_SERVER_FLOW_FILL_H
 #define MUSE_SERVER_FLOW_FILL_H
@@ -37,7 +36,7 @@ MUST_CHECK int fill_retry(struct object *object, uint64_t page);
  * @pages:     inside the object
  * @id:        the request that brought them
  * @and_other: pages that this request was not made for are taken, too (the driver says they are
- * good)
+ *             good)
  *
  * Everybody who waits for one of them is shown it. Pages of a revoked run are dropped and, when
  * somebody waits, asked for again. What is valid already stays as it is.
@@ -55,8 +54,7 @@ void fill_supplied(struct object *object, struct range pages, uint64_t id, bool 
 void fill_run_failed(struct object *object, struct run *run, struct range pages,
                      const struct fill_error *why);
 
-/** fill_error_of() - what to say about a result of fill_ask() and the like, negative; texts into
- * @buf */
+/** fill_error_of() - what to say about a negative result of fill_ask() or such; texts into @buf */
 struct fill_error fill_error_of(const struct object *object, int result, char *buf, size_t size);
 
 /** fill_poison() - an absent, filling or poisoned page is poison now; whoever waits gets it */
@@ -67,8 +65,7 @@ void fill_forget_valid(struct object *object, uint64_t page);
 
 /* ---- fill_driver.c ---- */
 
-/** fill_driver_ask() - @run, in flight and on its driver's list, is asked of the driver, at once or
- * when its ring has room */
+/** fill_driver_ask() - ask for @run, in flight and on its driver's list, when the ring has room */
 void fill_driver_ask(struct object *object, struct run *run);
 
 /** fill_driver_watch() - see to it that the driver's first run has a deadline */
@@ -76,30 +73,27 @@ void fill_driver_watch(struct driver *driver);
 
 /* ---- fill_extents.c ---- */
 
-/** fill_extents_start() - read @run, at most STORE_BUFFER_BYTES long; holes are complete when this
- * returns. Return: 0 or -ENOMEM. */
+/** fill_extents_start() - read @run, at most STORE_BUFFER_BYTES long; holes are complete at once.
+ * Return: 0; -ENOMEM, -ENOSPC. */
 MUST_CHECK int fill_extents_start(struct object *object, const struct run *run);
 
 /* ---- fault_show.c ---- */
 
 /**
- * fault_show_part() - pages became valid: show them to who waits, and to the reader they were asked
- * for
+ * fault_show_part() - pages became valid: show them to who waits, and to the reader they are for
  * @batch:  waiters of these pages, in page order; all are dealt with
  * @reader: of the run
  */
 void fault_show_part(struct object *object, struct range pages, struct list *batch,
                      const struct run_reader *reader);
 
-/** fault_show_healed() - a page that was poison is valid: replace the poison wherever the object is
- * mapped */
+/** fault_show_healed() - a page that was poison is valid: replace the poison in all mappings */
 void fault_show_healed(struct object *object, uint64_t page);
 
 /** fault_poison_waiters() - the pages of these waiters failed: SIGBUS. @error: -errno, for calls */
 void fault_poison_waiters(struct object *object, struct list *batch, int error);
 
-/** fault_show_complete() - every page of the object is valid: its mappings need not be watched any
- * more */
+/** fault_show_complete() - all pages are valid: the object's mappings need no watching any more */
 void fault_show_complete(struct object *object);
 
 /** fault_show_track() - pages of the object are about to go: mappings of them are watched again */

@@ -27,9 +27,8 @@
 #include "server/flow/loss_flow.h"
 
 #define ANSWERS_PER_TURN (2u * FILL_RING_ENTRIES)
-#define ANSWER_PAGES_MAX                                                                           \
-    (1ull                                                                                          \
-     << 18) /* chosen: 1 GiB of 4 KiB pages, a millisecond or two; longer answers are nonsense */
+/* Chosen: 1 GiB of 4 KiB pages, a millisecond or two; longer answers are nonsense. */
+#define ANSWER_PAGES_MAX (1ull << 18)
 
 static struct run *run_of(struct list *node)
 {
@@ -68,8 +67,7 @@ void fill_driver_ask(struct object *object, struct run *run)
     (void)send_ask(driver, run); /* a full ring: when an answer comes */
 }
 
-/* The ring may have room again: the asks that wait, oldest first. They are the last ones of the
- * list. */
+/* The ring may have room again: the asks that wait, the last ones of the list, oldest first. */
 static void send_waiting(struct driver *driver)
 {
     struct list *node = &driver->runs;

@@ -3,19 +3,20 @@
  * Pages whose bytes the driver described as ranges of fds: the server reads them itself. No process
  * but the client and us is involved in such a fault.
  *
- *   run -> job: one buffer, read piece by piece (a piece ends where its extent does)
- *               -> one pwrite into the object's file -> supplied
- *   a whole window of cached bytes, 2 MiB pages: read straight into a mapping of the file
- *   a run in a hole: zeros, complete at once
+ *   run -> job: a buffer, filled and emptied piece by piece
+ *     in memory      preadv2 -> pwrite into the memfd -> supplied, CACHED_PIECE_BYTES at a time
+ *     the rest       io_uring (a read ends where its extent does) -> one pwrite -> supplied
+ *   a whole window of bytes in memory, and 2 MiB pages
+ *                    read straight into a mapping of the file: no buffer, no pwrite
+ *   run in a hole    zeros, complete at once
  *
  * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd
  * ends earlier than it said is an error of the driver: EIO. A job that nobody waits for any more
  * (timed out, revoked, driver dead) reads to its end, because the kernel writes into its buffer,
  * and is then forgotten.
  *
- * Owns jobs and their buffers; each holds a ref of its object, which keeps the fds. A miss costs
- * the read of the uffd, one io_uring_enter that also completes it when the file is cached, one
- * pwrite and one UFFDIO_CONTINUE.
+ * Owns jobs and their buffers; each holds a ref of its object, which keeps the fds. What a miss
+ * costs: fault_flow.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -69,8 +70,8 @@ static const struct object_extent *find_extent(const struct object *object, uint
     return low < object->n_extents ? &object->extents[low] : NULL;
 }
 
-/* The next piece of @bytes that has to be read from a file; @bytes may begin with zeros. Return:
- * NULL: all zeros. */
+/* The next piece of @bytes that has to be read from a file; @bytes may begin with zeros.
+ * Return: NULL: all zeros. */
 static const struct object_extent *next_piece(const struct object *object, struct range bytes,
                                               struct range *ret_piece)
 {
@@ -112,7 +113,8 @@ static void fail(struct extent_job *job, int error, const char *text)
 }
 
 /* [bytes.start, end) was read. Only pages that this run still stands for are written: others may
- * have come by another way. Return: 0; -errno of the page cache. */
+ * have come by another way.
+ * Return: 0; -errno of the page cache. */
 static int supply(struct extent_job *job, uint64_t end)
 {
     struct object *object = job->object;
@@ -211,8 +213,9 @@ static bool read_piece(struct extent_job *job, uint64_t end)
 
 /*
  * Piece by piece: the reader goes on while the rest is copied, and a piece stays in the processor's
- * cache between the read and the write. Return: 1 all was in memory, 0 the rest has to be waited
- * for, -errno.
+ * cache between the read and the write.
+ *
+ * Return: 1 all was in memory, 0 the rest has to be waited for, -errno.
  */
 static int run_cached(struct extent_job *job)
 {

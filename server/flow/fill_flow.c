@@ -3,9 +3,9 @@
  * How pages come into an object's cache: claiming, asking, taking what came, failing, revoking.
  *
  *   fill_ask -> claim absent pages -> charge -> run in flight -> fill_extents.c or fill_driver.c
- *                                                  |
- *   fill_supplied: FILLING -> CLEAN, run cut, waiters shown        fill_run_failed: asked again
- * singly, or poison
+ *                                                                                 |
+ *   fill_supplied:   FILLING -> CLEAN, run cut, waiters shown     <-- they came --+
+ *   fill_run_failed: asked again singly, or poison                <-- they failed '
  *
  * Owns the runs (each holds a ref of its object) and the cache charge: pages valid or filling,
  * times their size, are charged to the object's uid. Called by fault_flow.c, by the map and pread
@@ -67,7 +67,8 @@ static void give_back(struct object *object, struct range pages)
 }
 
 /* Takes pages out of a run. Without memory for a second part all of the run from there on is given
- * up: a wait for that is started again by fill_reask(). Return: what was taken out. */
+ * up; a wait for that is started again by reask().
+ * Return: what was taken out. */
 static struct range cut(struct object *object, struct run *run, struct range pages)
 {
     struct run *spare = NULL;
@@ -141,8 +142,9 @@ static int start_new(struct object *object, struct range pages, uint64_t needed_
 }
 
 /* Charges claimed pages. When not all of them are granted, only those somebody waits for, then
- * nothing. Return: 0 and the pages still claimed (may be none); -errno when pages that somebody
- * waits for were given back. */
+ * nothing.
+ * Return: 0 and the pages still claimed (may be none); -errno when pages that somebody waits for
+ * were given back. */
 static int charge_claimed(struct object *object, uint64_t needed_end, struct range *pages)
 {
     struct range needed = range_intersect(
@@ -278,8 +280,7 @@ void fill_poison(struct object *object, uint64_t page, const struct fill_error *
     object_unref(object);
 }
 
-/* Waited-for pages of a range that nobody brings any more: asked for one by one; those that cannot
- * be are poison. */
+/* Waited-for pages that nobody brings any more: asked for one by one, else they are poison. */
 static void reask(struct object *object, struct range pages)
 {
     char text[POISON_TEXT_BYTES];
@@ -310,8 +311,7 @@ void fill_run_failed(struct object *object, struct run *run, struct range pages,
     object_ref(object);
     pages = cut(object, run, pages);
     give_back(object, pages);
-    /* ECANCELED: readahead that the driver left out; whoever came to wait for it meanwhile is asked
-     * for again */
+    /* ECANCELED: readahead the driver left out; asked for again where somebody waits by now */
     if (!is_stale && why->error != ECANCELED && (why->is_final || range_len(pages) == 1))
         poison_waited(object, pages, why);
     else
@@ -386,8 +386,7 @@ static void take_unasked(struct object *object, struct range pages, uint64_t id)
     }
 }
 
-/* One stretch from @pages.start on that is in one run, or in none. Return: where the next one
- * starts. */
+/* One stretch from @pages.start on that is in one run, or in none. Return: the next one's start. */
 static uint64_t supply_next(struct object *object, struct range pages, uint64_t id, bool and_other)
 {
     struct run *run = run_table_find_next(&object->runs, pages.start);

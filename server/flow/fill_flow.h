@@ -19,17 +19,16 @@ struct fill_wait {
     struct deadline again;     /* goes on in the next turn: others had better have theirs */
     bool pending;
     int error; /* of next_page: 0 or -errno */
-    /* called once, never from inside fill_wait_start(): error 0 or -errno; failed_page when error
-     */
+    /* called once, never from inside fill_wait_start(): error 0 or -errno, of failed_page */
     void (*done)(struct fill_wait *wait, int error, uint64_t failed_page);
 };
 
 /**
- * fill_wait_start() - make pages valid (populate, prefault, pread): asks in windows of 2 MiB, two
- * ahead
+ * fill_wait_start() - make pages valid: populate, prefault, pread
  * @pages: object pages, inside the object
- *
  * @wait:  done set by the caller, the rest is set here
+ *
+ * Asks in windows of 2 MiB, two ahead.
  *
  * Return: 1 all valid already (done is not called); 0 started, done will be called; else -errno,
  * done is not called: the first page that is missing cannot even be asked for (-ENOMEM, -EDQUOT,
@@ -52,28 +51,28 @@ void fill_wait_cancel(struct fill_wait *wait);
  */
 MUST_CHECK int fill_ask(struct object *object, struct range pages, uint64_t n_needed);
 
-/** fill_answers() - the driver's answer queue has entries (its eventfd woke us): take and check
- * them all */
+/** fill_answers() - the driver's eventfd woke us: take and check answers, so many a turn */
 void fill_answers(struct driver *driver, struct fill_ring *ring);
 
-/** fill_failed() - the driver says a run, or part of it, cannot be had (FaultFailed). @error:
- * -errno. Unknown requests are ignored. */
+/** fill_failed() - the driver says that pages of a run cannot be had (FaultFailed).
+ * @error: -errno. Unknown requests are ignored. */
 void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page, uint64_t n_pages,
                  int error, const char *text);
 
-/** fill_driver_gone() - everything it owed fails with EIO; all its objects are lost: absent pages
- * become poison */
+/** fill_driver_gone() - all it owed fails with EIO; its objects are lost: absent becomes poison */
 void fill_driver_gone(struct driver *driver);
 
-/** fill_invalidate() - forget pages (revoke): punched, absent again; the next touch asks. Pages
- * being filled: dropped when they come. */
+/** fill_invalidate() - forget pages (revoke): punched, absent again; the next touch asks.
+ * Pages being filled: dropped when they come. */
 void fill_invalidate(struct object *object, struct range pages);
 
 /**
  * fill_object_init(), fill_object_done() - the object's runs, page table and poison
  *
  * done: no run and no waiter is left (refs guarantee it); gives the cache charge back; a no-op when
- * init failed or never ran on the zeroed object. Return: 0 or -ENOMEM.
+ * init failed or never ran on the zeroed object.
+ *
+ * Return: 0 or -ENOMEM.
  */
 MUST_CHECK int fill_object_init(struct object *object);
 void fill_object_done(struct object *object);

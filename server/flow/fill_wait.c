@@ -26,8 +26,8 @@ static struct range window_at(const struct fill_wait *wait, uint64_t page)
     return (struct range){page, page + (room < n_pages ? room : n_pages)};
 }
 
-/* Makes the first page that is not valid come. Return: 1 there is none; 0 look again: it came, or
- * it is FILLING; -errno. */
+/* Makes the first page that is not valid come.
+ * Return: 1 there is none; 0 look again: it came, or it is FILLING; -errno. */
 static int ask_next(struct fill_wait *wait)
 {
     struct object *object = wait->object;
@@ -113,8 +113,7 @@ static void on_again(struct deadline *deadline)
         go_on(wait);
 }
 
-/* Whoever waits may do anything when told, end mappings too, so it is told in the next turn, not in
- * the middle of this. */
+/* Whoever waits may do anything when told, even end mappings: so it is told in the next turn. */
 static void on_page(struct page_waiter *waiter, int error)
 {
     struct fill_wait *wait = CONTAINER_OF(waiter, struct fill_wait, waiter);

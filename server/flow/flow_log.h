@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One line per handled error, naming client, driver, object and hook; and the sentence that goes to
- * the client. */
+/* One line per handled error: client, driver, object, hook; and the sentence for the client. */
 #ifndef MUSE_SERVER_FLOW_FLOW_LOG_H
 #define MUSE_SERVER_FLOW_FLOW_LOG_H
 
@@ -16,8 +15,9 @@ struct flow_where {
 
 /**
  * flow_error() - log one handled error
- * @event: a dotted name that stands for this one place   @error: -errno   @text: one sentence; from
- * a peer or ours
+ * @event: a dotted name that stands for this one place
+ * @error: -errno
+ * @text:  one sentence; from a peer or ours
  */
 void flow_error(const char *event, const struct flow_where *where, int error, const char *text);
 

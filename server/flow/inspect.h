@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What admins see through the control socket: read-only answers, and the few knobs. Never blocks,
- * never asks a driver. */
+/* What admins see through the control socket, and the few knobs. Never blocks or asks a driver. */
 #ifndef MUSE_SERVER_FLOW_INSPECT_H
 #define MUSE_SERVER_FLOW_INSPECT_H
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What there is, for the control socket: the server, drivers, spaces, mappings, objects. Reads
- * only. */
+/* What there is, for the control socket: server, drivers, spaces, mappings, objects. Reads only. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -284,8 +283,7 @@ static const struct space *find_space(const struct engine *engine, const char *t
     return *end == '\0' ? idmap_get(&engine->spaces, id) : NULL;
 }
 
-/* The mappings from cursor->from on. Return: whether there are others, then the cursor has moved.
- */
+/* The mappings from cursor->from on. Return: are there others? Then the cursor has moved. */
 static bool maps_part(const struct space *space, struct inspect_cursor *cursor, struct doc *array)
 {
     const struct vma *vma;

@@ -5,8 +5,9 @@
  * A client dies (its connection ends), in this order:
  *   1 calls to it end; unmaps that waited for it are dropped
  *   2 the transaction that holds the lock, then the queued ones, get CLIENT_GONE: what a driver
- * still owes is awaited 3 waiters and parked faults are forgotten, the userfaultfd is closed 4
- * every VMA is closed, in address order; then the files it held are released
+ *     still owes is awaited
+ *   3 waiters and parked faults are forgotten, the userfaultfd is closed
+ *   4 every VMA is closed, in address order; then the files it held are released
  *
  * A driver dies:
  *   1 its calls end with CALL_LOST (driver_link), which ends the transactions that waited for it
@@ -39,8 +40,7 @@
 
 /* How long a connection may take to say which driver it is. Chosen. */
 #define DRIVER_HELLO_NS   10000000000ull
-/* Revokes of one object that wait for an mmap_complete. Chosen: far above the threads of a driver.
- */
+/* Revokes of one object that wait for mmap_complete. Chosen: far above the threads of a driver. */
 #define INVALIDATIONS_MAX 1024u
 
 /* ---- a client goes ---- */
@@ -65,8 +65,7 @@ static void close_mappings(struct space *space)
 
     vma_unmap_commit(&space->aspace.vmas, range_make(0, ASPACE_TASK_END), NULL, NULL, &removed);
     vmas_gone(space, &removed);
-    /* what is left are placeholders: pending ones of owed requests, quarantined ones nobody will
-     * confirm any more */
+    /* left are placeholders: pending ones of owed requests, quarantined ones that stay so */
     for (uint32_t n = vma_tree_count(&space->aspace.vmas); n > 0; n--)
         vma_uncharge(space);
     aspace_done(&space->aspace);
@@ -303,8 +302,7 @@ void object_completed(struct object *object)
     object_unref(object);
 }
 
-/* Revoke. It waits for an mmap_complete in progress, because that may be about to populate what is
- * revoked. */
+/* Revoke. Waits for an mmap_complete in progress: that may be about to populate what is revoked. */
 static int on_invalidate(struct driver *driver, struct frame *frame)
 {
     Muse__Wire__Invalidate *message =

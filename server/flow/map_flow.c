@@ -4,19 +4,22 @@
  * hooks of the two-phase contract; the table in server/map/map_txn.c decides, this file and its two
  * neighbours do.
  *
- *    1 request_map()       decode, check the arguments as mmap(2) does, make the request
- *    2 mm_lock()           the space's write lock: one map call at a time, FIFO
- *    3 on_granted()        choose the address, hold it, allocate all that undo will need
- *    4 may_split           for the edges of what MAP_FIXED is to replace
- *    5 mmap_prepare        the driver, before any VMA exists                           map_hooks.c
- *    6 map_install()       tell the client to mmap the object's memfd map_install.c 7
- * map_establish()     register the range, VMA into the tree and the object's list 8 map_run_todos()
- * the declared action: REMAP, PREFAULT 9 mmap_complete       the driver, with the finished VMA
- * map_hooks.c 10 map_commit()        over live mappings only: the client moves the new one there in
- * one call 11 map_merge(), unlock, reply; MAP_POPULATE then fills what it can before the reply
+ *    1 request_map()    decode, check the arguments as mmap(2) does, make the request
+ *    2 mm_lock()        the space's write lock: one map call at a time, FIFO
+ *    3 on_granted()     choose the address, hold it, allocate all that undo will need
+ *    4 may_split        for the edges of what MAP_FIXED is to replace
+ *    5 mmap_prepare     the driver, before any VMA exists                             map_hooks.c
+ *    6 map_install()    tell the client to mmap the object's memfd                    map_install.c
+ *    7 map_establish()  register the range, VMA into the tree and the object's list   map_install.c
+ *    8 map_run_todos()  the declared action: REMAP, PREFAULT                          map_install.c
+ *    9 mmap_complete    the driver, with the finished VMA                             map_hooks.c
+ *   10 map_commit()     over live mappings, and outside the arena: the client moves   map_install.c
+ *                       the new one there in one call
+ *   11 map_merge()      with the neighbours; unlock; MAP_POPULATE fills what it can;  map_install.c
+ *                       reply
  *
- * Something fails after 5 and before 9: mmap_abort. At 9 or later: close. Whatever happens to
- * client and driver.
+ * Something fails after 5 and before 9: mmap_abort. At 9 or later: close. That holds whatever
+ * happens to client and driver.
  */
 #include "server/flow/map_flow.h"
 
@@ -115,8 +118,7 @@ static void on_populated(struct fill_wait *wait, int error, uint64_t failed_page
     free(populate);
 }
 
-/* The object pages that @addrs of @vma show, clipped to the object's end; empty when all of it is
- * beyond. */
+/* The object pages that @addrs of @vma show, up to the object's end; empty when all is beyond. */
 static struct range object_pages_of(const struct vma *vma, struct range addrs)
 {
     const struct object *object = vma_object(vma);
@@ -297,8 +299,7 @@ static int choose_address(struct map_request *request, const char **ret_why)
     if (r < 0)
         return r;
     request->place = request->target;
-    /* outside the arena the client's own memory may stand there, which a failure has to leave as it
-     * is */
+    /* outside the arena may be memory of the client's own, which a failure has to leave as it is */
     request->replace = vma_tree_overlaps(&aspace->vmas, request->target) ||
                        aspace_is_outside(aspace, request->target);
     if (!request->replace)
@@ -311,8 +312,7 @@ static int choose_address(struct map_request *request, const char **ret_why)
     return 0;
 }
 
-/* Everything that can fail for want of memory happens here, before any driver hears of the request.
- */
+/* All that can fail for want of memory happens here, before any driver hears of the request. */
 static int reserve(struct map_request *request, const char **ret_why)
 {
     struct space *space = request->mm.space;
@@ -432,8 +432,7 @@ void map_flow_driver_gone(struct driver *driver)
 
         list_add_tail(&driver->requests, node);
         request->counted = false; /* the driver's counters end with it */
-        /* those that wait for an answer of this driver heard of its end by the call; queued ones
-         * find out when locked */
+        /* who waits for an answer of it has heard by the call; queued ones find out when locked */
         if (request->call.link || request->txn.state == MAP_QUEUED ||
             request->txn.state == MAP_SPLITTING)
             continue;

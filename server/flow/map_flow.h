@@ -39,9 +39,8 @@ struct map_request {
     struct map_args args;
     struct map_plan plan;
     struct range target; /* where the mapping is to be; empty until chosen */
-    struct range
-        place;    /* where it is made: target, or a scratch range when something stands in target */
-    bool replace; /* MAP_FIXED over live mappings */
+    struct range place;  /* where it is made: target, or scratch when something stands in target */
+    bool replace;        /* MAP_FIXED over live mappings, or outside the arena */
     struct vma *vma; /* in the tree from the lock on: PENDING, then MAPPED; NULL once handed on */
     struct vma *spares[2]; /* owned: for the edges of what is replaced */
     struct split_check split;
@@ -73,8 +72,7 @@ void map_event(struct map_request *request, enum map_event event);
 /** map_set_error() - what the client and the log get when an error event follows */
 void map_set_error(struct map_request *request, int error, const char *hook, const char *text);
 
-/** map_flow_driver_gone() - the driver died: every request of its that does not wait for one of its
- * answers goes on from here */
+/** map_flow_driver_gone() - the driver died: requests of its that wait for no answer of it go on */
 void map_flow_driver_gone(struct driver *driver);
 
 /** map_request_state() - for `musectl txns` */
@@ -88,8 +86,8 @@ MUST_CHECK int map_set_vm_ops(struct map_request *request, const struct driver *
                               uint32_t id);
 void map_send_abort(struct map_request *request);
 void map_send_close(struct map_request *request);
-/* a driver without mmap_complete is done with prepare once the mapping lives; @leaked: kernel-v1
- * tells it nothing at all */
+/* a driver without mmap_complete is done with prepare once the mapping lives
+ * @leaked: kernel-v1 tells it nothing at all */
 void map_count_live(struct map_request *request, bool leaked);
 
 /* map_install.c */

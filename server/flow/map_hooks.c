@@ -254,8 +254,7 @@ static enum map_event judge_prepared(struct map_request *request,
     }
     request->plan.pgoff = check.new_pgoff;
     request->vma->flags = (uint32_t)check.new_flags;
-    /* what was not asked for now may still be asked of mprotect later; what was taken away stays
-     * away */
+    /* what was not asked for may still be asked of mprotect; what was taken away stays away */
     request->vma->prot_narrow = PROT_ALL & ~(check.old_prot & ~check.new_prot);
     request->vma->private_data = answer->private_data;
     if (answer->has_vm_file && swap_file(request, answer->vm_file) < 0)
@@ -440,8 +439,7 @@ static bool answer_has_close(const struct map_request *request, const Muse__Wire
     return ops && (ops->hooks & VM_HOOK_CLOSE);
 }
 
-/* The mapping is gone already; what the hook has set up is closed, unless it was to be another
- * driver's. */
+/* The mapping is gone: what the hook has set up is closed, unless it was to be another driver's. */
 static enum map_event late_legacy(struct map_request *request, const Muse__Wire__Prepared *answer)
 {
     if (answer->forward)
@@ -452,8 +450,7 @@ static enum map_event late_legacy(struct map_request *request, const Muse__Wire_
     return MAP_EV_COMPLETE_OK;
 }
 
-/* The hook succeeded, but its answer is not allowed: it is closed, as a VMA whose mmap succeeded.
- */
+/* The hook succeeded, but its answer is not allowed: closed, as a VMA whose mmap succeeded. */
 static enum map_event close_refused(struct map_request *request, const Muse__Wire__Prepared *answer)
 {
     request->seen.vm_ops = answer->vm_ops;

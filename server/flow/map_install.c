@@ -299,8 +299,9 @@ void map_drop_todos(struct map_request *request)
 /*
  * From the move on the target's addresses show the new mapping, but the tree says so only once the
  * client has answered. Faults there wait meanwhile, and nothing of the old mappings is shown there:
- * it would be taken for a page of the new one. Return: the range to be given to
- * fault_flow_range_ready() after hold_target(request, false).
+ * it would be taken for a page of the new one.
+ *
+ * Return: the range to be given to fault_flow_range_ready() after hold_target(request, false).
  */
 static struct range hold_target(const struct map_request *request, bool hold)
 {

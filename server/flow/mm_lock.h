@@ -16,8 +16,8 @@ struct mm_request {
     const char *what;    /* "map", "unmap": for people */
     uint64_t since_ns;
     void (*granted)(struct mm_request *request);
-    void (*client_gone)(
-        struct mm_request *request); /* the client died while this waited or held the lock */
+    /* the client died while this waited or held the lock */
+    void (*client_gone)(struct mm_request *request);
 };
 
 /** mm_lock() - queue; granted() runs when the lock is ours, perhaps before this returns */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Makes objects from what drivers say about them. Everything a driver says is checked here, once.
- */
+/* Makes objects from what drivers say about them; everything they say is checked here, once. */
 #include "server/flow/object_flow.h"
 
 #include <errno.h>
@@ -47,8 +46,7 @@ static bool extents_overlap(const struct object_extent *extents, size_t n)
     return false;
 }
 
-/* Only what pread(2) can read without waiting for a peer: a pipe or socket could stall the engine.
- */
+/* Only what pread(2) reads without waiting for a peer: a pipe or socket could stall the engine. */
 static bool fd_is_readable_file(int fd)
 {
     struct stat st;
@@ -152,8 +150,7 @@ static int object_fill_in(struct object *object, const Muse__Wire__DriverOpened 
         if (r < 0)
             return r;
     } else if (!(object->driver->file_hooks & FILE_HOOK_FAULT)) {
-        /* neither extents nor a fault hook: only a direct mapping can show anything; faults are
-         * poison */
+        /* neither extents nor a fault hook: only a direct mapping shows anything; faults: poison */
         object->source = OBJECT_FILL;
     }
     return 0;

@@ -15,8 +15,10 @@ struct opener {
 
 /**
  * object_get() - the object an open led to: the one that has the key, or a new one
- * @opened:  the driver's answer, untrusted   @frame: brings the extents' fds; those used are taken
- * @path:    for people   @opener: of a new one
+ * @opened:  the driver's answer, untrusted
+ * @frame:   brings the extents' fds; those used are taken
+ * @path:    for people
+ * @opener:  of a new one
  * @ret_why: on failure: a static sentence
  *
  * Return: 0, a reference in @ret_object; -EREMOTEIO the answer is nonsense; -EDQUOT, -ENOMEM,
@@ -27,11 +29,12 @@ MUST_CHECK int object_get(struct driver *driver, const Muse__Wire__DriverOpened 
                           struct object **ret_object, const char **ret_why);
 
 /**
- * object_set_extents() - the object's bytes are where these extents say (open's answer, or
- * MUSE_ACTION_EXTENTS)
+ * object_set_extents() - the object's bytes are where these extents say
  *
- * Checks order, overlap and bounds; takes the fds from @frame. An object that has extents already
- * keeps them. Return: 0; -EREMOTEIO, -ENOMEM.
+ * From open's answer, or MUSE_ACTION_EXTENTS. Checks order, overlap and bounds; takes the fds from
+ * @frame. An object that has extents already keeps them.
+ *
+ * Return: 0; -EREMOTEIO, -ENOMEM.
  */
 MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents,
                                   size_t n_extents, struct frame *frame, const char **ret_why);

@@ -2,9 +2,10 @@
 /*
  * Files: open, close, fstat, pread, and why an address failed.
  *
- *   OPEN -> find the driver -> open hook -> object (shared by key) -> file -> OPENED with the
- * object's memfd PREAD -> make the pages valid -> READABLE; the client then reads its own fd, so no
- * byte goes over a socket
+ *   OPEN  -> find the driver -> open hook -> object (shared by key) -> file
+ *         -> OPENED with the object's memfd
+ *   PREAD -> make the pages valid -> READABLE; the client then reads its own fd, so no byte goes
+ *            over a socket
  */
 #include "server/flow/open_flow.h"
 

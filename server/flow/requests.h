@@ -6,8 +6,8 @@
 #include "common/ipc/chan.h"
 #include "server/flow/engine.h"
 
-/* @frame: of the type the table names, fd count checked, payload not. Return: 0; -EPROTO
- * undecodable: the session ends. */
+/* @frame: of the type the table names, fd count checked, payload not.
+ * Return: 0; -EPROTO undecodable: the session ends. */
 typedef int request_fn(struct space *space, struct frame *frame);
 
 request_fn request_open, request_close, request_fstat, request_pread, request_map, request_unmap,

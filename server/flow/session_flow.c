@@ -2,8 +2,9 @@
 /*
  * A client's connection, from accept to its end:
  *
- *   accept -> HELLO (version; /dev/userfaultfd handed over) -> ATTACH (arena, userfaultfd: the
- * space is made) -> READY
+ *   accept -> HELLO   version; /dev/userfaultfd handed over
+ *          -> ATTACH  arena, userfaultfd: the space is made
+ *          -> READY
  *
  * READY takes requests by the table below. A frame of a type that the stage does not know, with
  * another number of fds than the table says, or that does not decode, ends the connection: a client
@@ -448,8 +449,7 @@ static void on_ended(struct conn *conn, int why)
     session_part_closed(session);
 }
 
-/* Without it (an old kernel, a client of another pid namespace) the socket alone tells of the end.
- */
+/* Without it (old kernel, client of another pid namespace) the socket alone tells of the end. */
 static void watch_death(struct session *session)
 {
     socklen_t len = sizeof(session->pidfd);

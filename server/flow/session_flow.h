@@ -20,8 +20,7 @@ struct session {
     struct conn conn;
     struct list link;      /* in engine.sessions */
     int pidfd;             /* owned; -1: this kernel or client has none */
-    struct watcher death;  /* on pidfd: a forked child that holds the socket does not keep a dead
-                              client's space alive */
+    struct watcher death;  /* on pidfd: a child with the socket keeps no dead client's space */
     struct deadline hello; /* for hello and attach */
     unsigned n_open;       /* conn and watcher, not closed yet */
     int why;
@@ -56,8 +55,7 @@ void session_close_all(struct engine *engine);
 void session_accept(struct engine *engine, int *fd);
 
 /**
- * session_mem_ops() - tell the client, inside the dialogue of request @id, to do these calls in
- * order
+ * session_mem_ops() - tell the client, in the dialogue of request @id, to do these calls in order
  * @deadline_ns: from now; 0: none
  *
  * Return: 0: @end is called once, never from inside here; -ENOTCONN the client is gone (@end is not

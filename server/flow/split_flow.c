@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* may_split before a cut, and what follows a cut or an unmapping: vm_open for the new half, close
- * for what is gone. */
+/* may_split before a cut; after it, or an unmapping: vm_open for halves, close for what is gone. */
 #include "server/flow/split_flow.h"
 
 #include <errno.h>

@@ -21,8 +21,8 @@ struct split_check {
     void (*done)(struct split_check *check, int error);
 };
 
-/** split_check_edges() - the edges of @range that cut a VMA whose driver wants to be asked. Return:
- * how many, 0..2. */
+/** split_check_edges() - the edges of @range that cut a VMA whose driver wants to be asked.
+ * Return: how many, 0..2. */
 unsigned split_check_edges(struct split_check *check, struct vma_tree *tree, struct range range);
 
 /** split_check_start() - ask; split_check_edges() was > 0. Return: 0, done() will come; -EIO. */
@@ -31,8 +31,8 @@ MUST_CHECK int split_check_start(struct split_check *check);
 /** split_check_cancel() - done() is not called any more; no-op when not running */
 void split_check_cancel(struct split_check *check);
 
-/** vmas_gone() - close, release and free VMAs that vma_unmap_commit() took off the tree; the client
- * has confirmed, or is dead */
+/** vmas_gone() - close, release and free what vma_unmap_commit() took off the tree; the client has
+ * confirmed, or is dead */
 void vmas_gone(struct space *space, struct list *removed);
 
 /** vmas_split_opened() - tell the drivers of VMAs that @spares became: vm_open for each one that is

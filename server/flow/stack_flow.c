@@ -6,7 +6,7 @@
  *   INSTALLING  the client maps the inner object's memfd over the place; the range is registered
  *   PREPARING   the inner mmap_prepare (a legacy inner driver has none)
  *   COMPLETING  the inner mmap_complete, or legacy mmap: sent in the same breath as prepare was
- * answered
+ *               answered
  *
  * Everything that can fail comes before PREPARING, so the inner mmap_abort is called only when the
  * inner driver's answer is not allowed, or when the outer request ended meanwhile (the promise
@@ -46,8 +46,7 @@ struct stack_request {
     struct hook_vma seen; /* as complete saw it: what a close will name */
 };
 
-/* Whether the request still wants the mapping: not when it is over, or only waits for what is owed.
- */
+/* Does the request still want the mapping? Not when it is over, or only waits for what is owed. */
 static bool is_wanted(const struct stack_request *stack)
 {
     return stack->outer && stack->outer->vma && !stack->space->dead;

@@ -17,8 +17,7 @@
  */
 MUST_CHECK int stack_start(struct map_request *request, const char *name);
 
-/** stack_abandon() - the request is over; what the inner driver still owes is awaited and undone
- * without it */
+/** stack_abandon() - the request is over; what the inner driver still owes is undone without it */
 void stack_abandon(struct map_request *request);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The engine's counters with their units, for `musectl stats`: every field of struct engine_stats,
- * in its order. */
+/* The engine's counters with units, for `musectl stats`: every field of engine_stats, in order. */
 #ifndef MUSE_SERVER_FLOW_STATS_LIST_H
 #define MUSE_SERVER_FLOW_STATS_LIST_H
 

@@ -44,8 +44,8 @@ void trace_follow(struct trace *trace, struct trace_follower *follower);
 /** trace_unfollow() - may be called inside entry(), and for a node that is by itself */
 void trace_unfollow(struct trace_follower *follower);
 
-/** trace_next() - the oldest kept entry with seq > @after. Return: borrowed until the next
- * trace_add(); NULL when there is none. */
+/** trace_next() - the oldest kept entry with seq > @after.
+ * Return: borrowed until the next trace_add(); NULL when there is none. */
 const struct trace_entry *trace_next(const struct trace *trace, uint64_t after);
 
 #endif

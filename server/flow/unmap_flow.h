@@ -18,8 +18,7 @@ MUST_CHECK int unmap_locked(struct space *space, uint64_t id, struct range range
                             void (*done)(void *ctx, int error), void *ctx);
 
 /**
- * unmap_commit() - take @range off the tree, telling drivers of the halves that cutting makes
- * (vm_open)
+ * unmap_commit() - take @range off the tree; drivers hear of new halves (vm_open)
  * @spares:  detached, charged, as many as the plan wants; those used become NULL
  * @removed: head; see vma_unmap_commit(); then vmas_gone()
  */

@@ -39,8 +39,7 @@ static bool deadline_before(const struct deadline *a, const struct deadline *b)
 
 static void on_timer(uv_timer_t *timer);
 
-/* libuv's clock is this clock in whole ms, rounded down: with the deadline rounded up the timer is
- * never early. */
+/* libuv's clock is this one in whole ms, rounded down: rounding deadlines up, none is early. */
 static void arm(struct loop *loop, uint64_t at_ns, uint64_t least_ms)
 {
     uint64_t at_ms = at_ns / NS_PER_MS + (at_ns % NS_PER_MS != 0);
@@ -190,8 +189,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watcher *watcher = CONTAINER_OF(poll, struct watcher, poll);
 
     if (status < 0) {
-        /* libuv has stopped the handle. Start again, or an error that the reader survives would
-         * leave it deaf. */
+        /* libuv has stopped the handle. Start again: a reader that survives is not left deaf. */
         poll_start(watcher);
         watcher->ready(watcher, true, false);
         return;

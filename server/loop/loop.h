@@ -56,9 +56,10 @@ struct watcher {
 MUST_CHECK int loop_init(struct loop *loop);
 
 /**
- * loop_done() - end the loop's own handles and free it; every watcher_close() must have been called
- * (their closed callbacks may run in here), and no deadline is called any more.
- * MUST(uv_loop_close() == 0).
+ * loop_done() - end the loop's own handles and free it
+ *
+ * Every watcher_close() must have been called (their closed callbacks may run in here), and no
+ * deadline is called any more. MUST(uv_loop_close() == 0).
  */
 void loop_done(struct loop *loop);
 
@@ -74,8 +75,9 @@ uint64_t loop_now_ns(void);
 /**
  * deadline_set() - (re)arm; no system call
  * @deadline: caller's memory until it was called or cleared; ->fn set
- * @at_ns:    CLOCK_MONOTONIC; it is never called before, nor before this call has returned; what is
- * set to a time that has passed comes after everything that is due already; UINT64_MAX is never
+ * @at_ns:    CLOCK_MONOTONIC; it is never called before, nor before this call has returned; what
+ *            is set to a time that has passed comes after everything that is due already;
+ *            UINT64_MAX is never
  */
 void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t at_ns);
 
@@ -83,26 +85,27 @@ void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t at_ns);
 void deadline_clear(struct loop *loop, struct deadline *deadline);
 
 /**
- * loop_again() - run the turn hooks once more before the loop blocks; for hooks whose work may have
- * given others new work
+ * loop_again() - run the turn hooks once more before the loop blocks
+ *
+ * For hooks whose work may have given others new work.
  */
 void loop_again(struct loop *loop);
 
 /**
- * turn_hook_add() - call hook->fn at the end of each turn from now on; added by a hook: in this
- * turn, after all others
+ * turn_hook_add() - call hook->fn at the end of each turn from now on
  * @hook: in no list; caller's memory until turn_hook_remove(); ->fn set
+ *
+ * Added by a hook: in this turn, after all others.
  */
 void turn_hook_add(struct loop *loop, struct turn_hook *hook);
 
-/** turn_hook_remove() - allowed from any hook, itself included; a no-op for one that was
- * initialised and not added */
+/** turn_hook_remove() - allowed from any hook, itself included; a no-op for one never added */
 void turn_hook_remove(struct turn_hook *hook);
 
 /**
  * watcher_open() - watch @fd for reading
- * @watcher: caller's memory; ->ready and ->closed set by the caller   @fd: borrowed, must outlive
- * the watcher's close
+ * @watcher: caller's memory; ->ready and ->closed set by the caller
+ * @fd:      borrowed, must outlive the watcher's close
  *
  * Errors of the fd (POLLERR) are reported as readable, so that the next read tells.
  *
@@ -110,11 +113,10 @@ void turn_hook_remove(struct turn_hook *hook);
  */
 MUST_CHECK int watcher_open(struct loop *loop, struct watcher *watcher, int fd);
 
-/** watcher_want() - choose what wakes: reading and/or writing. No system call when nothing changes.
- */
+/** watcher_want() - choose what wakes: reading, writing. No system call when nothing changes. */
 void watcher_want(struct watcher *watcher, bool readable, bool writable);
 
-/** watcher_close() - stop at once (ready never runs again); closed runs in a later turn; then
+/** watcher_close() - stop at once: ready never runs again; closed runs in a later turn, after which
  * memory and fd may go */
 void watcher_close(struct watcher *watcher);
 

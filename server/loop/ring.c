@@ -68,8 +68,7 @@ static bool submit(struct ring *ring)
     return true;
 }
 
-/* Return: how many were done; no more than were complete on entry, or a fast file would keep us
- * here */
+/* Return: how many were done, at most those complete on entry: a fast file would keep us here */
 static unsigned reap(struct ring *ring)
 {
     unsigned n_ready = io_uring_cq_ready(&ring->uring);
@@ -103,8 +102,7 @@ void ring_submit(struct ring *ring)
         (void)submit(ring);
         n = reap(ring);
         if (n > 0)
-            loop_again(ring->loop); /* done callbacks may have left work to hooks that ran before
-                                       this one */
+            loop_again(ring->loop); /* done callbacks may have left work to hooks that ran before */
     } while (n > 0 && ++round < ROUNDS_MAX);
     (void)submit(ring); /* what the last done callbacks asked for; the watcher reaps it */
     ring->is_reaping = false;

@@ -43,20 +43,19 @@ struct ring {
  * ring_init() - make the uring and watch it
  * @loop:      borrowed, outlives the ring
  * @n_entries: submission entries, a power of two; twice as many operations are in flight at most,
- * more wait here
+ *             more wait here
  *
  * Return: 0 or -errno (ENOSYS, EPERM: no io_uring here).
  */
 MUST_CHECK int ring_init(struct ring *ring, struct loop *loop, unsigned n_entries);
 
-/** ring_close() - no operation may be in flight or waiting; memory may go when @closed ran (via the
- * watcher) */
+/** ring_close() - no operation may be in flight or waiting; memory may go when @closed ran */
 void ring_close(struct ring *ring, void (*closed)(struct ring *ring));
 
 /**
  * ring_read() - read from a file; never fails itself
  * @op:      ->done set by the caller, the rest zero or left by an earlier use; borrowed until done
- * begins
+ *           begins
  * @fd:      borrowed until done ran
  * @buf:     @n_bytes long; borrowed until done ran
  * @n_bytes: what done is told may be less
@@ -66,8 +65,9 @@ void ring_read(struct ring *ring, struct ring_op *op, int fd, void *buf, uint32_
                uint64_t offset);
 
 /**
- * ring_submit() - submit what was collected and reap what is complete, now instead of at the end of
- * the turn: done callbacks run in here (not when called from a done callback: then it only submits)
+ * ring_submit() - submit what was collected and reap what is complete, now, not at the turn's end
+ *
+ * Done callbacks run in here (not when called from one of them: then it only submits).
  */
 void ring_submit(struct ring *ring);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The rules for requests, registrations and answers. Owns nothing; every refusal has one sentence.
- */
+/* The rules for requests, registrations, answers. Owns nothing; every refusal has one sentence. */
 #include "server/map/map_check.h"
 
 #include <errno.h>
@@ -73,8 +72,7 @@ static int check_shape(const struct map_args *args, struct map_plan *plan, const
     return 0;
 }
 
-/* Steps 13 to 22: map type and the file's permissions. Return: 0, or -errno; vm_flags on success.
- */
+/* Steps 13 to 22: map type and the file's permissions. Return: 0, vm_flags are set; -errno. */
 static int check_type(const struct map_args *args, struct map_plan *plan, const char **ret_why)
 {
     const uint32_t type = args->flags & MAP_TYPE;

@@ -56,10 +56,12 @@ MUST_CHECK int map_check_unmap(uint64_t addr, uint64_t length, struct range *ret
 
 /**
  * map_check_hooks() - may a driver register this combination?
- * @file_hooks: enum file_hook bits   @ret_why: on failure: a static sentence
+ * @file_hooks: enum file_hook bits
+ * @ret_why:    on failure: a static sentence
  *
  * Source: docs/contract.md, section 3: complete needs prepare; abort needs both; mmap and
- * mmap_prepare exclude each other. Return: 0; -EINVAL.
+ * mmap_prepare exclude each other.
+ * Return: 0; -EINVAL.
  */
 MUST_CHECK int map_check_hooks(uint32_t file_hooks, const char **ret_why);
 
@@ -92,10 +94,11 @@ struct map_action {
 };
 
 /**
- * map_check_action() - must lie inside the mapping, page aligned; a REMAP that can become
- * copy-on-write must span all of it
+ * map_check_action() - may the action be carried out?
  *
- * Source: docs/contract.md, section 5. Return: 0; -EINVAL.
+ * It must lie inside the mapping, page aligned; a REMAP that can become copy-on-write must span all
+ * of it. Source: docs/contract.md, section 5.
+ * Return: 0; -EINVAL.
  */
 MUST_CHECK int map_check_action(const struct map_action *action, const char **ret_why);
 

@@ -19,8 +19,7 @@ struct cell {
         .next = MAP_##to, .effects = (__VA_ARGS__), .used = true                                   \
     }
 
-/* The client gets an error; whatever was held is given back. The three differ in what the client
- * has mapped. */
+/* The client gets an error; what was held is given back. By what the client has mapped: */
 #define FAIL_UNMAPPED (DO(RELEASE) | DO(UNLOCK) | DO(REPLY_ERR) | DO(END))
 #define FAIL_MAPPED   (DO(UNINSTALL) | DO(UNLOCK) | DO(REPLY_ERR) | DO(END))
 #define FAIL_LISTED   (DO(REMOVE) | FAIL_MAPPED)

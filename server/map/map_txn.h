@@ -8,10 +8,26 @@
  * one of mmap_complete and mmap_abort reaches the driver that ran it, unless that driver is dead; a
  * close follows exactly when complete ran and the mapping did not become or stay live.
  *
- *   QUEUED -> SPLITTING -> PREPARING -> INSTALLING -> ACTING -> COMPLETING -> FINISHING ->
- * COMMITTING -> LIVE |            |           |           |             |            | |
- * +-----------+-- abort --+--- close ---+------------+--> GONE
- *                              +-> OWED_PREPARE -> GONE             +-> OWED_COMPLETE -> GONE
+ *   QUEUED -----> SPLITTING ---> PREPARING ---> INSTALLING -----> ACTING -------.
+ *     |             |             |    |            |               |           |
+ *     |             |     (abort) |    |            | abort         | abort     |
+ *     v             v             v    |            v               v           |
+ *   GONE           GONE         GONE   |          GONE            GONE          |
+ *                                      `-> OWED_PREPARE -- (abort) --> GONE     |
+ *                                                                               |
+ *     .-------------------------------------------------------------------------'
+ *     |
+ *     `-> COMPLETING ---> FINISHING ---> COMMITTING ---> LIVE
+ *          |    |             |               |
+ *          |    |             | close         | close, or abort
+ *    close |    |             v               v
+ *          v    |           GONE            GONE
+ *        GONE   `-> OWED_COMPLETE -- close --> GONE
+ *
+ * Where there is nothing to do in a state it is left out. OWED_*: over for the client, by the
+ * deadline or by its death, while the driver runs the hook. In brackets: only for a prepare that
+ * succeeded. In COMMITTING: abort for a driver that has no mmap_complete. A dead driver is told
+ * nothing.
  */
 #ifndef MUSE_SERVER_MAP_MAP_TXN_H
 #define MUSE_SERVER_MAP_MAP_TXN_H
@@ -119,8 +135,7 @@ struct map_txn {
  */
 void map_txn_init(struct map_txn *txn, bool legacy);
 
-/** map_txn_accepts() - whether @event can happen in the present state (a cell of the table is
- * filled) */
+/** map_txn_accepts() - can @event happen in the present state? (its cell of the table is filled) */
 bool map_txn_accepts(const struct map_txn *txn, enum map_event event);
 
 /**

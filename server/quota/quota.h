@@ -109,8 +109,7 @@ const char *quota_key(enum quota_kind kind);
 /** quota_help() - what @kind counts, for people; QUOTA_KIND_N: the memory limit; static */
 const char *quota_help(enum quota_kind kind);
 
-/** quota_next_user() - walk the records: cursor as of idmap_next(); borrowed; NULL after the last
- */
+/** quota_next_user() - walk the records: cursor as of idmap_next(); borrowed; NULL: no more */
 const struct quota_user *quota_next_user(const struct quota_table *table, size_t *cursor);
 
 #endif

@@ -86,8 +86,7 @@ static int bind_path(int fd, const char *path, mode_t mode)
         if (unlink(path) < 0)
             return -errno;
     }
-    /* fchmod before bind sets the mode the name is made with, so there is no moment in which it is
-     * wider */
+    /* fchmod before bind sets the mode the name is made with: there is no moment of a wider one */
     if (fchmod(fd, mode) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
     if (chmod(path, mode) < 0 || listen(fd, 128) < 0) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A listening SOCK_SEQPACKET unix socket in the run-time folder: accepts, and hands each socket to
- * its callback. */
+/* A listening SOCK_SEQPACKET socket in the run-time folder; hands what it accepts to a callback. */
 #ifndef MUSE_SERVER_SESSION_LISTENER_H
 #define MUSE_SERVER_SESSION_LISTENER_H
 

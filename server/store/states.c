@@ -19,8 +19,7 @@
 
 #define GRANULE_BYTES 64u
 
-/* Chosen: from here on whole pages are punched out instead of written; below, the system call costs
- * more. */
+/* Chosen: from here on whole pages are punched out, not written; below, the call costs more. */
 #define PUNCH_BYTES_MIN (64u << 10)
 
 struct free_range {
@@ -54,8 +53,7 @@ static int spare_add(struct store *store)
     return 0;
 }
 
-/* n tables leave n + 1 free ranges at most, so there are n + 1 structs, in one list or the other.
- */
+/* n tables leave n + 1 free ranges at most: so many structs are there, in one list or the other. */
 static void spare_drop(struct store *store)
 {
     struct list *node = list_take_first(&store->spare_ranges);

@@ -5,8 +5,7 @@
 
 #include "server/store/store.h"
 
-/** states_init() - make and map the arena. @store: zeroed but for what is set here. Return: 0 or
- * -errno. */
+/** states_init() - make and map the arena. @store: zeroed. Return: 0 or -errno. */
 MUST_CHECK int states_init(struct store *store);
 
 /** states_done() - unmap and close it; every table must be back (MUST) */

@@ -44,8 +44,7 @@ void store_done(struct store *store)
     states_done(store);
 }
 
-/* Aligned to its size, so that one huge page can hold it: fewer TLB misses, and one fault instead
- * of 512. */
+/* Aligned to its size, so that one huge page can hold it: fewer TLB misses, one fault, not 512. */
 static void *buffer_map(void)
 {
     const size_t len = 2 * (size_t)STORE_BUFFER_BYTES;

@@ -28,11 +28,10 @@
 #define PAGE_BYTES_HUGE    (2u << 20)
 
 struct store {
-    int states_fd;           /* owned: the memfd of all page-state tables */
-    _Atomic uint8_t *states; /* its mapping, STORE_STATES_BYTES long, mapped once */
-    struct list free_ranges; /* of the arena, by offset; no two touch */
-    struct list
-        spare_ranges; /* one for every table that will be freed, so that freeing cannot fail */
+    int states_fd;            /* owned: the memfd of all page-state tables */
+    _Atomic uint8_t *states;  /* its mapping, STORE_STATES_BYTES long, mapped once */
+    struct list free_ranges;  /* of the arena, by offset; no two touch */
+    struct list spare_ranges; /* one for every table, so that freeing it cannot fail */
     uint64_t states_used_bytes;
     struct list free_buffers;
     unsigned n_free_buffers, n_buffers;
@@ -70,8 +69,7 @@ MUST_CHECK int store_states_new(struct store *store, uint64_t n_pages,
 /** store_states_free() - give a table back; @n_pages as it was made with. NULL is a no-op. */
 void store_states_free(struct store *store, _Atomic uint8_t *states, uint64_t n_pages);
 
-/** store_buffer_get() - STORE_BUFFER_BYTES, page aligned, pre-faulted. Return: NULL when out of
- * memory. */
+/** store_buffer_get() - STORE_BUFFER_BYTES, page aligned, pre-faulted. Return: NULL: no memory. */
 void *store_buffer_get(struct store *store);
 
 /** store_buffer_put() - give a buffer back; its bytes are lost. NULL is a no-op. */
@@ -90,8 +88,7 @@ void store_buffer_put(struct store *store, void *buffer);
 MUST_CHECK int backing_new(struct store *store, struct backing *ret_backing, const char *name,
                            uint64_t size_bytes, uint64_t page_bytes, bool is_sealed);
 
-/** backing_done() - close the fds and unmap; what clients have mapped stays theirs. Again on the
- * same one: a no-op. */
+/** backing_done() - close the fds and unmap; what clients mapped stays theirs. Twice is fine. */
 void backing_done(struct backing *backing);
 
 /**
@@ -109,18 +106,20 @@ uint8_t *store_large_begin(struct store *store, const struct backing *backing, u
 /** store_large_end() - unmap the window */
 void store_large_end(struct store *store);
 
-/** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once;
- * borrowed. Return: fd or -errno. */
+/** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once.
+ * Return: the fd, borrowed; -errno. */
 int backing_readonly_fd(struct backing *backing);
 
-/** backing_write() - copy bytes in; @offset + @n_bytes inside size_bytes. Return: 0, -ENOMEM,
- * -ENOSPC. */
+/** backing_write() - copy bytes in; @offset + @n_bytes inside size_bytes.
+ * Return: 0, -ENOMEM, -ENOSPC. */
 MUST_CHECK int backing_write(struct backing *backing, uint64_t offset, const void *data,
                              size_t n_bytes);
 
 /**
- * backing_zero() - make a page-aligned range (bytes) present and zero, whatever was there; mappings
- * lose what they had. Return: 0 or -ENOMEM, -ENOSPC.
+ * backing_zero() - make a page-aligned range (bytes) present and zero, whatever was there
+ *
+ * Mappings lose what they had.
+ * Return: 0 or -ENOMEM, -ENOSPC.
  */
 MUST_CHECK int backing_zero(struct backing *backing, struct range bytes);
 

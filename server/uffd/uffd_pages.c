@@ -4,15 +4,16 @@
  * answers, for both calls. Owns nothing; called through uffd_port.h. Decides nothing: which pages
  * are valid is the caller's business.
  *
- *     answer at [at, end)     bytes done > 0   go on behind them
- *     EEXIST                  mapped already: wake, next page
- *     EFAULT (CONTINUE)       the memfd has no such page: tell the owner, next page
- *     EIO (CONTINUE)          the page's memory is broken: poison it, next page
- *     ENOENT                  not one registered VMA: halve; a single page: wake, next page
- *     ESRCH                   the process has gone
- *     EAGAIN (nothing done)   mremap, munmap or the like under way: all the rest is deferred
- *     anything else           no memory, or the client mapped something of its own there: deferred
- * too, which bounds how often it comes back
+ *   answer at [at, end)     then
+ *   bytes done > 0          go on behind them
+ *   EEXIST                  mapped already: wake, next page
+ *   EFAULT (CONTINUE)       the memfd has no such page: tell the owner, next page
+ *   EIO (CONTINUE)          the page's memory is broken: poison it, next page
+ *   ENOENT                  not one registered VMA: halve; a single page: wake, next page
+ *   ESRCH                   the process has gone
+ *   EAGAIN (nothing done)   mremap, munmap or the like under way: all the rest is deferred
+ *   anything else           no memory, or the client mapped something of its own there: deferred,
+ *                           too, which bounds how often it comes back
  */
 #include "server/uffd/uffd_pages.h"
 
@@ -21,8 +22,7 @@
 
 #include "common/base/linux_abi.h"
 
-/* Chosen: after this many ENOENT in one call the rest is woken instead: those still mapped fault
- * again, one by one. */
+/* Chosen: after so many ENOENT in a call the rest is woken: what is still mapped faults again. */
 #define HALVINGS_MAX 256u
 
 enum page_call { CALL_SHOW, CALL_POISON };

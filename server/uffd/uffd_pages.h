@@ -8,17 +8,15 @@
 
 #include "server/uffd/uffd_port.h"
 
-/* Chosen: ranges kept for later; beyond it they are woken at once. A client's own mremap loop is
- * what makes them many. */
+/* Chosen: ranges kept for later; more are woken at once. Only a client's mremap loop has many. */
 #define UFFD_PORT_DEFERRED_MAX 1024u
 
-/* Chosen: deferred ranges are woken after this, at the latest; twice as long each time, up to 10
- * ms, until a page call succeeds. */
+/* Chosen: deferred ranges are woken after this, at the latest; twice as long each time, up to
+ * 10 ms, until a page call succeeds. */
 #define UFFD_PORT_RETRY_NS 1000000u
 
 /**
- * uffd_port_defer() - the mm is changing: wake who waits in @range when an event was read, or in a
- * few ms
+ * uffd_port_defer() - the mm is changing: wake who waits in @range after the next event, or soon
  * @range: bytes, not empty
  */
 void uffd_port_defer(struct uffd_port *port, struct range range);

@@ -66,8 +66,7 @@ static bool is_userfaultfd(int fd)
     return n == (ssize_t)sizeof(want) - 1 && memcmp(target, want, sizeof(want) - 1) == 0;
 }
 
-/* "API:\taa:FEATURES:IOCTLS", as userfaultfd_show_fdinfo() writes it. Return: whether @line is
- * that. */
+/* "API:\taa:FEATURES:IOCTLS", as userfaultfd_show_fdinfo() writes it. Return: is @line that? */
 static bool parse_features(const char *line, uint64_t *ret_features)
 {
     static const char start[] = "API:\taa:";
@@ -186,8 +185,7 @@ static void on_retry(struct deadline *retry)
     deferred_wake_all(port);
 }
 
-/* RWF_NOWAIT (userfaultfd has it since 6.10), because the client can clear O_NONBLOCK of the file
- * it shares with us. */
+/* RWF_NOWAIT (for userfaultfd since 6.10): the client can clear O_NONBLOCK of the shared file. */
 static ssize_t messages_read(struct uffd_port *port, struct uffd_msg *messages, size_t n_bytes)
 {
     struct iovec iov = {.iov_base = messages, .iov_len = n_bytes};
@@ -201,8 +199,7 @@ static ssize_t messages_read(struct uffd_port *port, struct uffd_msg *messages, 
     return n < 0 ? -errno : n;
 }
 
-/* Ready, but nothing to read: somebody else read it, or the client made the file blocking (then
- * poll says POLLERR). */
+/* Ready, but nothing to read: somebody else read it, or the client made it blocking (POLLERR). */
 static void nonblock_restore(struct uffd_port *port)
 {
     int flags = fcntl(port->fd, F_GETFL);
@@ -250,8 +247,7 @@ static void messages_pass(struct uffd_port *port, const struct uffd_msg *message
             faults[n_faults++] = fault_of(message);
             continue;
         }
-        changed = true; /* UFFD_EVENT_REMOVE and UNMAP, if the client wants them: reading them is
-                           all they need */
+        changed = true; /* REMOVE and UNMAP, if the client wants them: reading is all they need */
         faults_pass(port, faults, &n_faults);
         if (message->event == UFFD_EVENT_REMAP && !port->closing) {
             port->ops->remapped(port, message->arg.remap.from, message->arg.remap.to,

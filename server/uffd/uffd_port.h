@@ -24,8 +24,7 @@
 
 #define UFFD_PORT_EVENTS_PER_READ 64 /* 32 bytes each; one read(2) */
 
-/** uffd_port_features() - the features every client must ask UFFDIO_API for (kernel-contract 6.2)
- */
+/** uffd_port_features() - what every client must ask UFFDIO_API for (kernel-contract 6.2) */
 uint64_t uffd_port_features(void);
 
 struct uffd_fault {
@@ -42,8 +41,7 @@ struct uffd_port_ops {
     void (*faults)(struct uffd_port *port, const struct uffd_fault *faults, unsigned n_faults);
     /* a range moved inside the client (mremap): [from, from+len) is now at to */
     void (*remapped)(struct uffd_port *port, uint64_t from, uint64_t to, uint64_t len);
-    /* the memfd had no page at @addr although it should be shown (EFAULT of CONTINUE): state table
-     * and file disagree */
+    /* the memfd had no page at @addr (EFAULT of CONTINUE): state table and file disagree */
     void (*page_missing)(struct uffd_port *port, uint64_t addr);
     void (*closed)(struct uffd_port *port); /* after uffd_port_close(): memory may go */
 };
@@ -64,10 +62,9 @@ struct uffd_port {
 };
 
 /**
- * uffd_port_open() - adopt a client's userfaultfd after checking it: UFFDIO_API done with our
- * features, non-blocking
+ * uffd_port_open() - adopt a client's userfaultfd after checking it
  * @port:  caller's memory until ops->closed ran
- * @fd:    takes on success
+ * @fd:    takes on success; UFFDIO_API done with our features, non-blocking
  * @ops:   all four set; borrowed. None runs inside a call of this port but page_missing.
  * @owner: stored, not used
  *
@@ -87,8 +84,9 @@ enum uffd_mode {
 };
 
 /**
- * uffd_port_register() - (re)register @range (bytes, page aligned, not empty); replaces the mode it
- * had
+ * uffd_port_register() - (re)register @range (bytes, page aligned, not empty)
+ *
+ * Replaces the mode it had.
  *
  * To UFFD_TRACKED without a gap. To UFFD_NATIVE through a moment in which missing pages are not
  * reported either: every page of @range must be valid, or a touch in that moment leaves a zero page
@@ -99,8 +97,7 @@ enum uffd_mode {
  */
 MUST_CHECK int uffd_port_register(struct uffd_port *port, struct range range, enum uffd_mode mode);
 
-/** uffd_port_unregister() - and wake everybody who waits in it; errors are ignored (the range may
- * be gone) */
+/** uffd_port_unregister() - and wake who waits in it; errors are ignored (the range may be gone) */
 void uffd_port_unregister(struct uffd_port *port, struct range range);
 
 /**
@@ -115,8 +112,7 @@ void uffd_port_unregister(struct uffd_port *port, struct range range);
 void uffd_port_show(struct uffd_port *port, struct range range, uint64_t page_bytes);
 
 /**
- * uffd_port_poison() - the next touch of these pages is SIGBUS; wakes who waits; also one who waits
- * now
+ * uffd_port_poison() - the next touch of these pages is SIGBUS; who waits now is woken, and gets it
  *
  * Pages that the client has mapped are skipped: punch them first. When the client's mm is changing
  * the next touch may be reported instead; then poison again.

@@ -71,8 +71,8 @@ bool aspace_is_outside(const struct aspace *aspace, struct range range);
  * @ret_range: bytes, page aligned; with MAP_FIXED mappings may stand there, which are to be
  *             replaced
  *
- * @hint and @len come from the client and are not trusted. Source: do_mmap() and
- * __get_unmapped_area() of mm/mmap.c for order and errno.
+ * @hint and @len come from the client and are not trusted.
+ * Source: do_mmap() and __get_unmapped_area() of mm/mmap.c for order and errno.
  *
  * Return: 0; -EINVAL for no length, a fixed address that is not aligned, or a fixed range that lies
  * half in the arena, half out (nobody could say whom to give it back to); -ENOMEM for no free
@@ -150,9 +150,11 @@ void aspace_quarantine(struct aspace *aspace, struct vma *vma);
 void aspace_confirm(struct aspace *aspace, struct range range, struct list *removed);
 
 /**
- * aspace_validate() - vma_tree_validate(), and: the quarantine list has exactly the quarantined
- * VMAs, which no object lists; outside_arena of each mapping says where it lies
+ * aspace_validate() - vma_tree_validate(), and what a space adds to it
  * @aspace: borrowed
+ *
+ * The quarantine list has exactly the quarantined VMAs, which no object lists; outside_arena of
+ * each mapping says where it lies.
  *
  * Return: NULL when all hold, else what does not (a static string).
  */

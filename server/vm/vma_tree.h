@@ -71,8 +71,7 @@ struct vma *vma_prev(const struct vma *vma);
 #define vma_for_each(pos, tree)                                                                    \
     for ((pos) = vma_tree_first(tree); (pos) != NULL; (pos) = vma_next(pos))
 
-/* Every VMA that overlaps [from, to), none when that is empty. The tree must not change meanwhile.
- */
+/* The same for every VMA that overlaps [from, to); for none when that is empty. */
 #define vma_for_each_in(pos, tree, from, to)                                                       \
     for ((pos) = (from) < (to) ? vma_tree_find_next((tree), (from)) : NULL;                        \
          (pos) != NULL && (pos)->start < (to); (pos) = vma_next(pos))
@@ -123,9 +122,10 @@ MUST_CHECK int vma_tree_gap_topdown(const struct vma_tree *tree, struct range li
 #define VMA_TREE_GAP_TRIES 64
 
 /**
- * vma_tree_validate() - check every invariant: order, no overlap, alignment, augmentation, colours,
- * counts, the last-hit cache. O(n).
+ * vma_tree_validate() - check every invariant. O(n).
  * @tree: borrowed
+ *
+ * Order, no overlap, alignment, augmentation, colours, counts, the last-hit cache.
  *
  * Return: NULL when all hold, else what does not (a static string).
  */
@@ -196,8 +196,7 @@ enum vma_merge_kind vma_merge_new_decide(struct vma_tree *tree, const struct vma
  * @prev:        as decided
  * @next:        as decided
  * @range:       the new part, bytes
- * @ret_removed: next after BOTH, off the tree and its object's list, the caller's to free; else
- * NULL
+ * @ret_removed: next after BOTH, off the tree and its object's list, the caller's to free; or NULL
  *
  * Return: the surviving VMA, borrowed from the tree.
  */

@@ -44,7 +44,9 @@ static inline void fuzz_turn(unsigned n)
 
 /*
  * One frame from the input: type index, id, fd count, length, payload. Sends it with that many fds
- * of /dev/null. Return: bytes used; 0 at the end.
+ * of /dev/null.
+ *
+ * Return: bytes used; 0 at the end.
  */
 static inline size_t fuzz_send_frame(int sock, const uint16_t *types, size_t n_types,
                                      const uint8_t *data, size_t size)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A hostile client: any frames, in any order, with any fds, against the real session and request
- * code. */
+/* A hostile client: any frames, in any order, with any fds, against the real session code. */
 #include "server/flow/fault_flow.h"
 #include "tests/fuzz/engine_fuzz.h"
 
@@ -10,8 +9,7 @@ static const uint16_t types[] = {
     FRAME_MADVISE,      FRAME_DONE,   FRAME_DRIVER_HELLO, FRAME_PREPARED,
 };
 
-/* Past hello and attach, so that requests are reached: a space whose arena is sane and whose
- * userfaultfd is real. */
+/* Past hello and attach, so that requests are reached: a sane arena and a real userfaultfd. */
 static void skip_to_ready(int sock)
 {
     static const uint8_t hello[] = {0, 1, 0, 4, 0x08, 1, 0x10, 1};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A hostile driver: any hello, any answers to questions nobody asked, any entries in the fill ring.
- */
+/* A hostile driver: any hello, any answers to questions nobody asked, anything in the fill ring. */
 #include "server/driver/driver_link.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/loss_flow.h"

@@ -339,8 +339,7 @@ static void expect_toucher(struct toucher *toucher, int signal)
     ck_assert_int_eq(toucher->probe.signal, signal);
 }
 
-/* The server keeps the object until the run that is in flight has ended, so the deadline is short.
- */
+/* The server keeps the object until the run in flight has ended, so the deadline is short. */
 START_TEST(a_mapping_that_goes_while_its_fault_is_pending_wakes_the_thread)
 {
     struct toucher toucher;

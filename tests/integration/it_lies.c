@@ -224,8 +224,7 @@ START_TEST(answers_about_what_is_gone_are_ignored_or_end_the_driver)
 {
     static const char *const words[] = {"unknown-object", "unknown-fault"};
 
-    /* both also happen honestly: an object may go, a request may time out, while the answer is on
-     * its way */
+    /* both also happen honestly: an object goes, a request times out, with the answer on its way */
     begin("[deadlines]\nhook_ms = 3000\n");
     for (size_t i = 0; i < N_ELEMENTS(words); i++) {
         const pid_t liar = rig_driver_pid(&rig, "faulty");

@@ -39,8 +39,7 @@ static void end(void)
     rig_stop(&rig);
 }
 
-/* Maps @pages of an object; the file is closed again at once. Return: the address; MAP_FAILED with
- * errno. */
+/* Maps @pages of an object; the file is closed at once. Return: the address; MAP_FAILED, errno. */
 static void *map(const char *name, size_t pages, int prot, int flags, void *addr, off_t offset)
 {
     struct muse_file *file;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A client's everyday calls, for tests. Owns the handlers of SIGBUS and SIGSEGV once a byte was
- * probed. */
+/* A client's everyday calls, for tests. Owns the handlers of SIGBUS and SIGSEGV from a probe on. */
 #include "tests/support/client.h"
 
 #include <errno.h>

@@ -80,16 +80,14 @@ void client_join(pid_t pid);
 /** client_kill() - SIGKILL, and wait */
 void client_kill(pid_t pid);
 
-/** wait_for_counter() - poll the faulty driver until one of its numbers is at least @value; fails
- * the test after 20 s */
+/** wait_for_counter() - until a number of the faulty driver is at least @value; fails after 20 s */
 void wait_for_counter(const char *name, uint64_t value);
 
-/** wait_for_driver() - until the driver called @name is there with another pid than @old; its pid
- */
+/** wait_for_driver() - until driver @name is there with another pid than @old. Return: its pid. */
 pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old);
 
-/** json_entry() - the first object in the only array of @document whose @key is the text @value;
- * borrowed; NULL */
+/** json_entry() - the first object in the only array of @document whose @key is the text @value.
+ * Return: borrowed; NULL. */
 json_t *json_entry(json_t *document, const char *key, const char *value);
 
 /** json_entries() - the only array of @document; borrowed */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames by hand: what comes from the library is only common/ipc/chan, and the generated messages.
- */
+/* Frames by hand: from the library come only common/ipc/chan and the generated messages. */
 #include "tests/support/raw.h"
 
 #include <endian.h>

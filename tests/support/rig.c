@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Starts and stops a real server with real drivers for one test, and looks for what it left behind.
- */
+/* Starts and stops a real server with real drivers for a test; looks for what it left behind. */
 #include "tests/support/rig.h"
 
 #include <dirent.h>

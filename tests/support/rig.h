@@ -26,12 +26,13 @@ struct rig {
 };
 
 /**
- * rig_start() - start mused with drivers, wait until each has said hello; sets MUSE_RUNDIR. Fails
- * the test when it cannot.
+ * rig_start() - start mused with drivers, wait until each has said hello; sets MUSE_RUNDIR
  * @rig:     caller's memory
  * @config:  text of a configuration file, or NULL
  * @drivers: command lines, NULL-terminated; "muse-NAME ARG..." is looked for in the build; %s:
- * rig->data
+ *           rig->data
+ *
+ * Fails the test when it cannot.
  */
 void rig_start(struct rig *rig, const char *config, const char *const *drivers);
 
@@ -41,8 +42,7 @@ void rig_stop(struct rig *rig);
 /** rig_kill() - kill -9 the server, and remove the folder; nothing is checked */
 void rig_kill(struct rig *rig);
 
-/** rig_ctl() - `musectl --json ARGS`: the document, caller's to json_decref(); fails the test on an
- * error */
+/** rig_ctl() - `musectl --json ARGS`: the document, the caller's; fails the test on an error */
 json_t *rig_ctl(const struct rig *rig, const char *args);
 
 /** rig_ctl_status() - exit status of `musectl ARGS`, output thrown away */
@@ -51,16 +51,14 @@ int rig_ctl_status(const struct rig *rig, const char *args);
 /** rig_driver_pid() - of the driver called @name, now; 0: not there */
 pid_t rig_driver_pid(const struct rig *rig, const char *name);
 
-/** rig_stat() - one number of `musectl --json stats` by its key, anywhere in the document; fails
- * the test when absent */
+/** rig_stat() - a number of `musectl --json stats` by its key, anywhere in it; fails when absent */
 uint64_t rig_stat(const struct rig *rig, const char *key);
 
 /** rig_wait() - poll @until (with @arg) every 2 ms; fails the test with @what after 10 s */
 void rig_wait(bool (*until)(const struct rig *rig, void *arg), const struct rig *rig, void *arg,
               const char *what);
 
-/** rig_counter() - a number the faulty driver counted ("prepare", "abort", "locked", ...), read
- * through its control object */
+/** rig_counter() - a number the faulty driver counted ("abort", ...), by its control object */
 uint64_t rig_counter(const char *name);
 
 /** rig_file() - make DATA/NAME with @n_bytes of a pattern that rig_byte() knows */

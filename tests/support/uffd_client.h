@@ -34,8 +34,7 @@ enum client_op {
     CLIENT_SYSCALL,     /* addr -> byte, as write(2) to a pipe read it; or -errno */
     CLIENT_READ_LATER,  /* addr: a thread reads; answered at once */
     CLIENT_JOIN,        /* -> what the thread of CLIENT_READ_LATER read */
-    CLIENT_THREADS_SUM, /* addr, len: CLIENT_THREADS threads read every page -> sum of all first
-                           bytes */
+    CLIENT_THREADS_SUM, /* addr, len: CLIENT_THREADS threads read all pages -> sum of first bytes */
     CLIENT_MREMAP,      /* addr, len, to (0: anywhere else) -> new address or -errno */
     CLIENT_MADVISE,     /* addr, len, value -> 0 or -errno */
     CLIENT_MUNMAP,      /* addr, len -> 0 or -errno */
@@ -206,8 +205,7 @@ static int64_t client_do(struct client *client, const struct client_command *c)
     return -EINVAL;
 }
 
-/** client_uffd() - a userfaultfd of this process. @flags: O_NONBLOCK or 0. Return: the fd, or
- * -errno. */
+/** client_uffd() - a userfaultfd of ours. @flags: O_NONBLOCK or 0. Return: the fd, or -errno. */
 static int client_uffd(int flags, uint64_t features)
 {
     struct uffdio_api api = {.api = UFFD_API, .features = features};

@@ -34,8 +34,7 @@ static inline struct range pgs(uint64_t first, uint64_t end)
     return (struct range){pg(first), pg(end)};
 }
 
-/** draw_make() - a detached VMA at pages [first, end), pgoff = first, DRAW_FLAGS; owned by caller
- */
+/** draw_make() - a detached VMA at pages [first, end), pgoff = first, DRAW_FLAGS; the caller's */
 __attribute__((unused)) static inline struct vma *draw_make(char name, uint64_t first, uint64_t end)
 {
     struct vma *vma = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server's end of tests/unit/test_sdk.c: starts the probe driver, speaks the protocol by hand,
- * reads its lines. */
+/* The server's end of test_sdk.c: starts the probe driver, speaks by hand, reads its lines. */
 #ifndef MUSE_TESTS_UNIT_SDK_SERVER_H
 #define MUSE_TESTS_UNIT_SDK_SERVER_H
 

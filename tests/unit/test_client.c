@@ -283,8 +283,7 @@ END_TEST
 
 #define PIECE_BYTES (4ull << 20)
 
-/* Answer one PREAD, which must be for this range, with @n_readable or, when negative, with an
- * errno. */
+/* Answer one PREAD, which must be for this range, with @n_readable or, if negative, an errno. */
 static void answer_pread(struct server *server, uint64_t offset, uint64_t length,
                          int64_t n_readable)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* libmuse carrying out what a scripted server asks of the client's memory; what it refuses; moves,
- * locking, copying. */
+/* libmuse doing what a scripted server asks of its memory; refusals, moves, locking, copying. */
 #include <linux/capability.h>
 #include <muse/muse.h>
 #include <poll.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Several threads on one libmuse handle: answers in any order, who reads the socket, orders for the
- * right thread, the end. */
+/* Threads on one libmuse handle: answers in any order, who reads, orders for the right one, end. */
 #include <muse/muse.h>
 #include <signal.h>
 
@@ -9,8 +8,7 @@
 #define N_THREADS 4u
 #define N_ROUNDS  200u
 
-/* A thread that asks for st_ino of a file again and again; the script answers with what it likes.
- */
+/* A thread that asks for st_ino of a file again and again; the script answers what it likes. */
 struct asker {
     pthread_t thread;
     struct muse_file *file;
@@ -240,8 +238,7 @@ static void on_signal(int signal_number)
     (void)signal_number;
 }
 
-/* The test thread's signal has been sent when the second request is there: it came while the first
- * call waited. */
+/* The signal was sent when the second request is there: it came while the first call waited. */
 static void script_interrupted(struct server *server)
 {
     struct asker *asker = server->ctx;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of proto/frame.h and proto/status.h: the header's bytes, what is no header, and which
- * numbers are errnos. */
+/* Tests of proto/frame.h and proto/status.h: the header's bytes, and what is no header or errno. */
 #include <errno.h>
 #include <string.h>
 

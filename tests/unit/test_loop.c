@@ -356,8 +356,7 @@ START_TEST(an_error_of_the_fd_is_told_as_readable_and_the_watcher_goes_on)
     struct watched watched;
     int fds[2];
 
-    /* A peer that closes with our datagram unread leaves ECONNRESET here: POLLERR until it was
-     * read. */
+    /* A peer that closes with our datagram unread leaves ECONNRESET: POLLERR until it was read. */
     watched_open(&watched, fds);
     ck_assert_int_eq(write(fds[0], "x", 1), 1);
     fd_close_p(&fds[1]);

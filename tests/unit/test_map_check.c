@@ -26,13 +26,12 @@
 #define HUGE (UINT64_C(2) << 20)
 #define TOP  ASPACE_TASK_END
 
-#define VALIDATE  MAP_SHARED_VALIDATE
-#define DROPPABLE 0x08     /* MAP_DROPPABLE, Linux 6.11 */
-#define SYNC      0x080000 /* MAP_SYNC */
-#define ABOVE4G   0x80     /* MAP_ABOVE4G, Linux 6.6 */
-#define UNKNOWN   0x800000
-#define OFFSET_LAST                                                                                \
-    ((UINT64_C(1) << 63) - PAGE) /* the last page a file can have begins one lower */
+#define VALIDATE    MAP_SHARED_VALIDATE
+#define DROPPABLE   0x08     /* MAP_DROPPABLE, Linux 6.11 */
+#define SYNC        0x080000 /* MAP_SYNC */
+#define ABOVE4G     0x80     /* MAP_ABOVE4G, Linux 6.6 */
+#define UNKNOWN     0x800000
+#define OFFSET_LAST ((UINT64_C(1) << 63) - PAGE) /* the last page of a file begins one lower */
 
 enum access { RW, RO, WO };
 

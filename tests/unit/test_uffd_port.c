@@ -508,8 +508,7 @@ START_TEST(a_fault_the_port_cannot_serve_comes_back_without_any_event)
                                                .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                                .len = N_PAGES * PAGE});
 
-    /* Anonymous memory cannot be shown: EINVAL, for ever. The thread is woken by the deadline, and
-     * asks again. */
+    /* Anonymous memory cannot be shown: EINVAL, for ever. The deadline has the thread ask again. */
     policy = SHOW_ONLY;
     base = (uint64_t)addr;
     ck_assert_int_eq(uffd_port_register(&port, pages_at(0, N_PAGES), UFFD_TRACKED), -EINVAL);

@@ -61,8 +61,7 @@ struct muse_options {
     unsigned flags;     /* 0 */
 };
 
-/* Why an access failed; filled by muse_error_at(). Every text ends in NUL and is cut when too long.
- */
+/* Why an access failed; filled by muse_error_at(). Texts end in NUL and are cut when too long. */
 struct muse_error {
     int error;         /* errno value; 0: nothing is known, and the rest is empty */
     char driver[64];   /* name of the driver */
@@ -173,8 +172,8 @@ int muse_munmap(struct muse *muse, void *addr, size_t len);
  * @addr:   page-aligned
  * @len:    bytes, rounded up to pages
  * @advice: MADV_NORMAL, MADV_RANDOM (no readahead), MADV_SEQUENTIAL (the largest at once),
- * MADV_WILLNEED (start reading now). The first three apply to mappings that lie wholly in the
- * range.
+ *          MADV_WILLNEED (start reading now). The first three apply to mappings that lie wholly in
+ *          the range.
  *
  * Return: 0; -1 and errno: EINVAL another advice, or not aligned; ENOMEM a part of the range is not
  * mapped, the rest was advised.

@@ -55,8 +55,7 @@ struct muse_driver_file { /* an open file; the SDK's, alive from open to release
     uint64_t id; /* the SDK's name for it */
 };
 
-/* Where object bytes are, for actions and open results. fd -1: zeros. The SDK borrows the fd until
- * the hook was answered. */
+/* Where object bytes are, for actions and open results. fd -1: zeros; borrowed until the answer. */
 struct muse_extent {
     uint64_t object_offset;
     uint64_t length;
@@ -69,11 +68,12 @@ struct muse_vma; /* below */
 /* vm operations: every table that mmap_prepare may set must be listed in muse_driver_ops.vm_ops. */
 struct muse_vm_ops {
     const char *name;
-    void (*open)(
-        struct muse_vma *vma); /* a VMA that copies another one was made: split, move, fork */
-    void (*close)(struct muse_vma *vma); /* the VMA ended, otherwise than by a merge */
-    int (*may_split)(struct muse_vma *vma,
-                     uint64_t addr); /* 0, or -errno: the operation fails with it */
+    /* a VMA that copies another one was made: split, move, fork */
+    void (*open)(struct muse_vma *vma);
+    /* the VMA ended, otherwise than by a merge */
+    void (*close)(struct muse_vma *vma);
+    /* 0, or -errno: the operation fails with it */
+    int (*may_split)(struct muse_vma *vma, uint64_t addr);
 };
 
 enum muse_action_type {
@@ -95,8 +95,8 @@ struct muse_action {
     size_t n_extents;
 };
 
-#define MUSE_VM_OPS_UNSET                                                                          \
-    ((const struct muse_vm_ops *)-1) /* what vm_ops holds before mmap_prepare; NULL sets "none" */
+/* What vm_ops holds before mmap_prepare; NULL sets "none". */
+#define MUSE_VM_OPS_UNSET ((const struct muse_vm_ops *)-1)
 
 /* What mmap_prepare sees and may change: Linux's struct vm_area_desc. No VMA exists yet. */
 struct muse_vma_desc {
@@ -149,8 +149,7 @@ struct muse_vma {
     const struct muse_vm_ops *vm_ops;
     void *private_data;
     struct muse_driver_file *file;
-    uint64_t part_start; /* in mmap_complete: the new part; differs from start/end when the mapping
-                            was merged */
+    uint64_t part_start; /* in mmap_complete: the new part; not start/end when it was merged */
     uint64_t part_end;
 };
 
@@ -171,16 +170,15 @@ struct muse_open_result {
     void *object;        /* what fault gets; the first open of a key counts */
     struct muse_attr attr;
     uint64_t page_bytes; /* MUSE_PAGE_BYTES (default) or MUSE_HUGE_PAGE_BYTES */
-    const struct muse_extent
-        *extents; /* NULL: pages come from fault; borrowed until open returned */
+    /* NULL: pages come from fault; borrowed until open returned */
+    const struct muse_extent *extents;
     size_t n_extents;
-    void (*extents_sent)(
-        void *file_private); /* called once the extents' fds were passed on; may be NULL */
+    /* called once the extents' fds were passed on; may be NULL */
+    void (*extents_sent)(void *file_private);
 };
 
 struct muse_open_args {
-    const char *path; /* below the driver's name, no leading slash; may hold anything a client
-                         sends, "..", too */
+    const char *path; /* below the driver's name, no leading slash; may hold anything, "..", too */
     int oflags;
     mode_t mode;
     uid_t uid; /* the client's credentials, from the socket */
@@ -194,12 +192,10 @@ struct muse_fault {
     void *object;
     uint64_t first_page;
     uint32_t n_pages;
-    uint32_t n_needed; /* these, from first_page on, are waited for; the rest is readahead and may
-                          be left out */
+    uint32_t n_needed; /* from first_page on: waited for; the rest is readahead, may be left out */
     uint64_t page_bytes;
-    uint64_t
-        size_bytes; /* of the object; the last page may reach beyond it: fill the rest with zeros */
-    void *user;     /* as given to muse_driver_main() */
+    uint64_t size_bytes; /* of the object; the last page may go beyond it: fill that with zeros */
+    void *user;          /* as given to muse_driver_main() */
 };
 
 #define MUSE_FAULT_PENDING 1 /* fault returns this when muse_fault_done() comes later */
@@ -209,13 +205,13 @@ struct muse_driver_ops {
     uint32_t api_version; /* MUSE_DRIVER_API_VERSION */
     const char *name;     /* [a-z0-9_-]{1,32}; objects are NAME/PATH */
     const char *version;
-    const struct muse_vm_ops *const
-        *vm_ops; /* NULL-terminated list of every table mmap_prepare may set, or NULL */
-    const void
-        *argp; /* struct argp (argp.h) for the driver's own options, or NULL; input is `user` */
+    /* NULL-terminated list of every table mmap_prepare may set, or NULL */
+    const struct muse_vm_ops *const *vm_ops;
+    /* struct argp (argp.h) for the driver's own options, or NULL; input is `user` */
+    const void *argp;
 
-    int (*start)(struct muse_driver *driver,
-                 void *user); /* after options, before the first hook; 0 or -errno */
+    /* after options, before the first hook; 0 or -errno */
+    int (*start)(struct muse_driver *driver, void *user);
     void (*stop)(void *user);
 
     /* file operations; all return 0 or -errno */
@@ -231,14 +227,12 @@ struct muse_driver_ops {
     void (*object_gone)(void *user, uint64_t object_key, void *object);
 };
 
-/* The first two members of every ops struct: struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name
- * = ... }; */
+/* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
 #define MUSE_DRIVER_OPS                                                                            \
     .struct_size = sizeof(struct muse_driver_ops), .api_version = MUSE_DRIVER_API_VERSION
 
 /**
- * muse_driver_main() - parse the options, connect to the server, run hooks until the server goes or
- * a signal comes
+ * muse_driver_main() - parse options, connect, run hooks until the server goes or a signal comes
  * @argc: main's
  * @argv: main's
  * @ops:  borrowed until it returns
@@ -261,8 +255,9 @@ void muse_set_error(const char *format, ...) __attribute__((format(printf, 1, 2)
  * muse_request_defer() - answer the file hook or vm operation that is running now later
  *
  * The hook's return value is then ignored; what the hook was given (desc, vma) stays valid until
- * muse_reply(). Return: the request, to be answered exactly once; NULL outside a hook that has an
- * answer.
+ * muse_reply().
+ *
+ * Return: the request, to be answered exactly once; NULL outside a hook that has an answer.
  */
 struct muse_request *muse_request_defer(void);
 
@@ -274,20 +269,22 @@ struct muse_request *muse_request_defer(void);
 void muse_reply(struct muse_request *request, int error);
 
 /**
- * muse_vma_remap() - in mmap_complete or mmap: map bytes of @fd into @vma, as
- * remap_pfn_range_complete()
- * @address: absolute, inside the new part, page aligned   @length: bytes, page aligned
- * @fd: borrowed until the hook was answered               @fd_offset: page aligned
+ * muse_vma_remap() - in mmap_complete or mmap: map bytes of @fd into @vma
+ * @address:   absolute, inside the new part, page aligned
+ * @length:    bytes, page aligned
+ * @fd:        borrowed until the hook was answered
+ * @fd_offset: page aligned
  *
- * Carried out by the server when the hook has returned 0; its failure fails the map call like a
- * failing complete. Return: 0; -EINVAL outside the mapping or not aligned; -ENOSPC more than 8
- * verbs in one hook.
+ * As remap_pfn_range_complete() of Linux. Carried out by the server when the hook has returned 0;
+ * its failure fails the map call like a failing complete.
+ *
+ * Return: 0; -EINVAL outside the mapping or not aligned; -ENOSPC more than 8 verbs in one hook.
  */
 int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int fd,
                    uint64_t fd_offset);
 
 /** muse_vma_prefault() - in mmap_complete or mmap: make @n_pages from @address present before the
- * call returns. As muse_vma_remap(). */
+ * call returns. Return: as muse_vma_remap(). */
 int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages);
 
 /**
@@ -295,7 +292,9 @@ int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages);
  * @name: DRIVER/OBJECT
  *
  * The server runs that driver's mmap_prepare and mmap_complete at once (Linux:
- * compat_vma_mmap_prepare()). Return: 0; -EINVAL not in the mmap hook.
+ * compat_vma_mmap_prepare()).
+ *
+ * Return: 0; -EINVAL not in the mmap hook.
  */
 int muse_vma_forward(struct muse_vma *vma, const char *name);
 
@@ -323,17 +322,20 @@ int muse_fault_supplied(struct muse_fault *fault, uint64_t first_page, uint64_t 
  * are not affected. Text: muse_set_error(). */
 int muse_fault_fail(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages, int error);
 
-/** muse_fault_done() - ends a fault that returned MUSE_FAULT_PENDING; @error as fault's return
- * value; consumes @fault */
+/** muse_fault_done() - ends a fault that returned MUSE_FAULT_PENDING; consumes @fault.
+ * @error: as fault's return value */
 void muse_fault_done(struct muse_fault *fault, int error);
 
 /**
- * muse_invalidate() - revoke: forget these pages; the next touch asks fault again (Linux:
- * unmap_mapping_range())
- * @object_key: which object   @first_page, @n_pages: object pages; n_pages 0 = to the end
+ * muse_invalidate() - revoke: forget these pages; the next touch asks fault again
+ * @object_key: which object
+ * @first_page: object page
+ * @n_pages:    object pages; 0 = to the end
  *
- * Waits until no client sees them. Not from a hook or fault (the server waits for mmap_complete to
- * end first): -EDEADLK. Return: 0; -ENOENT unknown object; -ENODEV no server; -ETIMEDOUT.
+ * Linux: unmap_mapping_range(). Waits until no client sees them. Not from a hook or fault (the
+ * server waits for mmap_complete to end first): -EDEADLK.
+ *
+ * Return: 0; -ENOENT unknown object; -ENODEV no server; -ETIMEDOUT; -EDEADLK.
  */
 int muse_invalidate(struct muse_driver *driver, uint64_t object_key, uint64_t first_page,
                     uint64_t n_pages);
