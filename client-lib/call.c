@@ -21,13 +21,13 @@ void call_garbled(struct muse *muse)
 }
 
 /* Carry out one MEM_OPS frame and say how it went. */
-static int obey(struct muse *muse, const struct request *request, struct range own,
+static int obey(struct muse *muse, const struct request *request, const struct question *question,
                 struct mail *mail)
 {
     Muse__Wire__MemOpsDone done = MUSE__WIRE__MEM_OPS_DONE__INIT;
     int r;
 
-    if (memops_run(muse, own, mail, &done.n_done, &done.error) < 0) {
+    if (memops_run(muse, question->own, question->source, mail, &done.n_done, &done.error) < 0) {
         call_garbled(muse);
         return -EPROTO;
     }
@@ -81,7 +81,7 @@ static int converse(struct muse *muse, struct request *request, const struct que
             call_garbled(muse);
             return -EPROTO;
         }
-        r = obey(muse, request, question->own, mail);
+        r = obey(muse, request, question, mail);
     }
     return r;
 }

@@ -6,6 +6,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "client-lib/handle.h"
+#include "client-lib/memops.h"
 #include "client-lib/request.h"
 #include "common/base/must.h"
 #include "common/base/range.h"
@@ -18,6 +19,7 @@ struct question {
     enum frame_type answer;          /* the type of the good answer */
     /* what the server may change outside the arena meanwhile: what the caller named; or empty */
     struct range own;
+    const struct memops_source *source; /* what the server may have written; NULL: nothing */
 };
 
 /**

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "client-lib/file.h"
 #include "common/base/own.h"
@@ -31,6 +32,7 @@
 struct work {
     struct muse *muse;
     struct range own;
+    const struct memops_source *source; /* borrowed; NULL: nothing may be written */
     struct mail *mail;
     const Muse__Wire__MemOps__Op *op;
     struct range range; /* checked: aligned, not empty, below ADDRESS_END */
@@ -196,10 +198,39 @@ static int run_move(const struct work *work)
     return r < 0 ? r : memops_reserve(work->range, reserve_flags);
 }
 
+/* Into the page cache, where every mapping of the object sees it. */
+static int run_pwrite(const struct work *work)
+{
+    const struct memops_source *source = work->source;
+    const Muse__Wire__MemOps__Op *op = work->op;
+    CLEAN(file_unref_p) struct muse_file *file = NULL;
+    uint64_t done = 0;
+    struct range bytes;
+
+    if (!source || !op->has_file_id || op->file_id != source->file_id ||
+        range_from_len(op->offset, op->length, &bytes) < 0 ||
+        !range_contains_range(source->bytes, bytes))
+        return -EINVAL;
+    file = file_find(work->muse, op->file_id);
+    while (file && file->fd >= 0 && done < op->length) {
+        ssize_t n = pwrite(file->fd, source->data + (op->offset - source->bytes.start) + done,
+                           op->length - done, (off_t)(op->offset + done));
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        done += n > 0 ? (uint64_t)n : 0;
+    }
+    return done == op->length ? 0 : -EBADF;
+}
+
 /* Return: 0 or -errno. */
 static int run_op(struct work *work)
 {
-    int r = checked_range(work->op->addr, work->op->length, &work->range);
+    int r;
+
+    if ((int)work->op->kind == MUSE__WIRE__MEM_OPS__KIND__PWRITE)
+        return run_pwrite(work);
+    r = checked_range(work->op->addr, work->op->length, &work->range);
 
     if (r < 0)
         return r;
@@ -217,11 +248,11 @@ static int run_op(struct work *work)
     }
 }
 
-int memops_run(struct muse *muse, struct range own, struct mail *mail, uint32_t *ret_n_done,
-               uint32_t *ret_error)
+int memops_run(struct muse *muse, struct range own, const struct memops_source *source,
+               struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error)
 {
     Muse__Wire__MemOps *ops = muse__wire__mem_ops__unpack(NULL, mail->n_payload, mail->payload);
-    struct work work = {.muse = muse, .own = own, .mail = mail};
+    struct work work = {.muse = muse, .own = own, .source = source, .mail = mail};
     uint32_t n_done = 0;
     int r = 0;
 

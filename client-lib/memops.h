@@ -14,18 +14,26 @@
 #include "common/base/must.h"
 #include "common/base/range.h"
 
+/* What muse_pwrite() may be told to write. */
+struct memops_source {
+    const char *data;   /* the caller's buffer */
+    struct range bytes; /* of the file, that it holds */
+    uint64_t file_id;
+};
+
 /**
  * memops_run() - do the calls of one MEM_OPS frame, in order, up to the first that fails
  * @muse:       the handle
  * @own:        the range outside the arena that this dialogue may change; may be empty
+ * @source:     what this dialogue may write; NULL: nothing
  * @mail:       the frame, untrusted; its fds are used, not taken
  * @ret_n_done: how many succeeded
  * @ret_error:  errno of the one that failed, 0 when all succeeded; EINVAL when it was not allowed
  *
  * Return: 0; -EPROTO not a list of 0..MEM_OPS_MAX calls, nothing was done.
  */
-MUST_CHECK int memops_run(struct muse *muse, struct range own, struct mail *mail,
-                          uint32_t *ret_n_done, uint32_t *ret_error);
+MUST_CHECK int memops_run(struct muse *muse, struct range own, const struct memops_source *source,
+                          struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error);
 
 /**
  * memops_reserve() - turn a range of the arena, or the new arena itself, into bare addresses

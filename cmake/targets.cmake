@@ -95,4 +95,5 @@ endfunction()
 
 # What a driver links besides the SDK: driver_links_NAME.
 set(driver_links_cramfs PkgConfig::ZLIB)
+set(driver_links_file PkgConfig::URING)
 set(driver_links_faulty muse_proto_gen)

@@ -42,6 +42,12 @@
     X(DONE, 0x113)                                                                                 \
     X(FAILED, 0x114)                                                                               \
     X(MADVISE, 0x115)                                                                              \
+    X(MSYNC, 0x130)                                                                                \
+    X(FSYNC, 0x131)                                                                                \
+    X(PWRITE, 0x132)                                                                               \
+    X(WRITTEN, 0x133)                                                                              \
+    X(TRUNCATE, 0x134)                                                                             \
+    X(FALLOCATE, 0x135)                                                                            \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \
@@ -63,6 +69,12 @@
     X(MAY_SPLIT, 0x213)                                                                            \
     X(FAULT_FAILED, 0x214)                                                                         \
     X(INVALIDATE, 0x215)                                                                           \
+    X(WRITEBACK, 0x230)                                                                            \
+    X(DRIVER_FSYNC, 0x231)                                                                         \
+    X(DRIVER_TRUNCATE, 0x232)                                                                      \
+    X(DRIVER_FALLOCATE, 0x233)                                                                     \
+    X(PAGE_MKWRITE, 0x234)                                                                         \
+    X(DRIVER_RESIZED, 0x235)                                                                       \
     X(ADMIN_REQUEST, 0x301)                                                                        \
     X(ADMIN_REPLY, 0x302)
 

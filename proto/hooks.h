@@ -18,13 +18,18 @@
     X(MMAP_COMPLETE, "mmap_complete", 4)                                                           \
     X(MMAP_ABORT, "mmap_abort", 5)                                                                 \
     X(MMAP, "mmap", 6)                                                                             \
-    X(FAULT, "fault", 7)
+    X(FAULT, "fault", 7)                                                                           \
+    X(WRITEBACK, "writeback", 8)                                                                   \
+    X(FSYNC, "fsync", 9)                                                                           \
+    X(TRUNCATE, "truncate", 10)                                                                    \
+    X(FALLOCATE, "fallocate", 11)
 
 #define VM_HOOKS(X)                                                                                \
     X(OPEN, "vm_open", 0)                                                                          \
     X(CLOSE, "vm_close", 1)                                                                        \
     X(MAY_SPLIT, "may_split", 2)                                                                   \
-    X(FAULT, "fault", 3)
+    X(FAULT, "fault", 3)                                                                           \
+    X(PAGE_MKWRITE, "page_mkwrite", 8)
 
 enum file_hook {
 #define X(name, text, bit) FILE_HOOK_##name = 1u << (bit),
@@ -38,7 +43,7 @@ enum vm_hook {
 #undef X
 };
 
-#define FILE_HOOKS_ALL 0xffu
-#define VM_HOOKS_ALL   0x0fu
+#define FILE_HOOKS_ALL 0xfffu
+#define VM_HOOKS_ALL   0x10fu
 
 #endif

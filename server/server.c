@@ -26,6 +26,7 @@
 #include "server/flow/inspect.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/session_flow.h"
+#include "server/flow/writeback.h"
 #include "server/session/listener.h"
 
 #define RING_ENTRIES    256u
@@ -47,6 +48,7 @@ struct server {
     bool captive_running;
     struct deadline captive_start, drain;
     uint64_t captive_since_ns;
+    uint64_t flush_until_ns; /* 0: the end has not come to that yet */
     int signal_fd;
     struct watcher signals;
     bool stopping;
@@ -286,7 +288,19 @@ static void close_links(struct engine *engine)
         driver_link_close(CONTAINER_OF(pos, struct driver_link, link), -ESHUTDOWN);
 }
 
-/* Clients go first, so that drivers hear of every close; then drivers; then the loop may end. */
+/* What clients wrote is not lost with the server. A driver that does not answer has its deadline; one
+ * that fails does not hold the end up for ever. */
+static bool is_flushing(struct server *server)
+{
+    const uint64_t now_ns = loop_now_ns();
+
+    if (server->flush_until_ns == 0)
+        server->flush_until_ns = now_ns + server->config->hook_deadline_ms * 1000000;
+    return writeback_flush(&server->engine) && now_ns < server->flush_until_ns;
+}
+
+/* Clients go first, so that drivers hear of every close; then what they wrote; then drivers; then the
+ * loop may end. */
 static void on_drain(struct deadline *deadline)
 {
     struct server *server = CONTAINER_OF(deadline, struct server, drain);
@@ -297,6 +311,8 @@ static void on_drain(struct deadline *deadline)
         /* its exit comes first */
     } else if (session_count(engine) > 0) {
         session_close_all(engine);
+    } else if (is_flushing(server)) {
+        /* the drivers are writing */
     } else if (server->n_procs_alive > 0) {
         for (unsigned i = 0; i < server->n_procs; i++)
             driver_proc_stop(&server->procs[i]);

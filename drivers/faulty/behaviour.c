@@ -66,6 +66,13 @@ static const struct key {
     KEY("private", KIND_NUMBER, private_data),
     KEY("lock", KIND_FLAG, lock),
     KEY("extents", KIND_FLAG, extents),
+    KEY("writeback-errno", KIND_NUMBER, writeback_errno),
+    KEY("writeback-fails", KIND_NUMBER, writeback_fails),
+    KEY("writeback-delay-ms", KIND_NUMBER, writeback_delay_ms),
+    KEY("writeback-never", KIND_FLAG, writeback_never),
+    KEY("fsync-errno", KIND_NUMBER, fsync_errno),
+    KEY("mkwrite-errno", KIND_NUMBER, mkwrite_errno),
+    KEY("mkwrite-delay-ms", KIND_NUMBER, mkwrite_delay_ms),
 };
 
 _Static_assert(offsetof(struct behaviour, has_page) == offsetof(struct behaviour, page) + 8 &&

@@ -61,6 +61,9 @@ static bool choose_hooks(const char *word, struct muse_driver_ops *ops)
         ops->mmap_complete = NULL;
     } else if (is_word(word, "abort-without-complete")) {
         ops->mmap_complete = NULL;
+    } else if (is_word(word, "writes")) {
+        ops->writeback = faulty_writeback;
+        ops->fsync = faulty_fsync;
     } else if (is_word(word, "mmap-and-prepare")) {
         ops->mmap = faulty_mmap;
     } else if (is_word(word, "legacy") || is_word(word, "no-hooks") || is_word(word, "none")) {
@@ -120,8 +123,9 @@ int main(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"register", OPTION_REGISTER, "WHAT", 0,
-         "complete-without-prepare, abort-without-prepare, abort-without-complete, mmap-and-prepare "
-         "or none: combinations of hooks the server has to refuse",
+         "writes: the hooks for written pages as well; complete-without-prepare, "
+         "abort-without-prepare, abort-without-complete, mmap-and-prepare or none: combinations of "
+         "hooks the server has to refuse",
          1},
         {"legacy", OPTION_LEGACY, NULL, 0, "Register the single mmap hook instead of the three", 1},
         {"no-hooks", OPTION_NO_HOOKS, NULL, 0, "Register no mapping hook at all", 1},

@@ -42,6 +42,8 @@ struct behaviour {
     uint64_t page, has_page;
     uint64_t set_flags, clear_flags, set_pgoff, has_set_pgoff, set_prot, has_set_prot, private_data;
     uint64_t lock, extents;
+    uint64_t writeback_errno, writeback_fails, writeback_delay_ms, writeback_never, fsync_errno;
+    uint64_t mkwrite_errno, mkwrite_delay_ms;
 };
 
 /* Numbers the control object faulty/counters shows, in this order. */
@@ -60,6 +62,10 @@ struct behaviour {
     X(getattr)                                                                                     \
     X(gone)                                                                                        \
     X(refused)                                                                                     \
+    X(writeback)                                                                                   \
+    X(writeback_pages)                                                                             \
+    X(fsync)                                                                                       \
+    X(mkwrite)                                                                                     \
     X(locked)                                                                                      \
     X(in_flight)                                                                                   \
     X(mismatch)
@@ -170,6 +176,12 @@ void faulty_maybe_die(const struct behaviour *behaviour, const char *hook);
 
 /** faulty_sleep() - keep this thread, as a driver does that waits for something */
 void faulty_sleep(uint64_t ms);
+
+/* writes.c */
+
+int faulty_writeback(struct muse_writeback *writeback);
+int faulty_fsync(void *user, uint64_t object_key, void *object);
+int faulty_page_mkwrite(struct muse_vma *vma, uint64_t page);
 
 /* fault.c */
 

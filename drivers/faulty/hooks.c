@@ -79,9 +79,12 @@ static const struct muse_vm_ops full_ops = {
     .name = "full", .open = vm_open, .close = vm_close, .may_split = vm_may_split};
 static const struct muse_vm_ops close_ops = {.name = "close", .close = vm_close};
 static const struct muse_vm_ops plain_ops = {.name = "plain"};
+static const struct muse_vm_ops mkwrite_ops = {
+    .name = "mkwrite", .close = vm_close, .page_mkwrite = faulty_page_mkwrite};
 static const struct muse_vm_ops unlisted_ops = {.name = "unlisted", .close = vm_close};
 
-const struct muse_vm_ops *const faulty_vm_ops[] = {&full_ops, &close_ops, &plain_ops, NULL};
+const struct muse_vm_ops *const faulty_vm_ops[] = {&full_ops, &close_ops, &plain_ops, &mkwrite_ops,
+                                                   NULL};
 
 /* The table a name asks for; all hooks when it says nothing. */
 static const struct muse_vm_ops *ops_of(const struct behaviour *behaviour)
@@ -94,6 +97,7 @@ static const struct muse_vm_ops *ops_of(const struct behaviour *behaviour)
         {"full", &full_ops},
         {"close", &close_ops},
         {"plain", &plain_ops},
+        {"mkwrite", &mkwrite_ops},
         {"none", NULL},
         {"unset", MUSE_VM_OPS_UNSET},
         {"unlisted", &unlisted_ops},

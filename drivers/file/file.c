@@ -2,8 +2,8 @@
 /*
  * muse-file: serves the files below some folders as file/PATH. Two ways for the bytes: the server
  * reads them itself from the fd it is given (extents, the default), or this process does, page run
- * by page run (fill). Mappings of a file opened for writing can be written, but nothing is written
- * back to the file in this release.
+ * by page run (fill). With --writable files may be opened for writing: what clients write comes back by
+ * writeback, and flush.c puts it into the file.
  */
 #include <argp.h>
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "drivers/file/flush.h"
 #include "drivers/file/inodes.h"
 #include "drivers/file/lookup.h"
 
@@ -29,7 +30,8 @@ struct file_driver {
     bool fill;
     bool writable;
     uint64_t page_bytes;
-    uint8_t *buffer; /* owned; the fault thread's, faulted in once */
+    uint8_t *buffer;         /* owned; the fault thread's, faulted in once */
+    struct flusher *flusher; /* owned; NULL: nothing is writable */
 };
 
 static int file_start(struct muse_driver *driver, void *user)
@@ -38,19 +40,20 @@ static int file_start(struct muse_driver *driver, void *user)
     void *buffer;
 
     (void)driver;
-    inodes_init(&file->inodes);
+    inodes_init(&file->inodes, file->writable);
     buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (buffer == MAP_FAILED)
         return -errno;
     file->buffer = buffer;
-    return 0;
+    return file->writable ? flusher_start(&file->flusher) : 0;
 }
 
 static void file_stop(void *user)
 {
     struct file_driver *file = user;
 
+    file->flusher = flusher_stop(file->flusher);
     inodes_done(&file->inodes);
     (void)munmap(file->buffer, BUFFER_BYTES); /* our own mapping: cannot fail */
 }
@@ -113,7 +116,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
         r = lookup_open(&file->roots, args, for_writing, &fd, &stat);
     if (r < 0)
         return r;
-    r = inodes_get(&file->inodes, &fd, &stat, &inode);
+    r = inodes_get(&file->inodes, &fd, for_writing, &stat, &inode);
     if (r < 0)
         return r;
     ret->object_key = inode->key;
@@ -222,6 +225,70 @@ static int file_fault(struct muse_fault *fault)
     return r;
 }
 
+static int file_writeback(struct muse_writeback *writeback)
+{
+    const struct inode *inode = writeback->object;
+    struct file_driver *file = writeback->user;
+
+    if (!inode->is_writable)
+        return -EBADF;
+    flusher_write(file->flusher, writeback, inode->fd, muse_request_defer());
+    return 0;
+}
+
+static int file_fsync(void *user, uint64_t object_key, void *object)
+{
+    const struct inode *inode = object;
+
+    (void)user;
+    (void)object_key;
+    return inode->is_writable && fsync(inode->fd) < 0 ? -errno : 0;
+}
+
+static int file_truncate(void *user, struct muse_driver_file *open_file, uint64_t size)
+{
+    struct file_driver *file = user;
+    struct inode *inode = inodes_find(&file->inodes, open_file->object_key);
+
+    if (!inode || !inode->is_writable)
+        return -EBADF;
+    if (ftruncate(inode->fd, (off_t)size) < 0)
+        return -errno;
+    inode->stat.st_size = (off_t)size;
+    return 0;
+}
+
+static int file_fallocate(void *user, struct muse_driver_file *open_file, int mode, uint64_t offset,
+                          uint64_t length)
+{
+    struct file_driver *file = user;
+    struct inode *inode = inodes_find(&file->inodes, open_file->object_key);
+    struct stat stat;
+
+    if (!inode || !inode->is_writable)
+        return -EBADF;
+    if (fallocate(inode->fd, mode, (off_t)offset, (off_t)length) < 0)
+        return -errno;
+    if (fstat(inode->fd, &stat) == 0)
+        inode->stat.st_size = stat.st_size;
+    return 0;
+}
+
+static int file_getattr(void *user, struct muse_driver_file *open_file, struct muse_attr *attr)
+{
+    struct file_driver *file = user;
+    const struct inode *inode = inodes_find(&file->inodes, open_file->object_key);
+    struct stat stat;
+
+    if (!inode)
+        return -EBADF;
+    if (fstat(inode->fd, &stat) < 0)
+        return -errno;
+    stat.st_size = inode->stat.st_size;
+    *attr = attr_of(&stat);
+    return 0;
+}
+
 static void file_object_gone(void *user, uint64_t object_key, void *object)
 {
     struct file_driver *file = user;
@@ -273,8 +340,7 @@ int main(int argc, char **argv)
         {"mode", OPTION_MODE, "MODE", 0,
          "extents: the server reads the files; fill: this driver does", 1},
         {"page-size", OPTION_PAGE_SIZE, "SIZE", 0, "4K or 2M: the page size of all objects", 1},
-        {"writable", OPTION_WRITABLE, NULL, 0,
-         "Files may be opened and mapped for writing; nothing is written back", 1},
+        {"writable", OPTION_WRITABLE, NULL, 0, "Files may be opened and mapped for writing", 1},
         {0},
     };
     static const struct argp argp = {
@@ -295,6 +361,11 @@ int main(int argc, char **argv)
         .mmap_prepare = file_mmap_prepare,
         .fault = file_fault,
         .object_gone = file_object_gone,
+        .getattr = file_getattr,
+        .writeback = file_writeback,
+        .fsync = file_fsync,
+        .truncate = file_truncate,
+        .fallocate = file_fallocate,
     };
     struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
     int status = muse_driver_main(argc, argv, &ops, &file);

@@ -162,7 +162,7 @@ static int check_kind(int path_fd, struct stat *ret_stat)
     return -ENODEV;
 }
 
-static int open_for_reading(int path_fd, bool writable, int *ret_fd)
+static int open_really(int path_fd, bool writable, int *ret_fd)
 {
     char name[32];
     int fd;
@@ -171,7 +171,7 @@ static int open_for_reading(int path_fd, bool writable, int *ret_fd)
     if (writable && syscall(SYS_faccessat2, path_fd, "", W_OK, AT_EACCESS | AT_EMPTY_PATH) < 0)
         return -errno;
     (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
-    fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = open(name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return -errno;
     *ret_fd = fd;
@@ -187,7 +187,7 @@ static int open_as_is(const struct roots *roots, const char *path, bool writable
     if (r == 0)
         r = check_kind(path_fd, ret_stat);
     if (r == 0)
-        r = open_for_reading(path_fd, writable, ret_fd);
+        r = open_really(path_fd, writable, ret_fd);
     return r;
 }
 

@@ -29,11 +29,11 @@ MUST_CHECK int roots_add(struct roots *roots, const char *name);
 void roots_done(struct roots *roots);
 
 /**
- * lookup_open() - open a regular file for reading
+ * lookup_open() - open a regular file
  * @roots:    tried in order; the first that has the path counts
  * @args:     path and client; the path may hold anything: it never leads out of the root
- * @writable: whether the client must be allowed to write it, too
- * @ret_fd:   the caller's, read-only
+ * @writable: for writing, too, which the client must be allowed to
+ * @ret_fd:   the caller's
  * @ret_stat: of the file
  *
  * Return: 0; -ENOENT, -EACCES, -EISDIR, -ENODEV not a regular file; other -errno of openat2(2).

@@ -290,6 +290,11 @@ static int send_by_kind(struct muse_request *request)
         return send_prepared(request);
     case REQUEST_COMPLETE:
     case REQUEST_MAY_SPLIT:
+    case REQUEST_WRITEBACK:
+    case REQUEST_FSYNC:
+    case REQUEST_TRUNCATE:
+    case REQUEST_FALLOCATE:
+    case REQUEST_PAGE_MKWRITE:
         return send_completed(request);
     }
     return -EINVAL;

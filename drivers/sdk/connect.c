@@ -76,13 +76,16 @@ static uint32_t file_hooks(const struct muse_driver_ops *ops)
            (ops->mmap_prepare ? FILE_HOOK_MMAP_PREPARE : 0u) |
            (ops->mmap_complete ? FILE_HOOK_MMAP_COMPLETE : 0u) |
            (ops->mmap_abort ? FILE_HOOK_MMAP_ABORT : 0u) | (ops->mmap ? FILE_HOOK_MMAP : 0u) |
-           (ops->fault ? FILE_HOOK_FAULT : 0u);
+           (ops->fault ? FILE_HOOK_FAULT : 0u) | (ops->writeback ? FILE_HOOK_WRITEBACK : 0u) |
+           (ops->fsync ? FILE_HOOK_FSYNC : 0u) | (ops->truncate ? FILE_HOOK_TRUNCATE : 0u) |
+           (ops->fallocate ? FILE_HOOK_FALLOCATE : 0u);
 }
 
 static uint32_t vm_hooks(const struct muse_vm_ops *ops)
 {
     return (ops->open ? VM_HOOK_OPEN : 0u) | (ops->close ? VM_HOOK_CLOSE : 0u) |
-           (ops->may_split ? VM_HOOK_MAY_SPLIT : 0u);
+           (ops->may_split ? VM_HOOK_MAY_SPLIT : 0u) |
+           (ops->page_mkwrite ? VM_HOOK_PAGE_MKWRITE : 0u);
 }
 
 static char *text_or_null(const char *text)

@@ -29,6 +29,16 @@ static int drop_object(struct muse_driver *driver, struct event *event)
     return 0;
 }
 
+static int take_resized(struct muse_driver *driver, struct event *event)
+{
+    const Muse__Wire__DriverResized *resized = (const Muse__Wire__DriverResized *)event->message;
+
+    if (resized->size <= OBJECT_BYTES_MAX)
+        objects_resize(&driver->objects, resized->object_key, resized->object_id, resized->size);
+    (void)event_free(event);
+    return 0;
+}
+
 static int take_completed(struct muse_driver *driver, struct event *event)
 {
     const Muse__Wire__Completed *completed = (const Muse__Wire__Completed *)event->message;
@@ -57,6 +67,12 @@ static const struct handler {
     {FRAME_VMA_CLOSE, 0, &muse__wire__vma_event__descriptor, hook_vma_close},
     {FRAME_MAY_SPLIT, 0, &muse__wire__vma_event__descriptor, hook_may_split},
     {FRAME_COMPLETED, 0, &muse__wire__completed__descriptor, take_completed},
+    {FRAME_WRITEBACK, 0, &muse__wire__writeback__descriptor, hook_writeback},
+    {FRAME_DRIVER_FSYNC, 0, &muse__wire__object_ref__descriptor, hook_fsync},
+    {FRAME_DRIVER_TRUNCATE, 0, &muse__wire__driver_truncate__descriptor, hook_truncate},
+    {FRAME_DRIVER_FALLOCATE, 0, &muse__wire__driver_fallocate__descriptor, hook_fallocate},
+    {FRAME_PAGE_MKWRITE, 0, &muse__wire__page_mkwrite__descriptor, hook_page_mkwrite},
+    {FRAME_DRIVER_RESIZED, 0, &muse__wire__driver_resized__descriptor, take_resized},
 };
 
 static const struct handler *find_handler(uint16_t type)
@@ -89,6 +105,8 @@ static const Muse__Wire__Vma *vma_of(const struct event *event)
     case FRAME_VMA_CLOSE:
     case FRAME_MAY_SPLIT:
         return ((const Muse__Wire__VmaEvent *)event->message)->vma;
+    case FRAME_PAGE_MKWRITE:
+        return ((const Muse__Wire__PageMkwrite *)event->message)->vma;
     default: /* a number from the wire, not an enum of ours */
         return NULL;
     }

@@ -200,6 +200,20 @@ void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id)
     (void)pthread_mutex_unlock(&objects->lock);
 }
 
+void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes)
+{
+    struct object *object;
+
+    (void)pthread_mutex_lock(&objects->lock);
+    object = idmap_get(&objects->by_key, key);
+    if (object && object->cache && object->cache->id == cache_id && !object->cache->mapped) {
+        object->cache->size_bytes = size_bytes;
+        object->cache->n_pages =
+            (size_bytes + object->cache->page_bytes - 1) / object->cache->page_bytes;
+    }
+    (void)pthread_mutex_unlock(&objects->lock);
+}
+
 static bool has_cache(const struct object *object, uint64_t cache_id)
 {
     return object && object->cache && object->cache->id == cache_id;

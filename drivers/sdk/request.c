@@ -212,9 +212,16 @@ void request_retire(struct muse_request *request)
     case REQUEST_COMPLETE:
     case REQUEST_LEGACY_MMAP:
     case REQUEST_MAY_SPLIT:
+    case REQUEST_PAGE_MKWRITE:
         retire_vma(request);
         break;
+    case REQUEST_WRITEBACK:
+    case REQUEST_FSYNC:
+        request_unpin(request);
+        break;
     case REQUEST_GETATTR:
+    case REQUEST_TRUNCATE:
+    case REQUEST_FALLOCATE:
         break;
     }
     (void)request_free(request);

@@ -105,7 +105,12 @@ enum request_kind {
     REQUEST_PREPARE,
     REQUEST_COMPLETE,
     REQUEST_LEGACY_MMAP,
-    REQUEST_MAY_SPLIT
+    REQUEST_MAY_SPLIT,
+    REQUEST_WRITEBACK,
+    REQUEST_FSYNC,
+    REQUEST_TRUNCATE,
+    REQUEST_FALLOCATE,
+    REQUEST_PAGE_MKWRITE
 };
 
 /* One call of a hook that has an answer. */
@@ -124,6 +129,9 @@ struct muse_request {
     struct muse_open_args open_args;
     struct muse_open_result open_result;
     struct muse_attr attr;
+    struct muse_writeback writeback;
+    struct object *object;    /* pinned, with its page cache; NULL: none */
+    struct page_cache *cache; /* of it */
     struct muse_vma_desc desc;
     struct muse_vma before;    /* legacy mmap: the VMA as it was handed to the hook */
     struct map_call *map_call; /* owned: prepare's, put into the table when it succeeded */
@@ -269,6 +277,18 @@ MUST_CHECK int hook_complete(struct muse_driver *driver, struct event *event);
 MUST_CHECK int hook_legacy_mmap(struct muse_driver *driver, struct event *event);
 /** hook_may_split() - MAY_SPLIT */
 MUST_CHECK int hook_may_split(struct muse_driver *driver, struct event *event);
+/** hook_writeback() - WRITEBACK */
+MUST_CHECK int hook_writeback(struct muse_driver *driver, struct event *event);
+/** hook_fsync() - DRIVER_FSYNC */
+MUST_CHECK int hook_fsync(struct muse_driver *driver, struct event *event);
+/** hook_truncate() - DRIVER_TRUNCATE */
+MUST_CHECK int hook_truncate(struct muse_driver *driver, struct event *event);
+/** hook_fallocate() - DRIVER_FALLOCATE */
+MUST_CHECK int hook_fallocate(struct muse_driver *driver, struct event *event);
+/** hook_page_mkwrite() - PAGE_MKWRITE */
+MUST_CHECK int hook_page_mkwrite(struct muse_driver *driver, struct event *event);
+/** request_unpin() - let go of the object a request pinned; a no-op when there is none */
+void request_unpin(struct muse_request *request);
 /** hook_abort() - ABORT; frees the event, as all hooks without an answer do */
 MUST_CHECK int hook_abort(struct muse_driver *driver, struct event *event);
 /** hook_vma_open() - VMA_OPEN */
@@ -369,6 +389,9 @@ MUST_CHECK int objects_pin(struct objects *objects, uint64_t key, uint64_t cache
 
 /** objects_unpin() - a fault ended. Return: whether the object ended. */
 bool objects_unpin(struct objects *objects, struct object *object, struct page_cache *cache);
+
+/** objects_resize() - the page cache has another size now. Unknown ones are ignored. */
+void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes);
 
 /** objects_size() - in pages. Return: 0; -ENOENT unknown or without a page cache. */
 MUST_CHECK int objects_size(struct objects *objects, uint64_t key, uint64_t *ret_n_pages);

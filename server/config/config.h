@@ -30,6 +30,8 @@
     X(limits, arena, arena_bytes, SIZE, "1T", "default address range of a client")                 \
     X(limits, max_vmas, max_vmas, COUNT, "65530", "mappings of one space")                         \
     X(deadlines, hook_ms, hook_deadline_ms, COUNT, "10000", "a driver's hook")                     \
+    X(deadlines, writeback_ms, writeback_ms, COUNT, "5000",                                        \
+      "how long a page may be dirty before it is written back")                                    \
     X(deadlines, install_ms, install_deadline_ms, COUNT, "5000", "a client's mmap, after prepare")
 
 struct config {
@@ -38,7 +40,7 @@ struct config {
     char hand_out_uffd[16];
     uint64_t memory_bytes, arena_bytes;
     uint64_t client_mode, driver_mode, control_mode;
-    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms;
+    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, writeback_ms;
     uint64_t install_deadline_ns; /* derived */
     bool kernel_v1;               /* derived */
     struct config_override {

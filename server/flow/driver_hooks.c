@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "proto/driver.pb-c.h"
+#include "proto/status.h"
 #include "server/flow/trace.h"
 
 static const char *flags_text(uint64_t vm_flags, char buf[5])
@@ -223,6 +224,110 @@ int hook_may_split(struct driver *driver, struct driver_call *driver_call, const
     message.addr = addr;
     vma_text(&as_seen, driver_call->args, sizeof(driver_call->args));
     return call(driver, driver_call, FRAME_MAY_SPLIT, &message.base, FRAME_COMPLETED, "may_split");
+}
+
+int hook_page_mkwrite(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
+                      uint64_t page)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+    Muse__Wire__Vma wire;
+    Muse__Wire__PageMkwrite message = MUSE__WIRE__PAGE_MKWRITE__INIT;
+
+    fill_wire_vma(&wire, &as_seen);
+    message.vma = &wire;
+    message.page = page;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "space=%" PRIu64 " vma=%" PRIu64 " page=%" PRIu64, as_seen.space_id, as_seen.id,
+                   page);
+    return call(driver, driver_call, FRAME_PAGE_MKWRITE, &message.base, FRAME_COMPLETED,
+                "page_mkwrite");
+}
+
+int hook_writeback(struct driver *driver, struct driver_call *driver_call,
+                   const struct object *object, struct range pages)
+{
+    Muse__Wire__Writeback message = MUSE__WIRE__WRITEBACK__INIT;
+
+    message.object_key = object->key;
+    message.object_id = object->id;
+    message.first_page = pages.start;
+    message.n_pages = range_len(pages);
+    message.size = object->size_bytes;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "object=%" PRIu64 " pages=%" PRIu64 "-%" PRIu64, object->id, pages.start,
+                   pages.end);
+    return call(driver, driver_call, FRAME_WRITEBACK, &message.base, FRAME_COMPLETED, "writeback");
+}
+
+int hook_fsync(struct driver *driver, struct driver_call *driver_call, const struct object *object)
+{
+    Muse__Wire__ObjectRef message = MUSE__WIRE__OBJECT_REF__INIT;
+
+    message.object_key = object->key;
+    message.object_id = object->id;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args), "object=%" PRIu64, object->id);
+    return call_new(driver, driver_call, FRAME_DRIVER_FSYNC, &message.base, FRAME_COMPLETED,
+                    "fsync");
+}
+
+int hook_truncate(struct driver *driver, struct driver_call *driver_call, const struct file *file,
+                  uint64_t size)
+{
+    Muse__Wire__DriverTruncate message = MUSE__WIRE__DRIVER_TRUNCATE__INIT;
+
+    message.handle = file->handle;
+    message.object_key = file->object->key;
+    message.size = size;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args), "file=%" PRIu64 " size=%" PRIu64,
+                   file->handle, size);
+    return call_new(driver, driver_call, FRAME_DRIVER_TRUNCATE, &message.base, FRAME_COMPLETED,
+                    "truncate");
+}
+
+int hook_fallocate(struct driver *driver, struct driver_call *driver_call, const struct file *file,
+                   uint32_t mode, struct range bytes)
+{
+    Muse__Wire__DriverFallocate message = MUSE__WIRE__DRIVER_FALLOCATE__INIT;
+
+    message.handle = file->handle;
+    message.object_key = file->object->key;
+    message.mode = mode;
+    message.offset = bytes.start;
+    message.length = range_len(bytes);
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "file=%" PRIu64 " mode=%#x bytes=%" PRIu64 "-%" PRIu64, file->handle, mode,
+                   bytes.start, bytes.end);
+    return call_new(driver, driver_call, FRAME_DRIVER_FALLOCATE, &message.base, FRAME_COMPLETED,
+                    "fallocate");
+}
+
+int hook_completed(struct frame *frame, char *text, size_t size)
+{
+    Muse__Wire__Completed *answer = NULL;
+    int error;
+
+    if (frame->header.type == FRAME_COMPLETED)
+        answer = muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
+    if (!answer)
+        return -EREMOTEIO;
+    error = status_to_result(answer->error, -EREMOTEIO);
+    if (answer->text && answer->text[0])
+        (void)snprintf(text, size, "%s", answer->text);
+    muse__wire__completed__free_unpacked(answer, NULL);
+    return error;
+}
+
+void hook_resized(struct driver *driver, const struct object *object)
+{
+    Muse__Wire__DriverResized message = MUSE__WIRE__DRIVER_RESIZED__INIT;
+    char args[64];
+
+    message.object_key = object->key;
+    message.object_id = object->id;
+    message.size = object->size_bytes;
+    (void)snprintf(args, sizeof(args), "object=%" PRIu64 " size=%" PRIu64, object->id,
+                   object->size_bytes);
+    tell(driver, FRAME_DRIVER_RESIZED, &message.base, "resized", args);
 }
 
 void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_data,

@@ -49,7 +49,23 @@ MUST_CHECK int hook_legacy_mmap(struct driver *driver, struct driver_call *call,
 MUST_CHECK int hook_may_split(struct driver *driver, struct driver_call *call,
                               const struct vma *vma, uint64_t addr);
 
+MUST_CHECK int hook_writeback(struct driver *driver, struct driver_call *call,
+                              const struct object *object, struct range pages);
+MUST_CHECK int hook_fsync(struct driver *driver, struct driver_call *call,
+                          const struct object *object);
+MUST_CHECK int hook_truncate(struct driver *driver, struct driver_call *call,
+                             const struct file *file, uint64_t size);
+MUST_CHECK int hook_fallocate(struct driver *driver, struct driver_call *call,
+                              const struct file *file, uint32_t mode, struct range bytes);
+MUST_CHECK int hook_page_mkwrite(struct driver *driver, struct driver_call *call,
+                                 const struct vma *vma, uint64_t page);
+
+/** hook_completed() - the errno and, when there is one, the sentence of a COMPLETED.
+ * Return: 0, -errno; -EREMOTEIO it is something else. */
+int hook_completed(struct frame *frame, char *text, size_t size);
+
 /* One way. */
+void hook_resized(struct driver *driver, const struct object *object);
 void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_data,
                      uint64_t context, uint64_t prepare_id);
 void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_id);

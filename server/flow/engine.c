@@ -10,6 +10,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/trace.h"
+#include "server/flow/writeback.h"
 
 /* Submission entries: more than reads that can usefully be under way on one disk. */
 #define RING_ENTRIES 256u
@@ -28,6 +29,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->sessions);
     list_init(&engine->links);
     list_init(&engine->admins);
+    list_init(&engine->dirty);
     quota_init(&engine->quotas);
     *ret_why = "the event loop cannot be made";
     r = loop_init(&engine->loop);
@@ -99,6 +101,7 @@ void object_unref(struct object *object)
     if (idmap_get(&object->driver->objects, object->key) == object)
         (void)idmap_take(&object->driver->objects, object->key);
     hook_object_gone(object->driver, object);
+    writeback_object_done(object);
     fill_object_done(object);
     backing_done(&object->backing);
     for (size_t i = 0; i < object->n_extent_fds; i++)

@@ -61,6 +61,8 @@ struct engine {
     struct list admins; /* control connections, linked by inspect.c */
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */
+    struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
+    struct deadline flusher;   /* when the oldest of them is due */
     struct trace *trace;       /* owned: hook calls to whoever follows */
     int uffd_device;           /* owned: /dev/userfaultfd, or -1 */
     uint64_t next_id;          /* spaces, objects, drivers, VMAs, runs: one counter */
@@ -72,6 +74,7 @@ struct engine {
         uint64_t runs_extents, runs_fill, runs_zero, run_pages, readahead_pages, bytes_filled;
         uint64_t maps, unmaps, map_failures, merges, prepares, completes, aborts, closes, opens;
         uint64_t sessions_refused, protocol_errors, driver_errors, pages_invalidated, graduations;
+        uint64_t faults_write, mkwrites, runs_writeback, pages_written, writeback_errors;
     } stats;
 };
 
@@ -145,6 +148,22 @@ struct object {
     uint32_t n_completing; /* mmap_complete calls in progress on its mappings */
     uint32_t n_invalidations;
     struct list invalidations; /* revokes that wait for these */
+    struct object_wb {
+        struct list runs;      /* struct wb_run.node: what the driver is writing, oldest first */
+        struct list syncs;     /* struct sync.node */
+        struct list holds;     /* struct wb_hold.node: pages that clients write to by themselves */
+        struct list mkwrites;  /* struct mkwrite.node: page_mkwrite calls under way */
+        struct list dirty;     /* in engine.dirty while the object is held for its dirty pages */
+        struct deadline again; /* a client's mm was changing, or the driver failed: try again */
+        struct sync *flush;    /* the background's own, or NULL */
+        unsigned n_runs, n_tries;
+        uint64_t seq;            /* number of the last run */
+        uint64_t dirty_since_ns; /* of the oldest page that may be dirty */
+        uint64_t backoff_ns;     /* after a failure of the driver */
+        int error;               /* errno of the last failure; 0: none yet */
+        uint64_t error_seq;      /* how many failures */
+        uint64_t n_written;      /* pages written back */
+    } wb;
 };
 
 /* An open file. VMAs point to it (vma.file). */
@@ -156,8 +175,9 @@ struct file {
     struct space *space;   /* borrowed; NULL once the space is gone */
     uint64_t handle;       /* the driver's name for it */
     uint32_t oflags;
-    bool client_holds; /* the client has not closed it */
-    char *path;        /* owned: below the driver's name */
+    bool client_holds;    /* the client has not closed it */
+    uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
+    char *path;           /* owned: below the driver's name */
     struct file_attr {
         uint64_t size, inode;
         uint32_t mode, uid, gid, nlink;
@@ -183,6 +203,7 @@ struct space {
     bool granting;           /* mm_unlock() is handing it on */
     struct run_table parked; /* faults on write-locked VMAs: waiters by address, no runs */
     struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
+    struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
     bool dead;               /* the client is gone: only undo runs still */
     uid_t uid;
     gid_t gid;

@@ -33,6 +33,7 @@
 #include "server/fault/fault.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/write_flow.h"
 
 /* Chosen: what is asked for apart from the rest of a window, so that its reader goes on after a
  * tenth of the time; more shows with one call are no cheaper (costs table: 256 KiB a call). */
@@ -45,7 +46,8 @@ struct touch {
     uint64_t addr;         /* aligned to the object's page */
     uint64_t page;
     bool write;
-    bool is_wanted; /* absent: ask and join; else only what lies ahead is asked for */
+    bool is_protected; /* the write is to a page that is mapped read-only */
+    bool is_wanted;    /* absent: ask and join; else only what lies ahead is asked for */
     bool is_retry;
     struct readahead_plan plan;
 };
@@ -154,7 +156,22 @@ static void show(const struct touch *touch)
         const struct range addrs = {touch->addr + ((parts[i].start - touch->page) << shift),
                                     touch->addr + ((parts[i].end - touch->page) << shift)};
 
-        uffd_port_show(&touch->space->uffd, addrs, 1ull << shift);
+        if (touch->vma->tracks_writes)
+            uffd_port_show_protected(&touch->space->uffd, addrs, 1ull << shift);
+        else
+            uffd_port_show(&touch->space->uffd, addrs, 1ull << shift);
+    }
+}
+
+static void show_or_write(const struct touch *touch)
+{
+    if (touch->write && touch->vma->tracks_writes) {
+        const struct write_fault fault = {touch->space, touch->vma,  touch->object,
+                                          touch->addr,  touch->page, touch->is_protected};
+
+        write_flow_fault(&fault, touch->plan.around);
+    } else {
+        show(touch);
     }
 }
 
@@ -183,7 +200,7 @@ static void plan(struct touch *touch, bool is_miss)
 {
     const struct object *object = touch->object;
     const struct readahead_limits limits =
-        readahead_limits_of(touch->vma, object->page_shift, object->pages.n_pages);
+        readahead_limits_of(touch->vma, object->page_shift, object_n_pages(object));
     uint64_t n_history = 0;
 
     if (is_miss && touch->page > limits.pages.start) {
@@ -240,7 +257,7 @@ static void ask_wanted(struct touch *touch)
     case PAGE_CLEAN:
     case PAGE_DIRTY:
     case PAGE_WRITEBACK:
-        show(touch);
+        show_or_write(touch);
         return;
     case PAGE_ABSENT:
     case PAGE_POISONED:
@@ -314,7 +331,7 @@ static void look(struct touch *touch, struct fault_query *ret_query)
         touch->object = object;
         touch->page = vma_page_at(vma, object, touch->addr);
         touch->addr &= ~(object_page_bytes(object) - 1);
-        query.beyond_end = touch->page >= object->pages.n_pages;
+        query.beyond_end = touch->page >= object_n_pages(object);
         query.lost = object->lost;
         if (!query.beyond_end)
             query.state = page_table_get(&object->pages, touch->page);
@@ -331,7 +348,7 @@ static void on_page(struct touch *touch, enum fault_action action, struct asks *
     switch (action) {
     case FAULT_SHOW:
         plan(touch, false);
-        show(touch);
+        show_or_write(touch);
         ask_later(asks, touch, false, false);
         return;
     case FAULT_JOIN:
@@ -360,9 +377,11 @@ static void on_page(struct touch *touch, enum fault_action action, struct asks *
     }
 }
 
-static void on_fault(struct space *space, uint64_t addr, bool write, struct asks *asks)
+static void on_fault(struct space *space, const struct uffd_fault *fault, struct asks *asks)
 {
-    struct touch touch = {.space = space, .addr = addr, .write = write};
+    const uint64_t addr = fault->addr;
+    struct touch touch = {
+        .space = space, .addr = addr, .write = fault->write, .is_protected = fault->wp};
     struct fault_query query;
     enum fault_action action;
 
@@ -404,19 +423,20 @@ static void on_faults(struct uffd_port *port, const struct uffd_fault *faults, u
     space->stats.faults += n_faults;
     space->engine->stats.faults += n_faults;
     for (unsigned i = 0; i < n_faults; i++)
-        on_fault(space, faults[i].addr, faults[i].write, &asks);
+        on_fault(space, &faults[i], &asks);
     ask_all(space->engine, &asks);
     space_unref(space);
 }
 
 void fault_again(struct space *space, uint64_t addr, bool write)
 {
+    const struct uffd_fault fault = {.addr = addr, .write = write};
     struct asks asks;
 
     asks.n = 0;
     if (space->dead || !space->uffd_open)
         return;
-    on_fault(space, addr, write, &asks);
+    on_fault(space, &fault, &asks);
     ask_all(space->engine, &asks);
 }
 
@@ -522,11 +542,13 @@ void fault_flow_space_init(struct space *space)
 {
     run_table_init(&space->parked);
     list_init(&space->waiters);
+    list_init(&space->mkwrites);
 }
 
 void fault_flow_space_gone(struct space *space)
 {
     forget_waiters(space, (struct range){0, UINT64_MAX});
+    write_flow_space_gone(space);
     MUST(list_is_empty(&space->waiters) && run_table_is_idle(&space->parked));
 }
 

@@ -48,7 +48,11 @@ static void show_pages(struct space *space, const struct vma *vma, const struct 
     const struct range addrs =
         range_align_in(vma_addrs_of(vma, object, pages), object_page_bytes(object));
 
-    if (!range_is_empty(addrs))
+    if (range_is_empty(addrs))
+        return;
+    if (vma->tracks_writes)
+        uffd_port_show_protected(&space->uffd, addrs, object_page_bytes(object));
+    else
         uffd_port_show(&space->uffd, addrs, object_page_bytes(object));
 }
 
@@ -95,7 +99,7 @@ static void show_waiter(struct show *show, struct page_waiter *waiter)
     struct vma *vma = find_live(space, show->object, addr, page);
 
     fault_waiter_free(waiter);
-    if (vma)
+    if (vma && !(write && vma->tracks_writes))
         show_around(show, space, vma, page);
     else
         fault_again(space, addr, write);
@@ -203,7 +207,7 @@ void fault_show_complete(struct object *object)
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
 
-        if (!is_live(vma) || vma->graduated || (vma->flags & VMF_PFNMAP))
+        if (!is_live(vma) || vma->graduated || vma->tracks_writes || (vma->flags & VMF_PFNMAP))
             continue;
         if (uffd_port_register(&space->uffd, vma_range(vma), UFFD_NATIVE) < 0)
             continue; /* gone, or short of memory: it stays watched */
@@ -234,9 +238,9 @@ static bool may_graduate(const struct vma *vma)
 {
     struct object *object = vma_object(vma);
     const struct readahead_limits limits =
-        readahead_limits_of(vma, object->page_shift, object->pages.n_pages);
+        readahead_limits_of(vma, object->page_shift, object_n_pages(object));
 
-    return !(vma->flags & VMF_PFNMAP) && !range_is_empty(limits.pages) &&
+    return !(vma->flags & VMF_PFNMAP) && !vma->tracks_writes && !range_is_empty(limits.pages) &&
            page_table_is_valid(&object->pages, limits.pages);
 }
 
@@ -247,8 +251,8 @@ bool fault_flow_will_graduate(const struct vma *vma)
 
 static int register_as(struct space *space, struct vma *vma, bool is_native)
 {
-    int r =
-        uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : UFFD_TRACKED);
+    const enum uffd_mode watched = vma->tracks_writes ? UFFD_WRITES : UFFD_TRACKED;
+    int r = uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : watched);
 
     if (r < 0)
         return r;
@@ -281,7 +285,7 @@ void fault_flow_show(struct space *space, struct vma *vma, struct range range)
         return;
     if (range_len(range) > SHOW_MAX_BYTES)
         range.end = range.start + SHOW_MAX_BYTES;
-    pages = readahead_limits_of(vma, object->page_shift, object->pages.n_pages).pages;
+    pages = readahead_limits_of(vma, object->page_shift, object_n_pages(object)).pages;
     pages = range_intersect(pages, (struct range){vma_page_at(vma, object, range.start),
                                                   vma_page_at(vma, object, range.end - 1) + 1});
     while (!range_is_empty(pages)) {

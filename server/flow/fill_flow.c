@@ -28,6 +28,7 @@
 #include "proto/hooks.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/writeback.h"
 
 /* ---- charges ---- */
 
@@ -182,7 +183,7 @@ int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
     const uint64_t max_pages = STORE_BUFFER_BYTES >> object->page_shift;
     int r = check_source(object);
 
-    pages = range_intersect(pages, page_table_range(&object->pages));
+    pages = range_intersect(pages, (struct range){0, object_n_pages(object)});
     while (r == 0 && !range_is_empty(pages)) {
         struct range run;
         const uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
@@ -236,6 +237,10 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
         why.hook = "driver";
         (void)snprintf(buf, size, "driver %s died", object->driver->name);
         break;
+    case -ERANGE:
+        why.error = ENXIO;
+        (void)snprintf(buf, size, "beyond the end of the object");
+        break;
     case -ENXIO:
         (void)snprintf(buf, size, "driver %s supplies no pages of this object",
                        object->driver->name);
@@ -287,7 +292,8 @@ static void reask(struct object *object, struct range pages)
 
     while ((pages.start = run_table_waited(&object->runs, pages)) < pages.end) {
         const uint64_t page = pages.start++;
-        int r = fill_ask(object, (struct range){page, page + 1}, 1);
+        int r = page < object_n_pages(object) ? fill_ask(object, (struct range){page, page + 1}, 1)
+                                              : -ERANGE; /* it was cut off meanwhile */
 
         if (r < 0) {
             const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
@@ -409,12 +415,12 @@ static uint64_t supply_next(struct object *object, struct range pages, uint64_t 
 
 void fill_supplied(struct object *object, struct range pages, uint64_t id, bool and_other)
 {
-    const bool was_complete = object->pages.n_valid == object->pages.n_pages;
+    const bool was_complete = object->pages.n_valid == object_n_pages(object);
 
     object_ref(object);
     while (!range_is_empty(pages))
         pages.start = supply_next(object, pages, id, and_other);
-    if (!was_complete && object->pages.n_valid == object->pages.n_pages)
+    if (!was_complete && object->pages.n_valid == object_n_pages(object))
         fault_show_complete(object);
     object_unref(object);
 }
@@ -431,10 +437,22 @@ void fill_forget_valid(struct object *object, uint64_t page)
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
 }
 
-void fill_invalidate(struct object *object, struct range pages)
+static void forget(struct object *object, struct range pages)
 {
-    uint64_t n_valid;
+    const uint64_t n_valid =
+        page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING);
 
+    backing_punch(&object->backing, bytes_of(object, pages));
+    (void)page_table_move_range(&object->pages, pages,
+                                PAGE_BIT(PAGE_EVICTING) | PAGE_BIT(PAGE_POISONED), PAGE_ABSENT);
+    cache_drop(object, n_valid);
+    poison_drop(&object->poison, pages);
+    poison_drop(&object->vanished, pages);
+    object->engine->stats.pages_invalidated += n_valid;
+}
+
+static void drop(struct object *object, struct range pages, unsigned bits)
+{
     pages = range_intersect(pages, page_table_range(&object->pages));
     if (range_is_empty(pages))
         return;
@@ -443,14 +461,47 @@ void fill_invalidate(struct object *object, struct range pages)
          run && run->pages.start < pages.end; run = run_next(run))
         run->stale = true;
     object->answers_from = object->engine->next_id + 1;
-    n_valid = page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING);
-    backing_punch(&object->backing, bytes_of(object, pages));
-    (void)page_table_move_range(&object->pages, pages,
-                                PAGE_BIT(PAGE_EVICTING) | PAGE_BIT(PAGE_POISONED), PAGE_ABSENT);
-    cache_drop(object, n_valid);
-    poison_drop(&object->poison, pages);
-    poison_drop(&object->vanished, pages);
-    object->engine->stats.pages_invalidated += n_valid;
+    while (!range_is_empty(pages)) {
+        const struct range run = page_table_find_run(&object->pages, pages, bits);
+
+        if (!range_is_empty(run))
+            forget(object, run);
+        pages.start = run.end;
+    }
+}
+
+#define NOT_FILLING (PAGE_BITS_ALL & ~PAGE_BIT(PAGE_FILLING))
+
+/* What a client wrote and the driver has not been given yet is not the driver's to take back. */
+void fill_invalidate(struct object *object, struct range pages)
+{
+    const unsigned written = PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_WRITEBACK);
+
+    drop(object, pages, NOT_FILLING & ~(object_takes_pages_back(object) ? written : 0u));
+}
+
+void fill_discard(struct object *object, struct range pages)
+{
+    drop(object, pages, NOT_FILLING);
+}
+
+void fill_zero_bytes(struct object *object, struct range bytes)
+{
+    static const uint8_t zeros[PAGE_BYTES_SMALL];
+    const uint64_t page = bytes.start >> object->page_shift;
+
+    if (range_is_empty(bytes) || page >= object->pages.n_pages)
+        return;
+    for (struct run *run = run_table_find_next(&object->runs, page);
+         run && run->pages.start <= page; run = run_next(run))
+        run->stale = true;
+    if (!page_state_is_valid(page_table_get(&object->pages, page)))
+        return;
+    MUST(range_len(bytes) <= sizeof(zeros));
+    if (backing_write(&object->backing, bytes.start, zeros, range_len(bytes)) < 0)
+        fill_discard(object,
+                     (struct range){page, page + 1}); /* no memory for a page that is there: the
+                                                                driver has the zeros */
 }
 
 /* ---- the object's part ---- */

@@ -66,6 +66,13 @@ void fill_driver_gone(struct driver *driver);
  * Pages being filled: dropped when they come. */
 void fill_invalidate(struct object *object, struct range pages);
 
+/** fill_discard() - these pages are not part of the object any more, or something else: whatever
+ * their state, written or not, they are absent afterwards */
+void fill_discard(struct object *object, struct range pages);
+
+/** fill_zero_bytes() - zero a part of one page, where it is valid; @bytes may be empty */
+void fill_zero_bytes(struct object *object, struct range bytes);
+
 /**
  * fill_object_init(), fill_object_done() - the object's runs, page table and poison
  *

@@ -36,6 +36,7 @@
 #include "server/flow/mm_lock.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
+#include "server/flow/writeback.h"
 #include "server/map/map_check.h"
 
 /* How long a connection may take to say which driver it is. Chosen. */
@@ -79,6 +80,7 @@ static void release_files(struct space *space)
     while ((file = idmap_next(&space->files, &cursor))) {
         (void)idmap_take(&space->files, file->id);
         file->client_holds = false;
+        writeback_kick(file->object);
         file_unref(file);
     }
 }
@@ -397,6 +399,7 @@ static void on_ended(struct driver_link *link, int why)
         driver->link = NULL;
         map_flow_driver_gone(driver);
         fill_driver_gone(driver);
+        writeback_driver_gone(driver);
         driver->n.in_flight = 0; /* nobody is left to tell */
         driver_unref(driver);
     }

@@ -162,6 +162,7 @@ int map_set_vm_ops(struct map_request *request, const struct driver *driver, uin
     vma->ops_id = id;
     vma->has_open = ops && (ops->hooks & VM_HOOK_OPEN);
     vma->has_close = ops && (ops->hooks & VM_HOOK_CLOSE);
+    vma->has_mkwrite = ops && (ops->hooks & VM_HOOK_PAGE_MKWRITE);
     vma->has_may_split = ops && (ops->hooks & VM_HOOK_MAY_SPLIT);
     return 0;
 }

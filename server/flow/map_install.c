@@ -19,6 +19,7 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
+#include "server/flow/write_flow.h"
 
 /* The op that gives a range back: to the arena, or to the client when it lies outside. */
 static struct mem_op give_back(const struct space *space, struct range range)
@@ -139,6 +140,7 @@ void map_establish(struct map_request *request)
     int r = 0;
 
     vma->direct = is_all_direct(request);
+    vma_set_tracking(vma);
     if (!vma->direct)
         r = fault_flow_register(space, vma, waits_for_driver(request));
     if (r < 0) {

@@ -14,6 +14,7 @@
 #include "proto/limits.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/writeback.h"
 
 static int by_offset(const void *a, const void *b)
 {
@@ -182,7 +183,9 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     object->backing.fd = object->backing.fd_readonly = -1;
     list_init(&object->mappings);
     list_init(&object->invalidations);
-    r = object_fill_in(object, opened, frame, path, opener->may_write, ret_why);
+    writeback_object_init(object);
+    r = object_fill_in(object, opened, frame, path,
+                       opener->may_write && !(driver->file_hooks & FILE_HOOK_TRUNCATE), ret_why);
     if (r == 0)
         r = idmap_put(&engine->objects, object->id, object);
     if (r == 0)

@@ -25,6 +25,7 @@
 #include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
+#include "server/flow/writeback.h"
 
 /* ---- open ---- */
 
@@ -65,7 +66,7 @@ static void reply_opened(struct space *space, uint64_t id, struct file *file)
     const bool writable = (file->oflags & O_ACCMODE) == O_RDWR;
     const int fd = writable ? object->backing.fd : backing_readonly_fd(&object->backing);
 
-    stat.size = file->attr.size;
+    stat.size = file->object->size_bytes;
     stat.mode = file->attr.mode;
     stat.inode = file->attr.inode;
     stat.uid = file->attr.uid;
@@ -363,6 +364,7 @@ int request_close(struct space *space, struct frame *frame)
     }
     (void)idmap_take(&space->files, file->id);
     file->client_holds = false;
+    writeback_kick(file->object);
     file_unref(file);
     space_reply(space, frame->header.id, FRAME_DONE, NULL);
     return 0;
@@ -379,7 +381,7 @@ static void reply_stat(struct space *space, uint64_t id, const struct file *file
 {
     Muse__Wire__Stat stat = MUSE__WIRE__STAT__INIT;
 
-    stat.size = file->attr.size;
+    stat.size = file->object->size_bytes;
     stat.mode = file->attr.mode;
     stat.inode = file->attr.inode;
     stat.uid = file->attr.uid;

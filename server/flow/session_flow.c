@@ -353,10 +353,19 @@ static const struct request_row {
     uint16_t type;
     request_fn *fn;
 } request_table[] = {
-    {FRAME_OPEN, request_open},         {FRAME_CLOSE, request_close},
-    {FRAME_FSTAT, request_fstat},       {FRAME_PREAD, request_pread},
-    {FRAME_MAP, request_map},           {FRAME_UNMAP, request_unmap},
-    {FRAME_ERROR_AT, request_error_at}, {FRAME_MADVISE, request_madvise},
+    {FRAME_OPEN, request_open},
+    {FRAME_CLOSE, request_close},
+    {FRAME_FSTAT, request_fstat},
+    {FRAME_PREAD, request_pread},
+    {FRAME_MAP, request_map},
+    {FRAME_UNMAP, request_unmap},
+    {FRAME_ERROR_AT, request_error_at},
+    {FRAME_MADVISE, request_madvise},
+    {FRAME_MSYNC, request_msync},
+    {FRAME_FSYNC, request_fsync},
+    {FRAME_PWRITE, request_pwrite},
+    {FRAME_TRUNCATE, request_truncate},
+    {FRAME_FALLOCATE, request_fallocate},
 };
 
 static int dispatch_ready(struct session *session, struct frame *frame)

@@ -9,6 +9,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/writeback.h"
 
 static void add_edge(struct split_check *check, struct vma *vma, uint64_t addr)
 {
@@ -129,6 +130,8 @@ void vmas_gone(struct space *space, struct list *removed)
         struct file *file = vma_file(vma);
         struct object *object = vma_object(vma);
 
+        if (vma->tracks_writes)
+            writeback_kick(object);
         fault_flow_range_gone(space, vma_range(vma));
         list_del(&vma->object_link);
         if (vma->has_close) {

@@ -31,6 +31,11 @@
     X(protocol_errors, "connections", "clients cut off for what they sent")                        \
     X(driver_errors, "connections", "drivers cut off for what they sent")                          \
     X(pages_invalidated, "pages", "valid pages that a driver revoked")                             \
-    X(graduations, "mappings", "mappings switched to native faulting")
+    X(graduations, "mappings", "mappings switched to native faulting")                             \
+    X(faults_write, "messages", "first writes to clean pages of shared mappings")                  \
+    X(mkwrites, "calls", "page_mkwrite asked")                                                     \
+    X(runs_writeback, "runs", "clusters of dirty pages given to drivers")                          \
+    X(pages_written, "pages", "pages that drivers wrote back")                                     \
+    X(writeback_errors, "runs", "clusters that drivers could not write back")
 
 #endif

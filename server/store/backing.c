@@ -119,6 +119,18 @@ int backing_new(struct store *store, struct backing *ret_backing, const char *na
     return 0;
 }
 
+int backing_resize(struct backing *backing, uint64_t size_bytes)
+{
+    const uint64_t rounded =
+        (size_bytes + backing->page_bytes - 1) / backing->page_bytes * backing->page_bytes;
+
+    if (ftruncate(backing->fd, (off_t)rounded) < 0)
+        return -errno;
+    if (rounded > backing->size_bytes)
+        backing->size_bytes = rounded;
+    return 0;
+}
+
 void backing_done(struct backing *backing)
 {
     if (backing->map)

@@ -45,7 +45,7 @@ struct backing {
     int fd; /* owned, read-write, mode 0600: a file of the store's tmpfs, or a memfd, then sealed
                against grow/shrink/seal */
     int fd_readonly;     /* owned, the same opened O_RDONLY; -1 until asked for */
-    uint64_t size_bytes; /* rounded up to page_bytes */
+    uint64_t size_bytes; /* rounded up to page_bytes; the largest it has had */
     uint64_t page_bytes;
     uint8_t *map; /* hugetlb only: the server's mapping; else NULL */
 };
@@ -109,6 +109,15 @@ void store_large_end(struct store *store);
 /** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once.
  * Return: the fd, borrowed; -errno. */
 int backing_readonly_fd(struct backing *backing);
+
+/**
+ * backing_resize() - another size, of a file that is not sealed
+ * @size_bytes: of the object, not rounded
+ *
+ * size_bytes of the backing only grows: what is written or punched behind a new end is harmless.
+ * Return: 0; -errno.
+ */
+MUST_CHECK int backing_resize(struct backing *backing, uint64_t size_bytes);
 
 /** backing_write() - copy bytes in; @offset + @n_bytes inside size_bytes.
  * Return: 0, -ENOMEM, -ENOSPC. */

@@ -29,6 +29,7 @@
 #define SMALLEST_PAGE 4096u
 
 #define MODE_TRACKED (UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR)
+#define MODE_WRITES  (MODE_TRACKED | UFFDIO_REGISTER_MODE_WP)
 
 struct deferred {
     struct list node;
@@ -378,12 +379,21 @@ static int register_native(struct uffd_port *port, struct range range)
 
 int uffd_port_register(struct uffd_port *port, struct range range, enum uffd_mode mode)
 {
-    int r;
+    int r = -EINVAL;
 
     if (port->gone)
         return -ESRCH;
-    r = mode == UFFD_TRACKED ? register_mode(port, range, MODE_TRACKED)
-                             : register_native(port, range);
+    switch (mode) {
+    case UFFD_TRACKED:
+        r = register_mode(port, range, MODE_TRACKED);
+        break;
+    case UFFD_WRITES:
+        r = register_mode(port, range, MODE_WRITES);
+        break;
+    case UFFD_NATIVE:
+        r = register_native(port, range);
+        break;
+    }
     return r == -ENOMEM && process_has_gone(port) ? -ESRCH : r;
 }
 

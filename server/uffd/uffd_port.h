@@ -80,6 +80,7 @@ void uffd_port_close(struct uffd_port *port);
 
 enum uffd_mode {
     UFFD_TRACKED, /* MISSING|MINOR: every first touch is reported */
+    UFFD_WRITES,  /* MISSING|MINOR|WP: and every first write to what is shown protected */
     UFFD_NATIVE   /* MISSING: pages in the memfd fault without us ("graduated") */
 };
 
@@ -110,6 +111,22 @@ void uffd_port_unregister(struct uffd_port *port, struct range range);
  * called in here; it may close the port.
  */
 void uffd_port_show(struct uffd_port *port, struct range range, uint64_t page_bytes);
+
+/** uffd_port_show_protected() - the same, for ranges registered UFFD_WRITES: a write to one of the
+ * pages is reported */
+void uffd_port_show_protected(struct uffd_port *port, struct range range, uint64_t page_bytes);
+
+/**
+ * uffd_port_protect() - from now on a write to what is mapped in @range is reported
+ * @range: bytes, page aligned, in one mapping that is registered UFFD_WRITES
+ *
+ * Return: 0, also when nothing is mapped there any more or the process has gone; -EAGAIN the
+ * client's mm is changing, and some of it may be writable still: later.
+ */
+MUST_CHECK int uffd_port_protect(struct uffd_port *port, struct range range);
+
+/** uffd_port_unprotect() - let writes to @range go on, and wake who waits for that */
+void uffd_port_unprotect(struct uffd_port *port, struct range range);
 
 /**
  * uffd_port_poison() - the next touch of these pages is SIGBUS; who waits now is woken, and gets it

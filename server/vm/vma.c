@@ -63,6 +63,8 @@ void vma_copy_identity(struct vma *to, const struct vma *from)
     to->ops_set = from->ops_set;
     to->has_open = from->has_open;
     to->has_close = from->has_close;
+    to->has_mkwrite = from->has_mkwrite;
+    to->tracks_writes = from->tracks_writes;
     to->has_may_split = from->has_may_split;
     to->direct = from->direct;
     to->graduated = from->graduated;

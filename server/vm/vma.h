@@ -90,6 +90,12 @@ struct vma_stream {
     uint64_t shown_end; /* pages behind the marker, below this, are mapped ahead of their touch */
 };
 
+/* How a VMA is being written to: written by server/fault/writeahead.c only. */
+struct vma_writes {
+    uint64_t end;    /* the object page where a writer would go on */
+    uint32_t window; /* pages of its last window; 0: not written to yet */
+};
+
 struct vma {
     /* Place in the tree: written by vma_tree.c only. */
     struct rb_node node;
@@ -115,6 +121,8 @@ struct vma {
     bool has_open;      /* which operations ops_id has, as far as decisions here need them */
     bool has_close;     /* may be extended, never removed by a merge */
     bool has_may_split; /* the driver is asked before a split */
+    bool has_mkwrite;   /* the driver is asked before the first write to a clean page */
+    bool tracks_writes; /* shared, perhaps writable, and the driver takes pages back */
     bool direct;        /* mapped from the driver's own fd: no faults reach the server */
     bool graduated;     /* switched to native faulting for the time being */
     bool write_locked;  /* in a transaction: faults on it wait, neighbours do not merge into it */
@@ -124,6 +132,7 @@ struct vma {
     struct list link;        /* in one list at a time: removed VMAs, aspace.quarantine */
 
     struct vma_stream stream; /* readahead; a copied VMA starts a fresh one */
+    struct vma_writes writes; /* write-ahead; likewise */
 
     uint64_t n_faults; /* faults served since it was made; a merge adds them up */
 };

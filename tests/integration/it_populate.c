@@ -71,7 +71,7 @@ START_TEST(a_populated_mapping_causes_no_fault_afterwards)
 }
 END_TEST
 
-START_TEST(a_populated_writable_mapping_causes_no_fault_afterwards)
+START_TEST(a_populated_writable_mapping_can_be_read_without_a_fault)
 {
     static const char *const writable[] = {"muse-file --writable %s", NULL};
     uint64_t n_faults;
@@ -84,9 +84,11 @@ START_TEST(a_populated_writable_mapping_causes_no_fault_afterwards)
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     n_faults = rig_stat(&rig, "faults");
     ck_assert(file_is(mapped, 0, N_PAGES * PAGE));
-    for (size_t page = 0; page < N_PAGES; page++)
-        mapped[page * PAGE] = 'x';
     ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    for (size_t page = 0; page < N_PAGES;
+         page++) /* the kernel makes none dirty in advance either */
+        mapped[page * PAGE] = 'x';
+    ck_assert_uint_gt(rig_stat(&rig, "faults_write"), 0);
     end();
 }
 END_TEST
@@ -224,7 +226,7 @@ int main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_populated_mapping_causes_no_fault_afterwards);
-    tcase_add_test(tcase, a_populated_writable_mapping_causes_no_fault_afterwards);
+    tcase_add_test(tcase, a_populated_writable_mapping_can_be_read_without_a_fault);
     tcase_add_test(tcase, populate_that_meets_a_failing_page_maps_all_the_same);
     tcase_add_test(tcase, populate_beyond_the_end_maps_and_leaves_sigbus_there);
     tcase_add_test(tcase, prefault_makes_the_pages_valid_before_the_mapping_is_returned);

@@ -193,6 +193,66 @@ int muse_madvise(struct muse *muse, void *addr, size_t len, int advice);
 ssize_t muse_pread(struct muse_file *file, void *buf, size_t len, off_t offset);
 
 /**
+ * muse_pwrite() - write to an object, as pwrite(2); coherent with its mappings
+ * @file:   opened for writing
+ * @buf:    @len bytes, caller's
+ * @len:    bytes
+ * @offset: from the start of the object; behind its end the object grows, where its driver can
+ *
+ * Dirty afterwards: muse_fsync() makes it last; without, the server writes it back soon.
+ *
+ * Return: bytes written, fewer than @len only where an error follows; -1 and errno: EBADF @file is
+ * not open for writing, EINVAL negative @offset, EFAULT @buf, EFBIG, ENOSPC the object cannot grow,
+ * or what the driver says (EIO, ...).
+ */
+ssize_t muse_pwrite(struct muse_file *file, const void *buf, size_t len, off_t offset);
+
+/**
+ * muse_ftruncate() - give an object another size, as ftruncate(2)
+ * @file: opened for writing
+ * @size: bytes. What is cut off is gone for every mapping: SIGBUS. What is added reads as zeros.
+ *
+ * Return: 0; -1 and errno: EINVAL negative, or not open for writing; EFBIG; EOPNOTSUPP objects of
+ * this driver cannot change their size; or what the driver says.
+ */
+int muse_ftruncate(struct muse_file *file, off_t size);
+
+/**
+ * muse_fallocate() - allocate, punch or zero a part of an object, as fallocate(2)
+ * @file:   opened for writing
+ * @mode:   0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with it, FALLOC_FL_ZERO_RANGE with or without
+ * @offset: bytes from the start of the object
+ * @len:    bytes, more than 0
+ *
+ * Return: 0; -1 and errno: EINVAL, EOPNOTSUPP another mode, or not with this driver; EFBIG; or what
+ * the driver says.
+ */
+int muse_fallocate(struct muse_file *file, int mode, off_t offset, off_t len);
+
+/**
+ * muse_fsync() - make what was written to an object last, as fsync(2)
+ * @file: the file; what others wrote to the object is written back as well
+ *
+ * Return: 0; -1 and errno: EIO or what the driver says, once for each open file after a failure of
+ * writing back (musectl objects keeps it).
+ */
+int muse_fsync(struct muse_file *file);
+
+/**
+ * muse_msync() - make what was written to mappings last, as msync(2)
+ * @muse:  the handle
+ * @addr:  page-aligned
+ * @len:   bytes, rounded up to pages
+ * @flags: MS_SYNC waits until it lasts; MS_ASYNC, or neither: the server writes it back soon anyway;
+ *         MS_INVALIDATE
+ *
+ * Return: 0; -1 and errno: EINVAL not aligned, unknown flags, or both of MS_SYNC and MS_ASYNC; ENOMEM
+ * a part of the range is not mapped, the rest was synced; EBUSY MS_INVALIDATE of a locked mapping; EIO
+ * or what the driver says.
+ */
+int muse_msync(struct muse *muse, void *addr, size_t len, int flags);
+
+/**
  * muse_error_at() - why an access to a mapping failed (SIGBUS)
  * @muse: the handle
  * @addr: any address, usually si_addr of the signal

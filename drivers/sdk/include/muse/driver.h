@@ -74,6 +74,9 @@ struct muse_vm_ops {
     void (*close)(struct muse_vma *vma);
     /* 0, or -errno: the operation fails with it */
     int (*may_split)(struct muse_vma *vma, uint64_t addr);
+    /* a client is about to write to a clean page of the object through a shared mapping: 0, or
+     * -errno: SIGBUS at that write */
+    int (*page_mkwrite)(struct muse_vma *vma, uint64_t page);
 };
 
 enum muse_action_type {
@@ -198,6 +201,19 @@ struct muse_fault {
     void *user;          /* as given to muse_driver_main() */
 };
 
+/* Pages that clients wrote. Pages are the object's own (page_bytes). */
+struct muse_writeback {
+    uint64_t object_key;
+    void *object;
+    uint64_t first_page;
+    uint64_t n_pages;
+    uint64_t page_bytes;
+    uint64_t size_bytes; /* of the object: what the last page has behind it does not count */
+    int fd;              /* the object's page cache, to read the pages from (pread, splice); borrowed
+                            until the hook was answered */
+    void *user;          /* as given to muse_driver_main() */
+};
+
 #define MUSE_FAULT_PENDING 1 /* fault returns this when muse_fault_done() comes later */
 
 struct muse_driver_ops {
@@ -225,6 +241,17 @@ struct muse_driver_ops {
     int (*mmap)(struct muse_driver_file *file, struct muse_vma *vma); /* legacy single hook */
     int (*fault)(struct muse_fault *fault); /* 0: supplied, MUSE_FAULT_PENDING, or -errno */
     void (*object_gone)(void *user, uint64_t object_key, void *object);
+
+    /* what clients write; a driver without writeback keeps nothing of it */
+    int (*writeback)(struct muse_writeback *writeback); /* takes pages back. May be deferred; then
+                                                           several are under way, of other pages */
+    int (*fsync)(void *user, uint64_t object_key, void *object); /* what was written back becomes
+                                                                    durable */
+    int (*truncate)(void *user, struct muse_driver_file *file,
+                    uint64_t size); /* the object gets this size. An extent that reached to its end
+                                       reaches to the new one. */
+    int (*fallocate)(void *user, struct muse_driver_file *file, int mode, uint64_t offset,
+                     uint64_t length); /* as fallocate(2): allocate, punch, zero */
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An object gets another size.
+ *
+ *   request_truncate()  opened for writing? a size that can be?
+ *   the driver          truncate: its file has the new size
+ *   shrink              pages behind the end are forgotten, whoever waits for one gets SIGBUS, the tail
+ *                       of the last page is zero
+ *   the page cache      the file of shared memory, the page-state table, extents that reached to the end
+ *   the driver          is told (resized) that the cache has the new size now
+ *
+ * The page-state table only grows: runs in flight behind a new end find their pages still, and what
+ * they bring is dropped (their run is stale). object_n_pages() says where the object ends.
+ *
+ * fallocate goes to the driver, which changes its file; a punched or zeroed range is then zero here,
+ * dirty or not. Growing it without KEEP_SIZE is a resize.
+ */
+#include "server/flow/resize_flow.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "common/base/own.h"
+#include "proto/client.pb-c.h"
+#include "proto/hooks.h"
+#include "proto/limits.h"
+#include "server/flow/driver_hooks.h"
+#include "server/flow/fault_flow.h"
+#include "server/flow/fill.h"
+#include "server/flow/fill_flow.h"
+#include "server/flow/flow_log.h"
+#include "server/flow/requests.h"
+#include "server/flow/session_flow.h"
+#include "server/flow/writeback.h"
+
+bool resize_is_possible(const struct object *object)
+{
+    return (object->driver->file_hooks & FILE_HOOK_TRUNCATE) && object->driver->alive;
+}
+
+/* ---- the page cache ---- */
+
+/* The table for more pages. Return: 0 or -ENOMEM. */
+static int grow_table(struct object *object, uint64_t n_pages)
+{
+    struct store *store = &object->engine->store;
+    struct page_table *table = &object->pages;
+    _Atomic uint8_t *states;
+    int r;
+
+    if (n_pages <= table->n_pages)
+        return 0;
+    r = store_states_new(store, n_pages, &states);
+    if (r < 0)
+        return r;
+    for (uint64_t page = 0; page < table->n_pages; page++)
+        atomic_store_explicit(&states[page], (uint8_t)page_table_get(table, page),
+                              memory_order_relaxed);
+    store_states_free(store, table->states, table->n_pages);
+    table->states = states;
+    table->n_pages = n_pages;
+    return 0;
+}
+
+/* An extent that reached to the object's end reaches to the new one: the driver's file has grown. */
+static void move_last_extent(struct object *object, uint64_t old_size)
+{
+    struct object_extent *last =
+        object->n_extents > 0 ? &object->extents[object->n_extents - 1] : NULL;
+
+    if (last && last->object_offset + last->length == old_size &&
+        object->size_bytes > last->object_offset)
+        last->length = object->size_bytes - last->object_offset;
+}
+
+/* From @size on nothing is part of the object any more. */
+static void cut_off(struct object *object, uint64_t size)
+{
+    const uint64_t page_bytes = object_page_bytes(object);
+    const struct range gone = {(size + page_bytes - 1) >> object->page_shift,
+                               object->pages.n_pages};
+
+    fill_discard(object, gone);
+    if (size % page_bytes != 0)
+        fill_zero_bytes(object, (struct range){size, (size / page_bytes + 1) * page_bytes});
+}
+
+/* Who met the old end in the moment of a change has poison there: with the pages it goes. */
+static void ask_poisoned(struct object *object, uint64_t old_size)
+{
+    struct range grown = {old_size >> object->page_shift, object_n_pages(object)};
+
+    while (grown.start < grown.end) {
+        grown.start = page_table_find(&object->pages, grown, PAGE_BIT(PAGE_POISONED));
+        if (grown.start < grown.end)
+            (void)!fill_retry(object, grown.start++);
+    }
+}
+
+static int set_size(struct object *object, uint64_t size)
+{
+    const uint64_t old = object->size_bytes;
+    const uint64_t n_pages = (size + object_page_bytes(object) - 1) >> object->page_shift;
+    int r = grow_table(object, n_pages);
+
+    if (r < 0)
+        return r;
+    /* what was complete need not be any more; and a native mapping would not report its new part */
+    fault_show_track(object, (struct range){0, object->pages.n_pages});
+    object->size_bytes = size;
+    if (size < old)
+        cut_off(object, size);
+    r = backing_resize(&object->backing, size);
+    if (r < 0) {
+        object->size_bytes = old;
+        return r;
+    }
+    move_last_extent(object, old);
+    ask_poisoned(object, old);
+    hook_resized(object->driver, object);
+    return 0;
+}
+
+/* ---- the driver first ---- */
+
+static void finish(struct resize *resize, int error, const char *text)
+{
+    struct file *file = resize->file;
+
+    resize->file = NULL;
+    resize->done(resize, error, text);
+    file_unref(file);
+}
+
+static void on_truncated(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct resize *resize = CONTAINER_OF(call, struct resize, call);
+    char text[ERROR_TEXT_BYTES_MAX / 2] = "the driver died";
+    int error = -EIO;
+
+    if (end == CALL_ANSWERED) {
+        (void)snprintf(text, sizeof(text), "the driver refused the size");
+        error = hook_completed(frame, text, sizeof(text));
+    } else if (end == CALL_DEADLINE) {
+        (void)snprintf(text, sizeof(text), "the driver did not answer truncate in time");
+        error = -ETIMEDOUT;
+    }
+    hook_ended(resize->file->driver, call, error);
+    if (error == 0) {
+        (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
+        error = set_size(resize->file->object, resize->size);
+    }
+    finish(resize, error, text);
+}
+
+int resize_start(struct resize *resize, struct file *file, uint64_t size)
+{
+    int r;
+
+    if (!resize_is_possible(file->object) || file->object->page_shift != VMA_PAGE_SHIFT)
+        return -EOPNOTSUPP;
+    if (size > OBJECT_BYTES_MAX)
+        return -EFBIG;
+    resize->file = file_ref(file);
+    resize->size = size;
+    resize->call.end = on_truncated;
+    r = hook_truncate(file->driver, &resize->call, file, size);
+    if (r < 0) {
+        resize->file = NULL;
+        file_unref(file);
+    }
+    return r == -EBUSY ? -EAGAIN : r;
+}
+
+/* ---- the requests ---- */
+
+struct size_request {
+    struct resize resize;
+    struct sync sync;
+    struct driver_call call; /* fallocate */
+    struct space *space;     /* ref */
+    struct file *file;       /* ref */
+    uint64_t id;
+    const char *what;
+    uint32_t mode; /* FALLOC_FL_* */
+    struct range bytes;
+};
+
+static void end(struct size_request *request, int error, const char *text)
+{
+    struct space *space = request->space;
+    const struct flow_where where = {space, request->file->driver, request->file->object->name,
+                                     request->what};
+    char sentence[ERROR_TEXT_BYTES_MAX];
+
+    if (error == 0) {
+        space_reply(space, request->id, FRAME_DONE, NULL);
+    } else {
+        flow_error("resize.failed", &where, error, text);
+        space_fail(space, request->id, error,
+                   flow_sentence(&where, text, sentence, sizeof(sentence)));
+    }
+    charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    file_unref(request->file);
+    free(request);
+    space_unref(space);
+}
+
+/* Return: NULL after the client was answered. */
+static struct size_request *request_new(struct space *space, uint64_t id, uint64_t file_id,
+                                        const char *what)
+{
+    struct file *file = idmap_get(&space->files, file_id);
+    struct size_request *request = NULL;
+
+    if (!file || (file->oflags & O_ACCMODE) == O_RDONLY) {
+        space_fail(space, id, file ? -EINVAL : -EBADF,
+                   file ? "the file is not open for writing" : "no such open file");
+        return NULL;
+    }
+    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) == 0) {
+        request = calloc(1, sizeof(*request));
+        if (!request)
+            charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    }
+    if (!request) {
+        space_fail(space, id, -ENOMEM, "too many requests in flight, or out of memory");
+        return NULL;
+    }
+    request->space = space_ref(space);
+    request->file = file_ref(file);
+    request->id = id;
+    request->what = what;
+    return request;
+}
+
+/* ---- ftruncate ---- */
+
+static void on_resized(struct resize *resize, int error, const char *text)
+{
+    end(CONTAINER_OF(resize, struct size_request, resize), error, text);
+}
+
+int request_truncate(struct space *space, struct frame *frame)
+{
+    Muse__Wire__Truncate *message =
+        muse__wire__truncate__unpack(NULL, frame->n_payload, frame->payload);
+    struct size_request *request;
+    uint64_t size;
+    int r;
+
+    if (!message)
+        return -EPROTO;
+    size = message->size;
+    request = request_new(space, frame->header.id, message->file_id, "truncate");
+    muse__wire__truncate__free_unpacked(message, NULL);
+    if (!request)
+        return 0;
+    request->resize.done = on_resized;
+    r = resize_start(&request->resize, request->file, size);
+    if (r < 0)
+        end(request, r,
+            r == -EFBIG ? "no object can be that large"
+                        : "objects of this driver cannot change their size");
+    return 0;
+}
+
+/* ---- fallocate ---- */
+
+/* Whole pages are asked for again, and are zero then; the edges are zeroed in place. */
+static void make_hole(struct object *object, struct range bytes)
+{
+    const uint64_t page_bytes = object_page_bytes(object);
+    struct range inner;
+
+    if (bytes.end > object->size_bytes)
+        bytes.end = object->size_bytes;
+    if (range_is_empty(bytes) || bytes.start >= bytes.end)
+        return;
+    inner = range_align_in(bytes, page_bytes);
+    if (range_is_empty(inner)) {
+        fill_zero_bytes(object, bytes);
+        return;
+    }
+    fill_zero_bytes(object, (struct range){bytes.start, inner.start});
+    fill_zero_bytes(object, (struct range){inner.end, bytes.end});
+    fill_discard(
+        object, (struct range){inner.start >> object->page_shift, inner.end >> object->page_shift});
+}
+
+static void on_fallocated(struct driver_call *call, enum call_end call_end, struct frame *frame)
+{
+    struct size_request *request = CONTAINER_OF(call, struct size_request, call);
+    struct object *object = request->file->object;
+    char text[ERROR_TEXT_BYTES_MAX / 2] = "the driver died";
+    int error = -EIO;
+
+    if (call_end == CALL_ANSWERED) {
+        (void)snprintf(text, sizeof(text), "the driver refused");
+        error = hook_completed(frame, text, sizeof(text));
+    } else if (call_end == CALL_DEADLINE) {
+        (void)snprintf(text, sizeof(text), "the driver did not answer fallocate in time");
+        error = -ETIMEDOUT;
+    }
+    hook_ended(request->file->driver, call, error);
+    if (error == 0 && (request->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
+        make_hole(object, request->bytes);
+    if (error == 0 && !(request->mode & FALLOC_FL_KEEP_SIZE) &&
+        request->bytes.end > object->size_bytes) {
+        (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
+        error = set_size(object, request->bytes.end);
+    }
+    end(request, error, text);
+}
+
+/* What was dirty is with the driver: nothing older can land on the zeros. */
+static void ask_fallocate(struct size_request *request)
+{
+    request->call.end = on_fallocated;
+    if (hook_fallocate(request->file->driver, &request->call, request->file, request->mode,
+                       request->bytes) < 0)
+        end(request, -EIO, "the driver cannot be asked for fallocate");
+}
+
+static void on_synced(struct sync *sync)
+{
+    ask_fallocate(CONTAINER_OF(sync, struct size_request, sync));
+}
+
+/* Source: vfs_fallocate() of fs/open.c. */
+static int check_fallocate(const struct object *object, const Muse__Wire__Fallocate *message,
+                           const char **ret_why)
+{
+    static const uint32_t modes[] = {
+        0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+        FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
+    bool is_known = false;
+
+    *ret_why = "the range is empty or negative";
+    if (message->offset > INT64_MAX || message->length == 0 || message->length > INT64_MAX)
+        return -EINVAL;
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        is_known = is_known || message->mode == modes[i];
+    *ret_why = "this mode, or fallocate of this driver's objects, is not supported";
+    if (!is_known || !(object->driver->file_hooks & FILE_HOOK_FALLOCATE))
+        return -EOPNOTSUPP;
+    *ret_why = "no object can be that large";
+    if (message->offset + message->length > OBJECT_BYTES_MAX)
+        return -EFBIG;
+    return 0;
+}
+
+int request_fallocate(struct space *space, struct frame *frame)
+{
+    Muse__Wire__Fallocate *message =
+        muse__wire__fallocate__unpack(NULL, frame->n_payload, frame->payload);
+    struct size_request *request;
+    const char *why;
+    int r;
+
+    if (!message)
+        return -EPROTO;
+    request = request_new(space, frame->header.id, message->file_id, "fallocate");
+    if (request) {
+        const unsigned shift = request->file->object->page_shift;
+
+        r = check_fallocate(request->file->object, message, &why);
+        request->mode = message->mode;
+        request->bytes =
+            range_make(message->offset, message->offset + (r < 0 ? 0 : message->length));
+        request->sync.done = on_synced;
+        if (r < 0)
+            end(request, r, why);
+        else if (!sync_start(&request->sync, request->file->object,
+                             (struct range){request->bytes.start >> shift,
+                                            ((request->bytes.end - 1) >> shift) + 1}))
+            ask_fallocate(request);
+    }
+    muse__wire__fallocate__free_unpacked(message, NULL);
+    return 0;
+}

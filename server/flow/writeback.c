@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Dirty pages on their way to the driver.
+ *
+ *   object_dirty()   clean -> DIRTY          the object is held, and due after writeback_ms
+ *   run_start()      protect in all clients, DIRTY -> WRITEBACK, ask the driver to write it
+ *   on_run_end()     WRITEBACK -> clean      or -> DIRTY: the driver failed, or a client writes by
+ *                                            itself; a page that was written to meanwhile is DIRTY
+ *                                            already and stays so
+ *
+ * One page is never in two runs at once, so an older write cannot land on a newer one. A run is a
+ * stretch of dirty pages, cut at blocks of 2 MiB; several are under way for an object.
+ *
+ * A sync waits for the runs that were under way when it started and then asks for what is dirty in
+ * its range, once from start to end: what is written to while it runs is left to the next one, so it
+ * always ends. A client whose mm is changing cannot be protected at that moment: the run is tried
+ * again soon, and the pages stay dirty.
+ *
+ * Errors are kept as a count: each file learns once that it has grown (file_take_error). Pages that
+ * could not be written stay dirty, and are tried again with a growing pause.
+ *
+ * Owns runs (each holds a ref of the object) and the reference of an object that has dirty pages.
+ */
+#include "server/flow/writeback.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "common/base/own.h"
+#include "proto/driver.pb-c.h"
+#include "proto/hooks.h"
+#include "proto/status.h"
+#include "server/config/config.h"
+#include "server/flow/driver_hooks.h"
+#include "server/flow/fill.h"
+#include "server/flow/flow_log.h"
+
+#define RUNS_MAX       4u /* chosen: of one object; two hide each other's latency, four the disk's */
+#define RUN_BYTES_MAX  (2u << 20) /* chosen: as the largest window that is read */
+#define AGAIN_NS       2000000ull /* chosen: the mm was changing: a system call later it is not */
+#define BACKOFF_NS     100000000ull
+#define BACKOFF_MAX_NS 10000000000ull
+#define TRIES_MAX      5u /* chosen: of an object that nobody has open any more */
+
+struct wb_run {
+    struct driver_call call;
+    struct list node;      /* in object.wb.runs */
+    struct object *object; /* ref */
+    struct driver *driver; /* ref */
+    struct range pages;
+    uint64_t seq;
+};
+
+static void step_all(struct object *object);
+static void flush_background(struct object *object);
+
+bool object_takes_pages_back(const struct object *object)
+{
+    return object->driver->file_hooks & FILE_HOOK_WRITEBACK;
+}
+
+/* ---- dirty objects ---- */
+
+static struct object *object_of_dirty(struct list *node)
+{
+    return CONTAINER_OF(node, struct object, wb.dirty);
+}
+
+static uint64_t due_ns(const struct object *object)
+{
+    return object->wb.dirty_since_ns + object->engine->config->writeback_ms * 1000000ull;
+}
+
+static void on_flusher(struct deadline *deadline);
+
+/* The list is in the order in which objects became dirty, so the first one is due first. */
+static void watch_first(struct engine *engine)
+{
+    struct list *first = list_first(&engine->dirty);
+
+    if (!first || engine->flusher.is_set)
+        return;
+    engine->flusher.fn = on_flusher;
+    deadline_set(&engine->loop, &engine->flusher, due_ns(object_of_dirty(first)));
+}
+
+static void on_flusher(struct deadline *deadline)
+{
+    struct engine *engine = CONTAINER_OF(deadline, struct engine, flusher);
+    const uint64_t now_ns = loop_now_ns();
+    struct list *pos, *tmp;
+
+    list_for_each_safe(pos, tmp, &engine->dirty) {
+        struct object *object = object_of_dirty(pos);
+
+        if (due_ns(object) > now_ns)
+            break;
+        flush_background(object);
+    }
+    watch_first(engine);
+}
+
+/* Held while pages are dirty or on their way, whoever else lets go of it. */
+static void hold(struct object *object)
+{
+    if (!list_is_empty(&object->wb.dirty))
+        return;
+    object_ref(object);
+    object->wb.dirty_since_ns = loop_now_ns();
+    list_add_tail(&object->engine->dirty, &object->wb.dirty);
+    watch_first(object->engine);
+}
+
+static void let_go(struct object *object)
+{
+    if (list_is_empty(&object->wb.dirty))
+        return;
+    list_del(&object->wb.dirty);
+    object_unref(object);
+}
+
+static void let_go_if_clean(struct object *object)
+{
+    if (object->pages.n_dirty == 0 && object->wb.n_runs == 0)
+        let_go(object);
+}
+
+void object_dirty(struct object *object, struct range pages)
+{
+    const uint64_t n = page_table_move_range(
+        &object->pages, pages, PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
+
+    if (n > 0 && object_takes_pages_back(object) && !object->lost)
+        hold(object);
+}
+
+/* ---- protecting ---- */
+
+/* From here on each write to these pages is reported. Return: 0; -EAGAIN not everywhere, yet. */
+static int protect(const struct object *object, struct range pages)
+{
+    struct list *pos;
+
+    list_for_each(pos, &object->mappings) {
+        const struct vma *vma = vma_from_object_link(pos);
+        struct space *space = vma_space(vma);
+        struct range addrs;
+        int r;
+
+        if (!vma->tracks_writes || space->dead || !space->uffd_open)
+            continue;
+        addrs = vma_addrs_of(vma, object, pages);
+        if (range_is_empty(addrs))
+            continue;
+        /* being made, moved or cut: where its pages are is known when that is over */
+        r = vma->write_locked ? -EAGAIN : uffd_port_protect(&space->uffd, addrs);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- runs ---- */
+
+static void note_failure(struct wb_run *run, int error, const char *text)
+{
+    struct object *object = run->object;
+    const struct flow_where where = {
+        .driver = run->driver, .object = object->name, .hook = "writeback"};
+    char sentence[160];
+
+    (void)snprintf(sentence, sizeof(sentence), "pages %" PRIu64 "-%" PRIu64 ": %s",
+                   run->pages.start, run->pages.end, text);
+    flow_error("writeback.failed", &where, error, sentence);
+    object->wb.error = -error;
+    object->wb.error_seq++;
+    object->engine->stats.writeback_errors++;
+    object->wb.backoff_ns = object->wb.backoff_ns == 0 ? BACKOFF_NS : 2 * object->wb.backoff_ns;
+    if (object->wb.backoff_ns > BACKOFF_MAX_NS)
+        object->wb.backoff_ns = BACKOFF_MAX_NS;
+}
+
+static bool is_held(const struct object *object, struct range pages, struct range *ret_part)
+{
+    struct list *pos;
+
+    list_for_each(pos, &object->wb.holds) {
+        const struct wb_hold *wb_hold = CONTAINER_OF(pos, struct wb_hold, node);
+
+        *ret_part = range_intersect(wb_hold->pages, pages);
+        if (!range_is_empty(*ret_part))
+            return true;
+    }
+    return false;
+}
+
+/* Pages of a run that ended well: clean, but for those a client is writing to right now. */
+static void written(struct object *object, struct range pages)
+{
+    struct range part;
+    struct range parts[2];
+
+    if (!is_held(object, pages, &part)) {
+        object->wb.n_written +=
+            page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_WRITEBACK), PAGE_CLEAN);
+        return;
+    }
+    (void)page_table_move_range(&object->pages, part, PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
+    for (unsigned i = range_subtract(pages, part, parts); i > 0; i--)
+        written(object, parts[i - 1]);
+}
+
+static void on_again(struct deadline *deadline)
+{
+    struct object *object = CONTAINER_OF(deadline, struct object, wb.again);
+
+    if (object->wb.backoff_ns > 0)
+        flush_background(object);
+    step_all(object);
+}
+
+static void step_later(struct object *object, uint64_t in_ns)
+{
+    if (object->wb.again.is_set)
+        return;
+    object->wb.again.fn = on_again;
+    deadline_set(&object->engine->loop, &object->wb.again, loop_now_ns() + in_ns);
+}
+
+/* Nobody will ever take its dirty pages: they are bytes for whoever has it mapped, and go with it. */
+static void give_up(struct object *object)
+{
+    const struct flow_where where = {
+        .driver = object->driver, .object = object->name, .hook = "writeback"};
+    char text[96];
+
+    (void)snprintf(text, sizeof(text), "%" PRIu64 " written pages cannot be written back",
+                   object->pages.n_dirty);
+    flow_error("writeback.lost", &where, -EIO, text);
+    object->wb.error = EIO;
+    object->wb.error_seq++;
+    let_go(object);
+}
+
+/* Whether only the dirty pages keep it: no mapping, no open file. */
+static bool is_forgotten(const struct object *object)
+{
+    uint64_t n_own = 1 + object->wb.n_runs + 1; /* dirty, the runs, and the one that just ended */
+    struct list *pos;
+
+    list_for_each(pos, &object->wb.syncs)
+        n_own++;
+    return object->n_refs <= n_own;
+}
+
+static void on_run_end(struct driver_call *call, enum call_end end, struct frame *frame)
+{
+    struct wb_run *run = CONTAINER_OF(call, struct wb_run, call);
+    struct object *object = run->object;
+    char text[128] = "the driver died";
+    int error = -EIO;
+
+    if (end == CALL_ANSWERED) {
+        (void)snprintf(text, sizeof(text), "the driver could not write them");
+        error = hook_completed(frame, text, sizeof(text));
+    } else if (end == CALL_DEADLINE) {
+        (void)snprintf(text, sizeof(text), "the driver did not answer in time");
+        error = -ETIMEDOUT;
+    }
+    hook_ended(run->driver, call, error);
+    list_del(&run->node);
+    object->wb.n_runs--;
+    if (error == 0) {
+        object->wb.backoff_ns = 0;
+        object->wb.n_tries = 0;
+        object->engine->stats.pages_written += range_len(run->pages);
+        written(object, run->pages);
+    } else {
+        (void)page_table_move_range(&object->pages, run->pages, PAGE_BIT(PAGE_WRITEBACK),
+                                    PAGE_DIRTY);
+        note_failure(run, error, text);
+        if (++object->wb.n_tries >= TRIES_MAX && is_forgotten(object))
+            give_up(object);
+        else if (!object->lost)
+            step_later(object, object->wb.backoff_ns);
+    }
+    step_all(object);
+    let_go_if_clean(object);
+    driver_unref(run->driver);
+    free(run);
+    object_unref(object);
+}
+
+/* Return: 0 under way; -EAGAIN later; -EIO, -ENOMEM it cannot be written now (noted). */
+static int run_start(struct object *object, struct range pages)
+{
+    struct wb_run *run;
+    int r = protect(object, pages);
+
+    if (r < 0)
+        return r;
+    run = calloc(1, sizeof(*run));
+    if (!run)
+        return -ENOMEM;
+    run->object = object_ref(object);
+    run->driver = driver_ref(object->driver);
+    run->pages = pages;
+    run->seq = ++object->wb.seq;
+    run->call.end = on_run_end;
+    (void)page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_DIRTY), PAGE_WRITEBACK);
+    list_add_tail(&object->wb.runs, &run->node);
+    object->wb.n_runs++;
+    object->engine->stats.runs_writeback++;
+    r = hook_writeback(run->driver, &run->call, object, pages);
+    if (r == 0)
+        return 0;
+    (void)page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
+    list_del(&run->node);
+    object->wb.n_runs--;
+    note_failure(run, -EIO, "the driver cannot be asked");
+    driver_unref(run->driver);
+    free(run);
+    object_unref(object);
+    return -EIO;
+}
+
+/* A run that was numbered up to @seq and is about some of these pages. */
+static const struct wb_run *find_run(const struct object *object, struct range pages, uint64_t seq)
+{
+    struct list *pos;
+
+    list_for_each(pos, &object->wb.runs) {
+        const struct wb_run *run = CONTAINER_OF(pos, struct wb_run, node);
+
+        if (run->seq <= seq && range_overlaps(run->pages, pages))
+            return run;
+    }
+    return NULL;
+}
+
+/* ---- syncs ---- */
+
+/* The next stretch to be asked for, cut to one run. Empty: there is none. */
+static struct range next_dirty(const struct sync *sync)
+{
+    const struct object *object = sync->object;
+    const uint64_t max_pages = RUN_BYTES_MAX >> object->page_shift;
+    const struct range rest = {sync->cursor, sync->pages.end};
+    struct range run = page_table_find_run(&object->pages, rest, PAGE_BIT(PAGE_DIRTY));
+    const uint64_t block_end = (run.start / max_pages + 1) * max_pages;
+
+    if (run.end > block_end)
+        run.end = block_end;
+    return run;
+}
+
+/* Return: whether all of it was asked for. */
+static bool ask_dirty(struct sync *sync)
+{
+    struct object *object = sync->object;
+
+    while (sync->cursor < sync->pages.end) {
+        struct range run = next_dirty(sync);
+        const struct wb_run *other;
+        int r;
+
+        if (range_is_empty(run)) {
+            sync->cursor = sync->pages.end;
+            break;
+        }
+        /* what is under way there began after this sync did, and so has what was dirty then */
+        other = find_run(object, run, UINT64_MAX);
+        if (other && other->pages.start <= run.start) {
+            sync->cursor = other->pages.end;
+            continue;
+        }
+        if (other)
+            run.end = other->pages.start;
+        if (object->wb.n_runs >= RUNS_MAX)
+            return false; /* goes on when one ends */
+        r = run_start(object, run);
+        if (r == -EAGAIN) {
+            step_later(object, AGAIN_NS);
+            return false;
+        }
+        sync->cursor = run.end;
+    }
+    return true;
+}
+
+/* Return: whether it is over. */
+static bool step(struct sync *sync)
+{
+    const struct object *object = sync->object;
+
+    if (!sync->is_asked) {
+        if (find_run(object, sync->pages, sync->start_seq) || !ask_dirty(sync))
+            return false;
+        sync->is_asked = true;
+        sync->end_seq = object->wb.seq;
+    }
+    return !find_run(object, sync->pages, sync->end_seq);
+}
+
+static void finish(struct sync *sync)
+{
+    struct object *object = sync->object;
+
+    list_del(&sync->node);
+    sync->object = NULL;
+    sync->done(sync);
+    object_unref(object);
+}
+
+static void step_all(struct object *object)
+{
+    struct list over = LIST_INIT(over);
+    struct list *pos, *tmp;
+
+    object_ref(object);
+    list_for_each_safe(pos, tmp, &object->wb.syncs) {
+        struct sync *sync = CONTAINER_OF(pos, struct sync, node);
+
+        if (!step(sync))
+            continue;
+        list_del(&sync->node);
+        list_add_tail(&over, &sync->node);
+    }
+    while ((pos = list_first(&over)))
+        finish(CONTAINER_OF(pos, struct sync, node));
+    object_unref(object);
+}
+
+bool sync_start(struct sync *sync, struct object *object, struct range pages)
+{
+    list_init(&sync->node);
+    sync->object = object;
+    sync->pages = range_intersect(pages, page_table_range(&object->pages));
+    sync->cursor = sync->pages.start;
+    sync->start_seq = object->wb.seq;
+    sync->is_asked = false;
+    if (object->pages.n_dirty == 0 || range_is_empty(sync->pages) || step(sync)) {
+        sync->object = NULL;
+        return false;
+    }
+    object_ref(object);
+    list_add_tail(&object->wb.syncs, &sync->node);
+    return true;
+}
+
+void sync_cancel(struct sync *sync)
+{
+    struct object *object = sync->object;
+
+    if (!object)
+        return;
+    list_del(&sync->node);
+    sync->object = NULL;
+    object_unref(object);
+}
+
+/* ---- the background ---- */
+
+static void on_flushed(struct sync *sync)
+{
+    free(sync);
+}
+
+static void flush_background(struct object *object)
+{
+    struct sync *sync;
+
+    object->wb.dirty_since_ns = loop_now_ns(); /* what becomes dirty from now on is due later */
+    if (!list_is_empty(&object->wb.dirty)) {
+        list_del(&object->wb.dirty);
+        list_add_tail(&object->engine->dirty, &object->wb.dirty);
+    }
+    if (!list_is_empty(&object->wb.syncs))
+        return; /* somebody is at it */
+    sync = calloc(1, sizeof(*sync));
+    if (!sync)
+        return; /* it is due again */
+    sync->done = on_flushed;
+    if (!sync_start(sync, object, page_table_range(&object->pages)))
+        free(sync);
+}
+
+void writeback_kick(struct object *object)
+{
+    if (object->pages.n_dirty > 0 && object_takes_pages_back(object) && !object->lost)
+        flush_background(object);
+}
+
+bool writeback_flush(struct engine *engine)
+{
+    struct list *pos, *tmp;
+    bool is_busy = false;
+
+    list_for_each_safe(pos, tmp, &engine->dirty) {
+        struct object *object = object_of_dirty(pos);
+
+        is_busy = true;
+        if (list_is_empty(&object->wb.syncs))
+            flush_background(object);
+    }
+    return is_busy;
+}
+
+/* ---- clients that write by themselves ---- */
+
+void writeback_hold(struct object *object, struct wb_hold *wb_hold, struct range pages)
+{
+    wb_hold->pages = range_intersect(pages, page_table_range(&object->pages));
+    list_add_tail(&object->wb.holds, &wb_hold->node);
+    object_dirty(object, wb_hold->pages);
+}
+
+void writeback_unhold(struct object *object, struct wb_hold *wb_hold)
+{
+    list_del(&wb_hold->node);
+    object_dirty(object, wb_hold->pages);
+}
+
+/* ---- ends ---- */
+
+void writeback_driver_gone(struct driver *driver)
+{
+    struct object *object;
+    size_t cursor = 0;
+
+    while ((object = idmap_next(&driver->objects, &cursor))) {
+        deadline_clear(&object->engine->loop, &object->wb.again);
+        if (object->pages.n_dirty > 0 && object_takes_pages_back(object))
+            give_up(object);
+    }
+}
+
+int file_take_error(struct file *file)
+{
+    const struct object *object = file->object;
+
+    if (file->wb_seen_seq == object->wb.error_seq)
+        return 0;
+    file->wb_seen_seq = object->wb.error_seq;
+    return -object->wb.error;
+}
+
+void writeback_object_init(struct object *object)
+{
+    list_init(&object->wb.runs);
+    list_init(&object->wb.syncs);
+    list_init(&object->wb.holds);
+    list_init(&object->wb.mkwrites);
+    list_init(&object->wb.dirty);
+}
+
+void writeback_object_done(struct object *object)
+{
+    MUST(object->wb.n_runs == 0 && list_is_empty(&object->wb.syncs) &&
+         list_is_empty(&object->wb.holds) && list_is_empty(&object->wb.mkwrites) &&
+         list_is_empty(&object->wb.dirty));
+    deadline_clear(&object->engine->loop, &object->wb.again);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Dirty pages go back to their driver: in clusters, several at a time, when somebody syncs, when they
+ * have been dirty for long enough, when their last writer goes, and before the server ends.
+ */
+#ifndef MUSE_SERVER_FLOW_WRITEBACK_H
+#define MUSE_SERVER_FLOW_WRITEBACK_H
+
+#include "server/flow/engine.h"
+
+/* Waits until what was dirty in some pages at its start has been written back. Embedded in who
+ * waits. */
+struct sync {
+    struct list node;      /* in object.wb.syncs while it runs */
+    struct object *object; /* ref while it runs */
+    struct range pages;
+    uint64_t cursor;    /* everything below was asked for */
+    uint64_t start_seq; /* what was under way when it started has a lower or equal number */
+    uint64_t end_seq;   /* what it has to wait for as well, once the cursor is at the end */
+    bool is_asked;      /* the cursor is at the end */
+    /* called once, never from inside sync_start(); errors are in object.wb.error */
+    void (*done)(struct sync *sync);
+};
+
+/**
+ * sync_start() - write back what is dirty now
+ * @pages: of the object, clipped to it
+ * @sync:  done set by the caller, the rest is set here
+ *
+ * Return: whether it runs, and done() will be called; false: nothing was dirty.
+ */
+MUST_CHECK bool sync_start(struct sync *sync, struct object *object, struct range pages);
+
+/** sync_cancel() - done() is not called any more; what is under way goes on. A no-op when idle. */
+void sync_cancel(struct sync *sync);
+
+/** object_takes_pages_back() - whether its driver has the writeback hook */
+bool object_takes_pages_back(const struct object *object);
+
+/** object_dirty() - pages, valid ones, are about to be written to: clean and written ones become
+ * dirty. The object stays until they are clean again. */
+void object_dirty(struct object *object, struct range pages);
+
+/** writeback_kick() - somebody who wrote has gone: write back soon */
+void writeback_kick(struct object *object);
+
+/** writeback_hold(), writeback_unhold() - a client writes to the file itself between these two: what
+ * is written back meanwhile stays dirty. @hold: in place, linked until unhold. */
+struct wb_hold {
+    struct list node;
+    struct range pages;
+};
+void writeback_hold(struct object *object, struct wb_hold *hold, struct range pages);
+void writeback_unhold(struct object *object, struct wb_hold *hold);
+
+/** writeback_driver_gone() - the driver died: what is dirty cannot be written any more */
+void writeback_driver_gone(struct driver *driver);
+
+/** writeback_flush() - the server ends: write everything back now. Return: whether something is
+ * under way or dirty still; call again. */
+bool writeback_flush(struct engine *engine);
+
+/** writeback_object_init(), writeback_object_done() - the object's part, in place */
+void writeback_object_init(struct object *object);
+void writeback_object_done(struct object *object);
+
+/**
+ * file_take_error() - the error of writing back since this file was told last: each file is told once
+ *
+ * Return: 0 or -errno.
+ */
+int file_take_error(struct file *file);
+
+#endif
