@@ -200,17 +200,34 @@ void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id)
     (void)pthread_mutex_unlock(&objects->lock);
 }
 
+/* Locked. Objects of 2 MiB pages, which are mapped here, keep their size. */
+static void set_size(struct page_cache *cache, uint64_t size_bytes)
+{
+    if (cache->mapped)
+        return;
+    cache->size_bytes = size_bytes;
+    cache->n_pages = (size_bytes + cache->page_bytes - 1) / cache->page_bytes;
+}
+
 void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes)
 {
     struct object *object;
 
     (void)pthread_mutex_lock(&objects->lock);
     object = idmap_get(&objects->by_key, key);
-    if (object && object->cache && object->cache->id == cache_id && !object->cache->mapped) {
-        object->cache->size_bytes = size_bytes;
-        object->cache->n_pages =
-            (size_bytes + object->cache->page_bytes - 1) / object->cache->page_bytes;
-    }
+    if (object && object->cache && object->cache->id == cache_id)
+        set_size(object->cache, size_bytes);
+    (void)pthread_mutex_unlock(&objects->lock);
+}
+
+void objects_grow(struct objects *objects, uint64_t key, uint64_t size_bytes)
+{
+    struct object *object;
+
+    (void)pthread_mutex_lock(&objects->lock);
+    object = idmap_get(&objects->by_key, key);
+    if (object && object->cache && object->cache->size_bytes < size_bytes)
+        set_size(object->cache, size_bytes);
     (void)pthread_mutex_unlock(&objects->lock);
 }
 

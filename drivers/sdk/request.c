@@ -82,6 +82,8 @@ static void answer(struct muse_request *request, int error)
     const bool hook_succeeded = error == 0;
 
     request->error = error;
+    if (hook_succeeded)
+        request_grown(request);
     if (answer_send(request) < 0) {
         request->orphaned = hook_succeeded;
         request->error = -EINVAL;

@@ -287,6 +287,8 @@ MUST_CHECK int hook_truncate(struct muse_driver *driver, struct event *event);
 MUST_CHECK int hook_fallocate(struct muse_driver *driver, struct event *event);
 /** hook_page_mkwrite() - PAGE_MKWRITE */
 MUST_CHECK int hook_page_mkwrite(struct muse_driver *driver, struct event *event);
+/** request_grown() - truncate or fallocate succeeded, and is about to be answered */
+void request_grown(struct muse_request *request);
 /** request_unpin() - let go of the object a request pinned; a no-op when there is none */
 void request_unpin(struct muse_request *request);
 /** hook_abort() - ABORT; frees the event, as all hooks without an answer do */
@@ -392,6 +394,10 @@ bool objects_unpin(struct objects *objects, struct object *object, struct page_c
 
 /** objects_resize() - the page cache has another size now. Unknown ones are ignored. */
 void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes);
+
+/** objects_grow() - the object has at least this size from now on; the page cache follows. An ask
+ * for the new pages may overtake DRIVER_RESIZED. */
+void objects_grow(struct objects *objects, uint64_t key, uint64_t size_bytes);
 
 /** objects_size() - in pages. Return: 0; -ENOENT unknown or without a page cache. */
 MUST_CHECK int objects_size(struct objects *objects, uint64_t key, uint64_t *ret_n_pages);

@@ -5,6 +5,8 @@
  * answered, because the driver reads the bytes from it. Main thread only, as all hooks but fault.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 
 #include "drivers/sdk/sdk.h"
 
@@ -91,6 +93,26 @@ static struct file *use_file(struct muse_request *request, uint64_t handle, bool
     request->file = file;
     file->n_users++;
     return file;
+}
+
+void request_grown(struct muse_request *request)
+{
+    struct objects *objects = &request->driver->objects;
+
+    if (request->kind == REQUEST_TRUNCATE) {
+        const Muse__Wire__DriverTruncate *wire =
+            (const Muse__Wire__DriverTruncate *)request->event->message;
+
+        if (wire->size <= OBJECT_BYTES_MAX)
+            objects_grow(objects, wire->object_key, wire->size);
+    } else if (request->kind == REQUEST_FALLOCATE) {
+        const Muse__Wire__DriverFallocate *wire =
+            (const Muse__Wire__DriverFallocate *)request->event->message;
+
+        if (!(wire->mode & FALLOC_FL_KEEP_SIZE) && wire->offset <= OBJECT_BYTES_MAX &&
+            wire->length <= OBJECT_BYTES_MAX - wire->offset)
+            objects_grow(objects, wire->object_key, wire->offset + wire->length);
+    }
 }
 
 int hook_truncate(struct muse_driver *driver, struct event *event)

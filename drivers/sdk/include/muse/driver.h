@@ -209,9 +209,9 @@ struct muse_writeback {
     uint64_t n_pages;
     uint64_t page_bytes;
     uint64_t size_bytes; /* of the object: what the last page has behind it does not count */
-    int fd;              /* the object's page cache, to read the pages from (pread, splice); borrowed
+    int fd;     /* the object's page cache, to read the pages from (pread, splice); borrowed
                             until the hook was answered */
-    void *user;          /* as given to muse_driver_main() */
+    void *user; /* as given to muse_driver_main() */
 };
 
 #define MUSE_FAULT_PENDING 1 /* fault returns this when muse_fault_done() comes later */
