@@ -4,7 +4,8 @@
  * all in this process's memory. The contender to beat, so with the best options it has: 1 MiB
  * reads, asynchronous readahead, attributes and pages cached for ever. The kernel starts every FUSE
  * mount with 128 KiB of readahead and lets a filesystem only lower it, so bench/run raises it in
- * sysfs after the mount. Prints "ready" when mounted; ends at SIGTERM, unmounting. Read-only.
+ * sysfs after the mount. Prints "ready" when mounted; ends at SIGTERM, unmounting. Written pages come
+ * back through the kernel's writeback cache, 1 MiB a request.
  *
  * --splice answers from a memfd by splice instead of from memory by writev, and --threads serves
  * requests in parallel: both are there to show that they are not faster.
@@ -42,7 +43,7 @@ static int fill_stat(const struct fuse_mem *fs, fuse_ino_t ino, struct stat *ret
         return ENOENT;
     *ret_stat = (struct stat){.st_ino = ino, .st_mode = S_IFDIR | 0755, .st_nlink = 2};
     if (ino == OBJ_INO) {
-        ret_stat->st_mode = S_IFREG | 0444;
+        ret_stat->st_mode = S_IFREG | 0644;
         ret_stat->st_nlink = 1;
         ret_stat->st_size = (off_t)fs->size_bytes;
     }
@@ -56,7 +57,8 @@ static void mem_init(void *user, struct fuse_conn_info *conn)
 
     conn->max_read = MAX_READ_BYTES;
     conn->max_readahead = MAX_READ_BYTES;
-    conn->want |= conn->capable & FUSE_CAP_ASYNC_READ;
+    conn->max_write = MAX_READ_BYTES;
+    conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_WRITEBACK_CACHE);
     conn->want &= ~(splice | FUSE_CAP_AUTO_INVAL_DATA);
     if (fs->memfd >= 0)
         conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
@@ -122,12 +124,48 @@ static void mem_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t offset,
     fuse_reply_buf(req, (const char *)fs->content + start, len);
 }
 
+static void mem_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len, off_t offset,
+                      struct fuse_file_info *info)
+{
+    struct fuse_mem *fs = fuse_req_userdata(req);
+
+    (void)ino;
+    (void)info;
+    if (fs->memfd >= 0 || (size_t)offset > fs->size_bytes ||
+        len > fs->size_bytes - (size_t)offset) {
+        fuse_reply_err(req, EROFS);
+        return;
+    }
+    memcpy((char *)fs->content + offset, bytes, len);
+    fuse_reply_write(req, len);
+}
+
+/* Times and the like: nothing is kept. */
+static void mem_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                        struct fuse_file_info *info)
+{
+    (void)attr;
+    (void)to_set;
+    mem_getattr(req, ino, info);
+}
+
+static void mem_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *info)
+{
+    (void)ino;
+    (void)datasync;
+    (void)info;
+    fuse_reply_err(req, 0);
+}
+
 static const struct fuse_lowlevel_ops mem_ops = {
     .init = mem_init,
     .lookup = mem_lookup,
     .getattr = mem_getattr,
     .open = mem_open,
     .read = mem_read,
+    .write = mem_write,
+    .setattr = mem_setattr,
+    .fsync = mem_fsync,
 };
 
 /* Moves the content into a memfd, from which it can be spliced. */
@@ -154,7 +192,7 @@ static int serve(struct fuse_mem *fs, const char *program, const char *mountpoin
     int r = -1;
 
     if (fuse_opt_add_arg(&args, program) ||
-        fuse_opt_add_arg(&args, "-omax_read=1048576,ro,fsname=muse-bench"))
+        fuse_opt_add_arg(&args, "-omax_read=1048576,fsname=muse-bench"))
         return 1;
     session = fuse_session_new(&args, &mem_ops, sizeof(mem_ops), fs);
     fuse_opt_free_args(&args);
