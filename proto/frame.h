@@ -48,6 +48,12 @@
     X(WRITTEN, 0x133)                                                                              \
     X(TRUNCATE, 0x134)                                                                             \
     X(FALLOCATE, 0x135)                                                                            \
+    X(FORK_BEGIN, 0x140)                                                                           \
+    X(FORK_BEGUN, 0x141)                                                                           \
+    X(FORK_RANGES, 0x142)                                                                          \
+    X(FORK_RANGES_ARE, 0x143)                                                                      \
+    X(FORK_END, 0x144)                                                                             \
+    X(FORK_ATTACH, 0x145)                                                                          \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \

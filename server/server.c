@@ -23,6 +23,7 @@
 #include "server/driver/driver_link.h"
 #include "server/driver/driver_proc.h"
 #include "server/flow/engine.h"
+#include "server/flow/fork_flow.h"
 #include "server/flow/inspect.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/session_flow.h"
@@ -311,6 +312,8 @@ static void on_drain(struct deadline *deadline)
         /* its exit comes first */
     } else if (session_count(engine) > 0) {
         session_close_all(engine);
+    } else if (!list_is_empty(&engine->forks)) {
+        fork_drop_all(engine);
     } else if (is_flushing(server)) {
         /* the drivers are writing */
     } else if (server->n_procs_alive > 0) {

@@ -355,7 +355,8 @@ int config_finish(struct config *config, const char **ret_why)
     } else if (config->max_vmas == 0 || config->max_vmas > UINT32_MAX / 2) {
         why = "max_vmas: not between 1 and 2147483647";
     } else if (!is_deadline(config->hook_deadline_ms) ||
-               !is_deadline(config->install_deadline_ms)) {
+               !is_deadline(config->install_deadline_ms) ||
+               !is_deadline(config->fork_deadline_ms)) {
         why = "deadlines: not between 1 ms and a day";
     }
     if (why) {
@@ -363,6 +364,7 @@ int config_finish(struct config *config, const char **ret_why)
         return -EINVAL;
     }
     config->install_deadline_ns = config->install_deadline_ms * NS_PER_MS;
+    config->fork_deadline_ns = config->fork_deadline_ms * NS_PER_MS;
     return 0;
 }
 

@@ -32,7 +32,9 @@
     X(deadlines, hook_ms, hook_deadline_ms, COUNT, "10000", "a driver's hook")                     \
     X(deadlines, writeback_ms, writeback_ms, COUNT, "5000",                                        \
       "how long a page may be dirty before it is written back")                                    \
-    X(deadlines, install_ms, install_deadline_ms, COUNT, "5000", "a client's mmap, after prepare")
+    X(deadlines, install_ms, install_deadline_ms, COUNT, "5000", "a client's mmap, after prepare") \
+    X(deadlines, fork_ms, fork_deadline_ms, COUNT, "10000",                                        \
+      "a client's fork, and its child's coming")
 
 struct config {
     char rundir[96]; /* sockets must fit sun_path */
@@ -40,9 +42,9 @@ struct config {
     char hand_out_uffd[16];
     uint64_t memory_bytes, arena_bytes;
     uint64_t client_mode, driver_mode, control_mode;
-    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, writeback_ms;
-    uint64_t install_deadline_ns; /* derived */
-    bool kernel_v1;               /* derived */
+    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, fork_deadline_ms, writeback_ms;
+    uint64_t install_deadline_ns, fork_deadline_ns; /* derived */
+    bool kernel_v1;                                 /* derived */
     struct config_override {
         char driver[40];
         uint64_t hook_ms;

@@ -85,7 +85,7 @@ static struct audit_file *find_file(struct audit *audit, const struct file *file
     driver = find_driver(audit, file->driver);
     if (driver)
         driver->n_files++;
-    charge(audit, file->uid, QUOTA_FILES, 1);
+    charge(audit, file->uid, QUOTA_FILES, file->n_holders > 0 ? file->n_holders : 1);
     return found;
 }
 

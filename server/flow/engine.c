@@ -28,6 +28,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->driver_names);
     list_init(&engine->sessions);
     list_init(&engine->links);
+    list_init(&engine->forks);
     list_init(&engine->admins);
     list_init(&engine->dirty);
     quota_init(&engine->quotas);
@@ -84,6 +85,31 @@ void file_unref(struct file *file)
     driver_unref(file->driver);
     free(file->path);
     free(file);
+}
+
+/* A file is charged as often as it is held, and once when only mappings are left. */
+int file_hold(struct file *file, struct space *space)
+{
+    struct quota_table *quotas = &space->engine->quotas;
+
+    if (file->n_holders > 0 && charge_take(quotas, file->uid, QUOTA_FILES, 1) != 0)
+        return -ENOMEM;
+    if (idmap_put(&space->files, file->id, file) < 0) {
+        if (file->n_holders > 0)
+            charge_drop(quotas, file->uid, QUOTA_FILES, 1);
+        return -ENOMEM;
+    }
+    file->n_holders++;
+    file_ref(file);
+    return 0;
+}
+
+void file_unhold(struct file *file, struct space *space)
+{
+    (void)idmap_take(&space->files, file->id);
+    if (--file->n_holders > 0)
+        charge_drop(&space->engine->quotas, file->uid, QUOTA_FILES, 1);
+    file_unref(file);
 }
 
 struct object *object_ref(struct object *object)

@@ -10,7 +10,8 @@
  *                                       +-- link (its socket, calls in flight), fill ring
  *
  * Lifetimes, by reference counts of their own:
- *   file    client's file id (1) + each VMA that shows it (1) + each transaction or call under way
+ *   file    each space whose client holds it (1) + each VMA that shows it (1) + each transaction or
+ *           call under way
  *   object  each file (1) + each VMA (1) + each fill run, read, wait or revoke under way (1)
  *   driver  the connection (1) + each object (1) + each file (1) + each request under way (1): a
  *           dead driver's struct stays until nobody names it
@@ -42,6 +43,7 @@
 struct admin;
 struct config;
 struct driver_link;
+struct fork_request;
 struct listener;
 struct mm_request;
 struct session;
@@ -58,6 +60,7 @@ struct engine {
     struct list sessions;        /* struct session.link: client connections, attached or not */
     unsigned n_unattached;       /* of these, not attached yet */
     struct list links;  /* struct driver_link.link: driver connections, with or without hello */
+    struct list forks;  /* struct fork_token.node: copies of spaces that wait for a forked child */
     struct list admins; /* control connections, linked by inspect.c */
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */
@@ -172,10 +175,9 @@ struct file {
     uint64_t n_refs;
     struct driver *driver; /* ref */
     struct object *object; /* ref */
-    struct space *space;   /* borrowed; NULL once the space is gone */
     uint64_t handle;       /* the driver's name for it */
     uint32_t oflags;
-    bool client_holds;    /* the client has not closed it */
+    uint32_t n_holders;   /* spaces whose client has not closed it: one, and those forked from it */
     uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
     char *path;           /* owned: below the driver's name */
     struct file_attr {
@@ -198,6 +200,7 @@ struct space {
     struct idmap files;   /* file id -> struct file, while the client holds it */
     struct list mm_queue; /* struct mm_request.queued: who waits for the mmap write lock, FIFO */
     struct mm_request *writer; /* who holds it; NULL: free */
+    struct fork_request *fork; /* the client's fork: queued, or holding the lock; or NULL */
     struct list unmap_ops;   /* struct unmap_op.link: unmaps that wait for the client or a driver */
     struct range moving;     /* the client moves a new mapping there; empty: no move is under way */
     bool granting;           /* mm_unlock() is handing it on */
@@ -232,6 +235,11 @@ void engine_done(struct engine *engine);
 /* engine.c: references; the last unref frees and undoes every charge */
 struct file *file_ref(struct file *file);
 void file_unref(struct file *file);
+/* @space's client may name the file from now on, a reference of its own. Holders but the first are
+ * charged. Return: 0 or -ENOMEM. */
+MUST_CHECK int file_hold(struct file *file, struct space *space);
+/* no more: drops that reference */
+void file_unhold(struct file *file, struct space *space);
 struct object *object_ref(struct object *object);
 void object_unref(struct object *object);
 struct driver *driver_ref(struct driver *driver);

@@ -36,6 +36,14 @@ void fault_flow_range_gone(struct space *space, struct range range);
  */
 MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma, bool watched);
 
+/**
+ * fault_flow_register_all() - register every mapping of a space whose client has just got it
+ * (a forked child), each as fault_flow_register() would
+ *
+ * Sets vma->graduated. Return: 0 or the -errno of uffd_port_register(): then the space has to go.
+ */
+MUST_CHECK int fault_flow_register_all(struct space *space);
+
 /** fault_flow_will_graduate() - what fault_flow_settle() would make of @vma now */
 bool fault_flow_will_graduate(const struct vma *vma);
 

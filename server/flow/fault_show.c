@@ -262,6 +262,52 @@ static int register_as(struct space *space, struct vma *vma, bool is_native)
     return 0;
 }
 
+/* Mappings side by side that are registered alike take one call. */
+struct batch {
+    struct range range; /* empty: none yet */
+    enum uffd_mode mode;
+};
+
+static int batch_flush(struct space *space, struct batch *batch)
+{
+    const struct range range = batch->range;
+
+    batch->range = range_make(0, 0);
+    return range_is_empty(range) ? 0 : uffd_port_register(&space->uffd, range, batch->mode);
+}
+
+static int batch_add(struct space *space, struct batch *batch, struct vma *vma)
+{
+    const enum uffd_mode mode = may_graduate(vma)    ? UFFD_NATIVE
+                                : vma->tracks_writes ? UFFD_WRITES
+                                                     : UFFD_TRACKED;
+    int r = 0;
+
+    vma->graduated = mode == UFFD_NATIVE;
+    if (vma->graduated)
+        vma_object(vma)->engine->stats.graduations++;
+    if (!range_is_empty(batch->range) && batch->mode == mode && batch->range.end == vma->start) {
+        batch->range.end = vma->end;
+        return 0;
+    }
+    r = batch_flush(space, batch);
+    *batch = (struct batch){vma_range(vma), mode};
+    return r;
+}
+
+int fault_flow_register_all(struct space *space)
+{
+    struct batch batch = {0};
+    struct vma *vma;
+    int r = 0;
+
+    vma_for_each(vma, &space->aspace.vmas) {
+        if (r == 0 && vma->kind == VMA_MAPPED && vma->object && !vma->direct)
+            r = batch_add(space, &batch, vma);
+    }
+    return r < 0 ? r : batch_flush(space, &batch);
+}
+
 int fault_flow_register(struct space *space, struct vma *vma, bool watched)
 {
     return register_as(space, vma, !watched && may_graduate(vma));

@@ -206,7 +206,7 @@ static void check_object(struct audit *audit, const struct audit_object *found)
 static void check_file(struct audit *audit, const struct audit_file *found)
 {
     const struct file *file = found->file;
-    const uint64_t n_refs = (file->client_holds ? 1 : 0) + found->n_vmas + found->n_requests;
+    const uint64_t n_refs = file->n_holders + found->n_vmas + found->n_requests;
 
     if (!is_explained(audit, file->n_refs, n_refs)) {
         violation(audit,

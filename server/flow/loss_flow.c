@@ -78,10 +78,8 @@ static void release_files(struct space *space)
     size_t cursor = 0;
 
     while ((file = idmap_next(&space->files, &cursor))) {
-        (void)idmap_take(&space->files, file->id);
-        file->client_holds = false;
         writeback_kick(file->object);
-        file_unref(file);
+        file_unhold(file, space);
     }
 }
 

@@ -76,7 +76,7 @@ void map_install(struct map_request *request)
     struct space *space = request->mm.space;
     struct file *file = request->vm_file;
     const bool shared = request->vma->flags & VMF_SHARED;
-    const bool client_has_fd = file == request->file && file->client_holds;
+    const bool client_has_fd = file == request->file && idmap_get(&space->files, file->id) == file;
     struct mem_op op = {
         .kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE, .range = request->place, .fd = -1};
     int r;

@@ -78,9 +78,7 @@ static void reply_opened(struct space *space, uint64_t id, struct file *file)
     message.page_bytes = object_page_bytes(object);
     if (fd < 0) {
         space_fail(space, id, fd, "no fd for the object");
-        (void)idmap_take(&space->files, file->id);
-        file->client_holds = false;
-        file_unref(file);
+        file_unhold(file, space);
         return;
     }
     space_reply_fds(space, id, FRAME_OPENED, &message.base, &fd, 1);
@@ -136,7 +134,6 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     file->n_refs = 1;
     file->driver = driver_ref(driver);
     file->object = object;
-    file->space = space;
     file->handle = opened->handle;
     file->oflags = ask->oflags;
     file->uid = space->uid;
@@ -165,18 +162,15 @@ static void open_finish(struct open_request *request, const Muse__Wire__DriverOp
     int r = file_new(&ask, opened, frame, &file, &why);
 
     if (r == 0) {
-        r = idmap_put(&space->files, file->id, file);
-        if (r < 0) {
-            file_unref(file); /* releases */
+        r = file_hold(file, space);
+        if (r < 0)
             why = "out of memory";
-        }
+        else
+            reply_opened(space, request->id, file);
+        file_unref(file); /* releases, where nobody holds it */
     }
-    if (r < 0) {
+    if (r < 0)
         open_fail(request, r, why);
-        return;
-    }
-    file->client_holds = true;
-    reply_opened(space, request->id, file);
 }
 
 static void on_open_answer(struct open_request *request, struct frame *frame)
@@ -362,10 +356,8 @@ int request_close(struct space *space, struct frame *frame)
         space_fail(space, frame->header.id, -EBADF, "no such open file");
         return 0;
     }
-    (void)idmap_take(&space->files, file->id);
-    file->client_holds = false;
     writeback_kick(file->object);
-    file_unref(file);
+    file_unhold(file, space);
     space_reply(space, frame->header.id, FRAME_DONE, NULL);
     return 0;
 }

@@ -26,6 +26,7 @@
 #include "proto/status.h"
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
+#include "server/flow/fork_flow.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/requests.h"
 
@@ -256,59 +257,44 @@ static void on_hello_deadline(struct deadline *deadline)
     conn_close(&CONTAINER_OF(deadline, struct session, hello)->conn, -ETIMEDOUT);
 }
 
-static struct space *space_new(struct session *session, struct range arena)
+int space_new(struct engine *engine, const struct space_peer *peer, struct range arena,
+              struct space **ret_space)
 {
-    struct engine *engine = session->engine;
-    struct space *space = calloc(1, sizeof(*space));
+    struct space *space;
 
-    if (!space)
-        return NULL;
-    space->id = engine_id(engine);
-    if (idmap_put(&engine->spaces, space->id, space) < 0) {
+    if (charge_take(&engine->quotas, peer->uid, QUOTA_SPACES, 1) != 0)
+        return -EAGAIN;
+    space = calloc(1, sizeof(*space));
+    if (space)
+        space->id = engine_id(engine);
+    if (!space || idmap_put(&engine->spaces, space->id, space) < 0) {
         free(space);
-        return NULL;
+        charge_drop(&engine->quotas, peer->uid, QUOTA_SPACES, 1);
+        return -ENOMEM;
     }
     space->n_refs = 1; /* the session's */
     space->engine = engine;
-    space->uid = session->conn.uid;
-    space->gid = session->conn.gid;
-    space->pid = session->conn.pid;
-    memcpy(space->program, session->program, sizeof(space->program));
+    space->uid = peer->uid;
+    space->gid = peer->gid;
+    space->pid = peer->pid;
+    (void)snprintf(space->program, sizeof(space->program), "%s", peer->program);
     space->connected_ns = loop_now_ns();
     aspace_init(&space->aspace, arena, (uint32_t)engine->config->max_vmas);
     idmap_init(&space->files);
     list_init(&space->mm_queue);
     list_init(&space->unmap_ops);
     fault_flow_space_init(space);
-    return space;
+    *ret_space = space;
+    return 0;
 }
 
-static int attach(struct session *session, const Muse__Wire__Attach *request, int *fd,
-                  const char **ret_why)
+/* The session's space has a userfaultfd from here on. @fd: takes on success. */
+static int adopt(struct session *session, struct space *space, int *fd, const char **ret_why)
 {
-    const struct range arena = {request->arena_start, request->arena_start + request->arena_bytes};
-    struct engine *engine = session->engine;
-    struct space *space;
-    int r;
+    int r = uffd_port_open(&space->uffd, &session->engine->loop, fd, &fault_flow_uffd_ops, space);
 
-    if (request->arena_bytes < ARENA_BYTES_MIN || request->arena_bytes > ARENA_BYTES_MAX ||
-        arena.end < arena.start || !aspace_arena_is_sane(arena)) {
-        *ret_why = "the arena is no sane range";
-        return -EINVAL;
-    }
-    if (charge_take(&engine->quotas, session->conn.uid, QUOTA_SPACES, 1) != 0) {
-        *ret_why = "too many clients of this user";
-        return -EAGAIN;
-    }
-    space = space_new(session, arena);
-    if (!space) {
-        charge_drop(&engine->quotas, session->conn.uid, QUOTA_SPACES, 1);
-        return -ENOMEM;
-    }
-    r = uffd_port_open(&space->uffd, &engine->loop, fd, &fault_flow_uffd_ops, space);
     if (r < 0) {
         *ret_why = "the fd is no userfaultfd with the features asked for";
-        space_unref(space);
         return r;
     }
     space->uffd_open = true;
@@ -317,24 +303,99 @@ static int attach(struct session *session, const Muse__Wire__Attach *request, in
     session->space = space;
     end_hello(session);
     session->stage = SESSION_READY;
+    return 0;
+}
+
+static int attach(struct session *session, const Muse__Wire__Attach *request, int *fd,
+                  const char **ret_why)
+{
+    const struct range arena = {request->arena_start, request->arena_start + request->arena_bytes};
+    const struct space_peer peer = {.uid = session->conn.uid,
+                                    .gid = session->conn.gid,
+                                    .pid = session->conn.pid,
+                                    .program = session->program};
+    struct space *space;
+    int r;
+
+    if (request->arena_bytes < ARENA_BYTES_MIN || request->arena_bytes > ARENA_BYTES_MAX ||
+        arena.end < arena.start || !aspace_arena_is_sane(arena)) {
+        *ret_why = "the arena is no sane range";
+        return -EINVAL;
+    }
+    r = space_new(session->engine, &peer, arena, &space);
+    if (r < 0) {
+        *ret_why = r == -EAGAIN ? "too many clients of this user" : "out of memory";
+        return r;
+    }
+    r = adopt(session, space, fd, ret_why);
+    if (r < 0) {
+        space_unref(space);
+        return r;
+    }
     log_write(LOG_LEVEL_INFO, "client.attached", "client=%" PRIu64 " uid=%u pid=%d", space->id,
               space->uid, (int)space->pid);
     return 0;
 }
 
+/* A forked child: its space is there already, with all mappings. */
+static int attach_fork(struct session *session, const Muse__Wire__ForkAttach *request, int *fd,
+                       const char **ret_why)
+{
+    struct space *space;
+    int r = fork_claim(session->engine, request, session->conn.uid, &space);
+
+    *ret_why = r == -ESTALE ? "no fork waits for this child (any more)"
+                            : "the ranges that are taken make no sense, or are too many";
+    if (r < 0)
+        return r;
+    r = adopt(session, space, fd, ret_why);
+    if (r < 0) {
+        fork_abandon(space);
+        return r;
+    }
+    space->pid = session->conn.pid;
+    space->gid = session->conn.gid;
+    (void)snprintf(space->program, sizeof(space->program), "%s", session->program);
+    space->connected_ns = loop_now_ns();
+    *ret_why = "a mapping of the child cannot be registered";
+    r = fork_register(space);
+    if (r == 0)
+        log_write(LOG_LEVEL_INFO, "client.forked", "client=%" PRIu64 " uid=%u pid=%d", space->id,
+                  space->uid, (int)space->pid);
+    return r;
+}
+
+static int decode_and_attach(struct session *session, struct frame *frame, const char **ret_why)
+{
+    CLEAN_FD int fd = frame_fd_take(frame, 0);
+    int r = -EPROTO;
+
+    if (frame->header.type == FRAME_FORK_ATTACH) {
+        Muse__Wire__ForkAttach *request =
+            muse__wire__fork_attach__unpack(NULL, frame->n_payload, frame->payload);
+
+        if (request)
+            r = attach_fork(session, request, &fd, ret_why);
+        muse__wire__fork_attach__free_unpacked(request, NULL);
+    } else {
+        Muse__Wire__Attach *request =
+            muse__wire__attach__unpack(NULL, frame->n_payload, frame->payload);
+
+        if (request)
+            r = attach(session, request, &fd, ret_why);
+        muse__wire__attach__free_unpacked(request, NULL);
+    }
+    return r;
+}
+
 static int on_attach(struct session *session, struct frame *frame)
 {
-    Muse__Wire__Attach *request =
-        muse__wire__attach__unpack(NULL, frame->n_payload, frame->payload);
     Muse__Wire__Attached reply = MUSE__WIRE__ATTACHED__INIT;
-    CLEAN_FD int fd = frame_fd_take(frame, 0);
     const char *why = "out of memory";
-    int r;
+    int r = decode_and_attach(session, frame, &why);
 
-    if (!request)
-        return -EPROTO;
-    r = attach(session, request, &fd, &why);
-    muse__wire__attach__free_unpacked(request, NULL);
+    if (r == -EPROTO)
+        return r;
     if (r < 0) {
         log_write(LOG_LEVEL_WARN, "client.refused", "pid=%d uid=%u error=%d reason=\"%s\"",
                   (int)session->conn.pid, session->conn.uid, -r, why);
@@ -366,6 +427,9 @@ static const struct request_row {
     {FRAME_PWRITE, request_pwrite},
     {FRAME_TRUNCATE, request_truncate},
     {FRAME_FALLOCATE, request_fallocate},
+    {FRAME_FORK_BEGIN, request_fork_begin},
+    {FRAME_FORK_RANGES, request_fork_ranges},
+    {FRAME_FORK_END, request_fork_end},
 };
 
 static int dispatch_ready(struct session *session, struct frame *frame)
@@ -388,7 +452,8 @@ static int dispatch(struct session *session, struct frame *frame)
             return -EPROTO;
         return on_hello(session, frame);
     case SESSION_ATTACH:
-        if (frame->header.type != FRAME_ATTACH || frame->header.n_fds != 1)
+        if ((frame->header.type != FRAME_ATTACH && frame->header.type != FRAME_FORK_ATTACH) ||
+            frame->header.n_fds != 1)
             return -EPROTO;
         return on_attach(session, frame);
     case SESSION_READY:

@@ -45,6 +45,23 @@ struct mem_op {
 /* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */
 typedef void client_end_fn(void *ctx, enum client_end end, int error);
 
+/* Whose space it is. */
+struct space_peer {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    const char *program; /* borrowed */
+};
+
+/**
+ * space_new() - an empty space without session and userfaultfd, charged to @peer
+ * @ret_space: with one reference, a session's
+ *
+ * Return: 0; -EAGAIN too many of this user; -ENOMEM.
+ */
+MUST_CHECK int space_new(struct engine *engine, const struct space_peer *peer, struct range arena,
+                         struct space **ret_space);
+
 /** session_count() - connections that have not ended, attached or not */
 unsigned session_count(const struct engine *engine);
 
