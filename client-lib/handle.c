@@ -15,164 +15,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "client-lib/call.h"
+#include "client-lib/dial.h"
 #include "client-lib/error.h"
 #include "client-lib/file.h"
+#include "client-lib/fork.h"
 #include "client-lib/memops.h"
 #include "client-lib/uffd.h"
 #include "common/base/own.h"
 #include "proto/client.pb-c.h"
 #include "proto/limits.h"
 
-/* Chosen: a server that does not answer for this long is broken; the hello waits for no driver. */
-#define HELLO_TIMEOUT_S 10
-
 int handle_check(const struct muse *muse)
 {
     if (!muse)
         return -EINVAL;
     if (handle_is_copy(muse)) {
-        error_say("this process is a forked child; it has to connect for itself");
+        error_say(
+            "%s",
+            muse->fork.why[0] != '\0'
+                ? muse->fork.why
+                : "this process is a child made without fork(3); it has to connect for itself");
         return -ENOTCONN;
     }
-    return 0;
-}
-
-/* --- socket --- */
-
-static int socket_path(const char *rundir, struct sockaddr_un *ret_address)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *below = "";
-    int n;
-
-    if (!rundir)
-        rundir = secure_getenv("MUSE_RUNDIR");
-    if (!rundir && geteuid() == 0)
-        rundir = "/run/muse";
-    if (!rundir) {
-        rundir = secure_getenv("XDG_RUNTIME_DIR");
-        below = "/muse";
-    }
-    if (!rundir) {
-        error_say("no server: neither MUSE_RUNDIR nor XDG_RUNTIME_DIR is set");
-        return -ENOTCONN;
-    }
-    n = snprintf(address.sun_path, sizeof(address.sun_path), "%s%s/client.sock", rundir, below);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
-        error_say("the name of the run-time folder is too long for a socket: %s", rundir);
-        return -ENAMETOOLONG;
-    }
-    *ret_address = address;
-    return 0;
-}
-
-/* How long connecting, sending and receiving may take; 0 for ever. */
-static int set_timeouts(int fd, time_t seconds)
-{
-    const struct timeval timeout = {.tv_sec = seconds};
-
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
-        return -errno;
-    return 0;
-}
-
-static int connect_error(int error, const char *path)
-{
-    char buf[128];
-
-    error_say("cannot reach the server at %s: %s", path, strerror_r(error, buf, sizeof(buf)));
-    switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case EPROTOTYPE:
-        return -ENOTCONN;
-    case EAGAIN:
-        return -ETIMEDOUT;
-    default:
-        return -error;
-    }
-}
-
-static int open_socket(struct muse *muse, const char *rundir)
-{
-    CLEAN(fd_close_p) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    struct sockaddr_un address;
-    int r;
-
-    if (fd < 0)
-        return -errno;
-    r = socket_path(rundir, &address);
-    if (r < 0)
-        return r;
-    r = set_timeouts(fd, HELLO_TIMEOUT_S);
-    if (r < 0)
-        return r;
-    do {
-        r = connect(fd, (const struct sockaddr *)&address, sizeof(address));
-    } while (r < 0 && errno == EINTR); /* AF_UNIX: an interrupted connect has not begun */
-    if (r < 0)
-        return connect_error(errno, address.sun_path);
-    return requests_init(&muse->requests, &fd);
-}
-
-/* --- hello --- */
-
-static int check_welcome(struct muse *muse, const Muse__Wire__ClientWelcome *welcome)
-{
-    if (welcome->version < PROTO_VERSION_MIN || welcome->version > PROTO_VERSION_MAX) {
-        error_say("the server speaks protocol version %u, this library %u to %u", welcome->version,
-                  PROTO_VERSION_MIN, PROTO_VERSION_MAX);
-        return -EPROTO;
-    }
-    if (welcome->arena_bytes < ARENA_BYTES_MIN || welcome->arena_bytes > ARENA_BYTES_MAX) {
-        call_garbled(muse);
-        return -EPROTO;
-    }
-    return 0;
-}
-
-/* @ret_welcome:   to be freed by muse__wire__client_welcome__free_unpacked()
- * @ret_device_fd: the caller's, or -1 */
-static int say_hello(struct muse *muse, Muse__Wire__ClientWelcome **ret_welcome, int *ret_device_fd)
-{
-    Muse__Wire__ClientHello hello = MUSE__WIRE__CLIENT_HELLO__INIT;
-    const struct question question = {.type = FRAME_CLIENT_HELLO,
-                                      .message = &hello.base,
-                                      .fd = -1,
-                                      .answer = FRAME_CLIENT_WELCOME};
-    CLEAN(mail_free_p) struct mail *answer = NULL;
-    char program[PROGRAM_NAME_BYTES_MAX + 1];
-    Muse__Wire__ClientWelcome *welcome;
-    int r;
-
-    (void)snprintf(program, sizeof(program), "%s", program_invocation_short_name);
-    hello.version_min = PROTO_VERSION_MIN;
-    hello.version_max = PROTO_VERSION_MAX;
-    hello.program = program;
-    r = call_ask(muse, &question, &answer);
-    if (r < 0)
-        return r;
-    welcome = muse__wire__client_welcome__unpack(NULL, answer->n_payload, answer->payload);
-    if (!welcome) {
-        call_garbled(muse);
-        return -EPROTO;
-    }
-    r = check_welcome(muse, welcome);
-    if (r < 0) {
-        muse__wire__client_welcome__free_unpacked(welcome, NULL);
-        return r;
-    }
-    *ret_welcome = welcome;
-    *ret_device_fd = fd_take(&answer->fds[0]);
     return 0;
 }
 
@@ -265,6 +132,7 @@ static struct muse *handle_new(void)
     muse->uffd = -1;
     muse->requests.chan.fd = -1;
     idmap_init(&muse->files);
+    list_init(&muse->fork.node);
     (void)pthread_mutex_init(&muse->lock, NULL); /* cannot fail with default attributes */
     return muse;
 }
@@ -291,6 +159,7 @@ static struct muse *handle_free(struct muse *muse)
         unmap_all(muse);
         file_close_all(muse);
     }
+    fork_done(&muse->fork);
     requests_done(&muse->requests, is_copy);
     fd_close_p(&muse->uffd);
     idmap_done(&muse->files);
@@ -307,7 +176,7 @@ static int introduce(struct muse *muse, size_t arena_bytes, bool *ret_is_user_mo
 {
     CLEAN(fd_close_p) int device_fd = -1;
     Muse__Wire__ClientWelcome *welcome = NULL;
-    int r = say_hello(muse, &welcome, &device_fd);
+    int r = dial(muse, &welcome, &device_fd);
 
     if (r < 0)
         return r;
@@ -318,7 +187,7 @@ static int introduce(struct muse *muse, size_t arena_bytes, bool *ret_is_user_mo
     if (r < 0)
         return r;
     r = attach(muse, *ret_is_user_mode_only);
-    return r < 0 ? r : set_timeouts(muse->requests.chan.fd, 0);
+    return r < 0 ? r : dial_done(muse);
 }
 
 static int read_options(const struct muse_options *options, struct muse_options *ret_options)
@@ -356,7 +225,7 @@ static int connect_new(const struct muse_options *options, struct muse **ret)
     r = make_mark(muse);
     if (r < 0)
         return r;
-    r = open_socket(muse, known.rundir);
+    r = dial_address(known.rundir, &muse->address);
     if (r < 0)
         return r;
     r = introduce(muse, known.arena_bytes, &is_user_mode_only);
@@ -372,15 +241,28 @@ static int connect_new(const struct muse_options *options, struct muse **ret)
 
 int muse_connect(struct muse **ret, const struct muse_options *options)
 {
+    int r = -EFAULT;
+
     error_clear();
-    return error_return("muse_connect", ret ? connect_new(options, ret) : -EFAULT);
+    if (ret) {
+        fork_wait();
+        r = connect_new(options, ret);
+        if (r == 0)
+            fork_enlist(*ret);
+        fork_go_on();
+    }
+    return error_return("muse_connect", r);
 }
 
 void muse_disconnect(struct muse *muse)
 {
     const int saved = errno;
 
-    if (muse)
+    if (muse) {
+        fork_wait();
+        fork_delist(muse);
         handle_free(muse);
+        fork_go_on();
+    }
     errno = saved;
 }

@@ -7,7 +7,9 @@
  *                  +- uffd               ours until disconnect: while it is open, a dead server
  *                  |                     means waiting, not zeros
  *                  +- arena              addresses; what is mapped in there only the server decides
- *                  +- mark               one page that reads 0 in a forked child
+ *                  +- mark               one page that reads 0 in a child that is a copy: made
+ *                  |                     without fork(3), or unable to take the mappings over
+ *                  +- fork               what fork.c keeps from prepare to parent or child
  *                  `- files, outside     under @lock
  *
  * No lock is ever held while memory of the caller or of a mapping is touched, nor during a system
@@ -20,7 +22,9 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/un.h>
 
+#include "client-lib/fork.h"
 #include "client-lib/outside.h"
 #include "client-lib/request.h"
 #include "common/base/idmap.h"
@@ -33,12 +37,14 @@
 
 struct muse {
     struct requests requests;
+    struct sockaddr_un address;         /* of the server */
     int uffd;                           /* owned */
     struct range arena;                 /* addresses; empty until reserved */
     const volatile unsigned char *mark; /* owned page, MADV_WIPEONFORK; NULL until mapped */
     pthread_mutex_t lock;
     struct idmap files;     /* id -> struct muse_file, each entry holds a reference */
     struct outside outside; /* what is mapped outside the arena */
+    struct fork fork;
 };
 
 struct muse_file {
@@ -59,11 +65,12 @@ static inline void *address_pointer(uint64_t address)
  * handle_check() - whether a public call may use a handle
  * @muse: as given by the caller
  *
- * Return: 0; -EINVAL NULL; -ENOTCONN this is a forked child (sentence set).
+ * Return: 0; -EINVAL NULL; -ENOTCONN this is a copy (sentence set).
  */
 MUST_CHECK int handle_check(const struct muse *muse);
 
-/** handle_is_copy() - whether this process is a forked child of the one that connected */
+/** handle_is_copy() - whether this process is a child of the one that connected, and has not taken
+ * the connection over */
 static inline bool handle_is_copy(const struct muse *muse)
 {
     return muse->mark && *muse->mark == 0;

@@ -38,8 +38,7 @@ struct work {
     struct range range; /* checked: aligned, not empty, below ADDRESS_END */
 };
 
-/* MADV_DONTFORK: a child would have the mapping without userfaultfd, and read zeros. */
-static int keep_from_children(struct range range)
+int memops_keep_from_children(struct range range)
 {
     return madvise(address_pointer(range.start), range_len(range), MADV_DONTFORK) < 0 ? -errno : 0;
 }
@@ -57,9 +56,7 @@ int memops_reserve(struct range range, int flags)
         return -EEXIST;
     }
     /* All of the arena has the same flags: a range given back merges with its neighbours. */
-    if (madvise(wanted, range_len(range), MADV_DONTDUMP) < 0)
-        return -errno;
-    return keep_from_children(range);
+    return madvise(wanted, range_len(range), MADV_DONTDUMP) < 0 ? -errno : 0;
 }
 
 static int checked_range(uint64_t start, uint64_t len, struct range *ret_range)
@@ -130,7 +127,7 @@ static int map_fd(const struct work *work, int fd)
              (off_t)op->offset) == MAP_FAILED)
         return note(work, outside_add, work->range, -errno);
     (void)note(work, outside_add, work->range, 0);
-    return keep_from_children(work->range);
+    return memops_keep_from_children(work->range);
 }
 
 static int run_mmap_file(const struct work *work)

@@ -36,8 +36,16 @@ MUST_CHECK int memops_run(struct muse *muse, struct range own, const struct memo
                           struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error);
 
 /**
+ * memops_keep_from_children() - MADV_DONTFORK: a child would have the mapping without userfaultfd,
+ * and read zeros
+ *
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int memops_keep_from_children(struct range range);
+
+/**
  * memops_reserve() - turn a range of the arena, or the new arena itself, into bare addresses
- * @range: page-aligned
+ * @range: page-aligned. Children inherit it, so that nothing else gets in there.
  * @flags: MAP_FIXED or MAP_FIXED_NOREPLACE
  *
  * Return: 0; -errno of mmap(2) or madvise(2).

@@ -25,6 +25,7 @@ int requests_init(struct requests *requests, int *fd)
         return r;
     list_init(&requests->open);
     (void)pthread_mutex_init(&requests->lock, NULL); /* cannot fail with default attributes */
+    (void)pthread_cond_init(&requests->changed, NULL);
     return 0;
 }
 
@@ -34,6 +35,7 @@ void requests_done(struct requests *requests, bool is_copy)
         return;
     if (!is_copy) {
         MUST(list_is_empty(&requests->open));
+        (void)pthread_cond_destroy(&requests->changed);
         (void)pthread_mutex_destroy(&requests->lock);
         (void)shutdown(requests->chan.fd, SHUT_RDWR); /* a forked child may hold a copy of it */
     }
@@ -95,15 +97,53 @@ static int say_broken(const struct requests *requests)
     return requests->broken;
 }
 
+int requests_pause(struct requests *requests)
+{
+    const pthread_t self = pthread_self();
+    struct list *pos;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&requests->lock);
+    list_for_each(pos, &requests->open) {
+        if (pthread_equal(CONTAINER_OF(pos, struct request, node)->thread, self))
+            r = -EDEADLK;
+    }
+    if (r == 0) {
+        requests->is_paused = true;
+        requests->pauser = self;
+        while (!list_is_empty(&requests->open))
+            (void)pthread_cond_wait(&requests->changed, &requests->lock);
+    }
+    (void)pthread_mutex_unlock(&requests->lock);
+    return r;
+}
+
+void requests_resume(struct requests *requests)
+{
+    (void)pthread_mutex_lock(&requests->lock);
+    requests->is_paused = false;
+    (void)pthread_cond_broadcast(&requests->changed);
+    (void)pthread_mutex_unlock(&requests->lock);
+}
+
+/* Under the lock. */
+static void wait_for_resume(struct requests *requests, pthread_t self)
+{
+    while (requests->is_paused && !pthread_equal(requests->pauser, self))
+        (void)pthread_cond_wait(&requests->changed, &requests->lock);
+}
+
 int request_begin(struct requests *requests, struct request *request)
 {
     int r = 0;
 
-    *request = (struct request){.woken = PTHREAD_COND_INITIALIZER};
+    *request = (struct request){.woken = PTHREAD_COND_INITIALIZER, .thread = pthread_self()};
     list_init(&request->node);
     list_init(&request->mailbox);
 
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &request->cancel_state);
     (void)pthread_mutex_lock(&requests->lock);
+    wait_for_resume(requests, request->thread);
     if (requests->broken) {
         r = say_broken(requests);
     } else {
@@ -111,8 +151,8 @@ int request_begin(struct requests *requests, struct request *request)
         list_add_tail(&requests->open, &request->node);
     }
     (void)pthread_mutex_unlock(&requests->lock);
-    if (r == 0)
-        (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &request->cancel_state);
+    if (r < 0)
+        (void)pthread_setcancelstate(request->cancel_state, NULL);
     return r;
 }
 
@@ -247,6 +287,8 @@ void request_end(struct requests *requests, struct request *request)
 
     (void)pthread_mutex_lock(&requests->lock);
     list_del(&request->node);
+    if (requests->is_paused)
+        (void)pthread_cond_broadcast(&requests->changed);
     (void)pthread_mutex_unlock(&requests->lock);
     while ((node = list_take_first(&request->mailbox)))
         mail_free(CONTAINER_OF(node, struct mail, node));

@@ -14,6 +14,9 @@
  * deadline on an answer: the server has one for every hook, a connection that ends wakes everybody,
  * and a request cannot be given up halfway, because the server may still have things for its thread
  * to do.
+ *
+ * While a thread forks (fork.c) no dialogue is open but its own: requests_pause() waits for the
+ * others, which are as long as a hook of a driver, and new ones wait in request_begin().
  */
 #ifndef MUSE_CLIENT_LIB_REQUEST_H
 #define MUSE_CLIENT_LIB_REQUEST_H
@@ -47,6 +50,9 @@ struct requests {
     int broken;             /* 0, or the negative errno of every request from now on */
     const char *why_broken; /* static; one sentence */
     bool has_reader;
+    bool is_paused; /* @pauser forks: its dialogues only */
+    pthread_t pauser;
+    pthread_cond_t changed; /* while paused: a dialogue ended; then: not paused any more */
 };
 
 /* One dialogue. In its thread's stack frame, from request_begin() to request_end(). */
@@ -55,7 +61,8 @@ struct request {
     struct list node;    /* in requests.open */
     struct list mailbox; /* struct mail, in order of arrival */
     pthread_cond_t woken;
-    bool is_waiting;  /* asleep on @woken */
+    bool is_waiting; /* asleep on @woken */
+    pthread_t thread;
     int cancel_state; /* the thread's, to be restored */
 };
 
@@ -79,6 +86,17 @@ void requests_done(struct requests *requests, bool is_copy);
  * @error: negative errno for them   @why: static sentence. Only the first call counts.
  */
 void requests_break(struct requests *requests, int error, const char *why);
+
+/**
+ * requests_pause() - wait until no dialogue is open; until requests_resume() only this thread opens
+ * some
+ *
+ * Return: 0; -EDEADLK this thread has one open itself (it forks in a signal handler).
+ */
+MUST_CHECK int requests_pause(struct requests *requests);
+
+/** requests_resume() - let the others in again. Takes the lock. */
+void requests_resume(struct requests *requests);
 
 /**
  * request_begin() - open a dialogue

@@ -335,35 +335,6 @@ START_TEST(a_client_that_touches_the_cache_behind_the_servers_back_hurts_nobody)
 }
 END_TEST
 
-/* ---- fork ---- */
-
-static void forked(void *ctx)
-{
-    const char *mapped = ctx;
-    struct muse *own;
-
-    ck_assert_int_eq(probe_read(mapped).signal, SIGSEGV); /* not inherited: never zeros */
-    ck_assert_int_eq(probe_read(mapped + 60 * PAGE).signal, SIGSEGV);
-    ck_assert_int_eq(muse_munmap(muse, (void *)(uintptr_t)mapped, PAGE), -1);
-    ck_assert_int_eq(errno, ENOTCONN);
-    muse_disconnect(muse);
-    own = client_connect();
-    expect_pattern(client_map_ro(own, "faulty/x", N_PAGES));
-    muse_disconnect(own);
-}
-
-START_TEST(a_forked_child_has_no_mapping_and_may_connect_for_itself)
-{
-    begin(faulty);
-    char *mapped = client_map_ro(muse, "faulty/x", N_PAGES);
-
-    ck_assert_uint_eq(faulty_word(mapped, 0, 1), 1);
-    client_join(client_fork(forked, mapped));
-    expect_pattern(mapped);
-    end();
-}
-END_TEST
-
 /* ---- pread ---- */
 
 START_TEST(pread_reads_the_objects_bytes_up_to_its_end)
@@ -423,7 +394,6 @@ int main(void)
     tcase_add_test(tcase, one_process_sees_its_writes_in_all_its_mappings_and_in_pread);
     tcase_add_test(tcase, a_client_that_may_only_read_cannot_write_by_any_way_round);
     tcase_add_test(tcase, a_client_that_touches_the_cache_behind_the_servers_back_hurts_nobody);
-    tcase_add_test(tcase, a_forked_child_has_no_mapping_and_may_connect_for_itself);
     tcase_add_test(tcase, pread_reads_the_objects_bytes_up_to_its_end);
     tcase_add_test(tcase, pread_over_a_failing_page_is_short_and_then_an_error);
     return unit_run("sharing", tcase);

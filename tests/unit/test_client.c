@@ -460,36 +460,130 @@ END_TEST
 
 /* --- fork --- */
 
-static void script_fork(struct server *server)
+/* FORK_BEGIN, answered with a token and what is inherited: as many numbers as @n_kept. */
+static void server_begin_fork(struct server *server, uint64_t *kept, size_t n_kept)
+{
+    Muse__Wire__ForkRanges ranges = MUSE__WIRE__FORK_RANGES__INIT;
+    Muse__Wire__ForkBegun begun = MUSE__WIRE__FORK_BEGUN__INIT;
+    uint8_t token[16] = "0123456789abcde";
+
+    ranges.kept = kept;
+    ranges.n_kept = n_kept;
+    begun.token = (ProtobufCBinaryData){.len = sizeof(token), .data = token};
+    begun.ranges = &ranges;
+    server_send(server, FRAME_FORK_BEGUN, server_await(server, FRAME_FORK_BEGIN), &begun, -1);
+}
+
+static bool server_read_keep(struct server *server)
+{
+    struct frame *frame = server_read(server, FRAME_FORK_END);
+    Muse__Wire__ForkEnd *end = muse__wire__fork_end__unpack(NULL, frame->n_payload, frame->payload);
+    bool keep;
+
+    REQUIRE(end);
+    keep = end->keep;
+    muse__wire__fork_end__free_unpacked(end, NULL);
+    server_done(server, frame->header.id);
+    return keep;
+}
+
+/* The parent's last words; those of a copy reach nobody. */
+static void server_see_parent_off(struct server *server)
+{
+    server_done(server, server_await(server, FRAME_CLOSE));
+    server_expect_end(server);
+}
+
+static void script_refuse_fork(struct server *server)
 {
     server_greet(server);
     server_open(server);
     server_map(server, 1);
-    server_done(server,
-                server_await(server, FRAME_CLOSE)); /* the parent's: the child's says nothing */
+    server_fail(server, server_await(server, FRAME_FORK_BEGIN), ENOMEM, "no room");
+    server_see_parent_off(server);
+}
+
+/* The child finds nobody at the socket. */
+static void script_leave_child_alone(struct server *server)
+{
+    uint64_t kept[2];
+
+    server_greet(server);
+    server_open(server);
+    server_map(server, 1);
+    REQUIRE(shutdown(server->listen_fd, SHUT_RDWR) == 0);
+    kept[0] = server->arena_start;
+    kept[1] = kept[0] + 4096;
+    server_begin_fork(server, kept, 2);
+    REQUIRE(server_read_keep(server));
+    server_see_parent_off(server);
+}
+
+static void script_name_foreign_memory(struct server *server)
+{
+    uint64_t kept[2];
+
+    server_greet(server);
+    server_open(server);
+    server_map(server, 1);
+    kept[0] = (uintptr_t)server & ~4095ull;
+    kept[1] = kept[0] + 4096;
+    server_begin_fork(server, kept, 2);
     server_expect_end(server);
 }
 
-static void child_checks(struct muse *muse, struct muse_file *file, uint64_t mapped)
+static void script_name_half_a_range(struct server *server)
+{
+    uint64_t kept[1];
+
+    server_greet(server);
+    server_open(server);
+    server_map(server, 1);
+    kept[0] = server->arena_start;
+    server_begin_fork(server, kept, 1);
+    server_expect_end(server);
+}
+
+struct fork_case {
+    server_script_fn *script;
+    const char *text;   /* what the child is told */
+    bool is_broken;     /* the connection has been ended */
+    bool was_inherited; /* so that it had to be taken away again */
+};
+
+static const struct fork_case fork_cases[] = {
+    {script_refuse_fork, "no room", false, false},
+    {script_leave_child_alone, "cannot reach the server", false, true},
+    {script_name_foreign_memory, "cannot be understood", true, false},
+    {script_name_half_a_range, "cannot be understood", true, false},
+};
+
+static void child_checks(struct muse *muse, struct muse_file *file, uint64_t mapped,
+                         const struct fork_case *wanted)
 {
     struct map_line line;
     struct stat st;
 
-    if (find_map(mapped, &line))
+    if (find_map(mapped, &line) ? !wanted->was_inherited || strcmp(line.perms, "---p") != 0
+                                : wanted->was_inherited)
         _exit(2);
     if (muse_fstat(file, &st) != -1 || errno != ENOTCONN)
         _exit(3);
     if (muse_mmap(muse, NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0) != MAP_FAILED ||
         errno != ENOTCONN)
         _exit(4);
-    if (muse_close(file) != -1 || errno != ENOTCONN)
+    if (!strstr(muse_last_error_text(), wanted->text))
         _exit(5);
+    if (muse_close(file) != -1 || errno != ENOTCONN)
+        _exit(6);
     muse_disconnect(muse);
     _exit(0);
 }
 
-START_TEST(a_forked_child_has_no_mappings_and_cannot_disturb_the_parent)
+/* Each case of fork_cases. */
+START_TEST(a_child_that_cannot_take_its_mappings_over_has_none_and_knows_why)
 {
+    const struct fork_case *wanted = &fork_cases[_i];
     struct muse_file *file;
     struct server server;
     struct muse *muse;
@@ -497,7 +591,7 @@ START_TEST(a_forked_child_has_no_mappings_and_cannot_disturb_the_parent)
     pid_t child;
     char *p;
 
-    server_start(&server, script_fork, NULL, 1);
+    server_start(&server, wanted->script, NULL, 1);
     muse = server_connect(&server);
     file = open_object(muse);
     p = muse_mmap(muse, NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
@@ -505,11 +599,11 @@ START_TEST(a_forked_child_has_no_mappings_and_cannot_disturb_the_parent)
     child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0)
-        child_checks(muse, file, (uintptr_t)p);
+        child_checks(muse, file, (uintptr_t)p, wanted);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(p[0], 'a');
-    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_close(file), wanted->is_broken ? -1 : 0);
     muse_disconnect(muse);
     server_stop(&server);
 }
@@ -536,7 +630,8 @@ static Suite *client_suite(void)
     tcase_add_test(tcase, error_at_tells_who_failed_or_that_nothing_is_known);
     tcase_add_loop_test(tcase, a_server_that_goes_or_talks_nonsense_is_ENOTCONN_ever_after, 0,
                         (int)N_ELEMENTS(breakers));
-    tcase_add_test(tcase, a_forked_child_has_no_mappings_and_cannot_disturb_the_parent);
+    tcase_add_loop_test(tcase, a_child_that_cannot_take_its_mappings_over_has_none_and_knows_why, 0,
+                        (int)N_ELEMENTS(fork_cases));
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -13,7 +13,7 @@
  * errno as Linux for the same mistake. Besides these, every call that talks to the server may fail
  * with:
  *
- *     ENOTCONN   there is no server, it has gone, or this is a forked child's copy of the handle
+ *     ENOTCONN   there is no server, it has gone, or this is a copy of the handle, see fork
  *     ENODEV     there is no such driver, or it has gone
  *     ETIMEDOUT  a hook of the driver did not answer in time
  *     EREMOTEIO  the driver broke the contract of its hooks
@@ -26,9 +26,17 @@
  *
  * Signals: no call returns EINTR. A handler must not longjmp out of a call.
  *
- * fork: mappings are not inherited (MADV_DONTFORK). In the child every call on an inherited handle
- * fails with ENOTCONN; muse_disconnect() and muse_close() there only release the child's memory and
- * descriptors. A child may connect for itself.
+ * fork: the child of fork(3) has its own connection and its own copy of the space under the same
+ * handles, files and addresses: shared mappings shared, private ones with the private bytes of the
+ * moment, what a driver marked DONTCOPY left out; locks (MAP_LOCKED) are not inherited. Both may go
+ * on as they like. fork(3) waits for calls of other threads, and they wait for it. Where the child
+ * cannot be given its copy (the server has gone, a limit, no memory) nothing of it is readable:
+ * touching a mapping is SIGSEGV, every call on the handle fails with ENOTCONN, and
+ * muse_last_error_text() says why, at once and after each such call; muse_disconnect() and
+ * muse_close() there only release memory and descriptors, and the child may connect for itself. The
+ * same holds for a child made without fork(3)'s handlers (clone(2), _Fork(3)), and for one made in a
+ * signal handler that interrupted a call on the handle. vfork(2) and posix_spawn(3) are as without
+ * the library. The library's handlers are registered when it is loaded.
  *
  * When the server goes, accesses to pages that are not resident wait until a new server takes the
  * mappings over or the process ends; nothing ever reads as zeros for that reason.
