@@ -21,6 +21,7 @@ static int faulty_start(struct muse_driver *driver, void *user)
     list_init(&faulty->objects);
     list_init(&faulty->files);
     list_init(&faulty->calls);
+    list_init(&faulty->revokes);
     return delays_start(&faulty->delays);
 }
 
@@ -28,6 +29,7 @@ static void faulty_stop(void *user)
 {
     struct faulty *faulty = user;
 
+    revokes_done(faulty);
     delays_stop(&faulty->delays);
     faulty_calls_done(faulty);
     faulty_objects_done(faulty);

@@ -18,7 +18,7 @@
 #include "common/base/list.h"
 #include "common/base/must.h"
 
-#define WORD_BYTES_MAX 64u
+#define WORD_BYTES_MAX 128u
 
 /* What a name asks for; numbers 0 and words "" where it does not. */
 struct behaviour {
@@ -36,7 +36,8 @@ struct behaviour {
     uint64_t prepare_errno, prepare_delay_ms, prepare_sleep_ms, prepare_never;
     uint64_t complete_errno, complete_delay_ms, complete_sleep_ms, complete_never;
     uint64_t abort_sleep_ms, close_sleep_ms;
-    uint64_t mmap_errno, split_errno;
+    uint64_t mmap_errno, split_errno, split_delay_ms, split_never;
+    uint64_t invalidate, has_invalidate;
     uint64_t fault_errno, fault_delay_ms, fault_sleep_ms, fault_never, fault_partial, fault_nothing;
     uint64_t fault_single;
     uint64_t page, has_page;
@@ -66,6 +67,7 @@ struct behaviour {
     X(writeback_pages)                                                                             \
     X(fsync)                                                                                       \
     X(mkwrite)                                                                                     \
+    X(invalidated)                                                                                 \
     X(locked)                                                                                      \
     X(in_flight)                                                                                   \
     X(mismatch)
@@ -122,6 +124,7 @@ struct faulty {
     uint64_t last_key;
     uint64_t last_context;
     struct delays delays;
+    struct list revokes;    /* of struct revoke, see revoke.c; main thread only */
     const char *registered; /* --register=..., "" without */
 };
 
@@ -196,6 +199,19 @@ int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, boo
 /** lie_in_fault() - write nonsense into the ring */
 void lie_in_fault(struct faulty *faulty, const struct behaviour *behaviour,
                   const struct muse_fault *fault);
+
+/* revoke.c */
+
+/**
+ * revoke_start() - run muse_invalidate() on a thread of its own and answer the hook that runs with
+ * what came of it
+ *
+ * Return: 0 the hook is deferred; -errno.
+ */
+MUST_CHECK int revoke_start(struct faulty *faulty, const struct behaviour *behaviour);
+
+/** revokes_done() - wait for what is under way, which the end of the server ends */
+void revokes_done(struct faulty *faulty);
 
 /* delay.c */
 

@@ -209,6 +209,8 @@ int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_
         ret_result->page_bytes = MUSE_HUGE_PAGE_BYTES;
     if (behaviour.extents && add_extent(file->object, ret_result) < 0)
         return -ENOMEM;
+    if (behaviour.has_invalidate)
+        return revoke_start(faulty, &behaviour);
     if (behaviour.open_delay_ms)
         delay_reply(&faulty->delays, behaviour.open_delay_ms, 0);
     return 0;

@@ -318,16 +318,60 @@ uint64_t rig_stat(const struct rig *rig, const char *key)
     return number;
 }
 
+uint64_t rig_count(const struct rig *rig, const char *driver, const char *name)
+{
+    json_t *document = rig_ctl(rig, "drivers");
+    json_t *entry, *found = NULL;
+    uint64_t number;
+    size_t i;
+
+    json_array_foreach(array_of(document), i, entry)
+    {
+        if (json_is_true(json_object_get(entry, "alive")) &&
+            strcmp(json_string_value(json_object_get(entry, "name")), driver) == 0)
+            found = json_object_get(json_object_get(entry, "counts"), name);
+    }
+    ck_assert_msg(json_is_integer(found), "no living driver %s with a number %s", driver, name);
+    number = (uint64_t)json_integer_value(found);
+    json_decref(document);
+    return number;
+}
+
+bool rig_txn_state(const struct rig *rig, const char *object, const char *state)
+{
+    json_t *document = rig_ctl(rig, "txns");
+    bool found = false;
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(array_of(document), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "object"));
+
+        if (name && strncmp(name, object, strlen(object)) == 0 &&
+            strcmp(json_string_value(json_object_get(entry, "state")), state) == 0)
+            found = true;
+    }
+    json_decref(document);
+    return found;
+}
+
 uint64_t rig_counter(const char *name)
+{
+    return rig_counter_of("faulty", name);
+}
+
+uint64_t rig_counter_of(const char *driver, const char *name)
 {
     struct muse *muse;
     struct muse_file *file;
-    char text[1024], key[64];
+    char text[1024], key[64], counters[64];
     const char *found;
     ssize_t n;
 
     ck_assert_int_eq(muse_connect(&muse, NULL), 0);
-    ck_assert_int_eq(muse_open(muse, "faulty/counters", O_RDONLY, &file), 0);
+    (void)snprintf(counters, sizeof(counters), "%s/counters", driver);
+    ck_assert_int_eq(muse_open(muse, counters, O_RDONLY, &file), 0);
     n = muse_pread(file, text, sizeof(text) - 1, 0);
     ck_assert_int_gt(n, 0);
     text[n] = '\0';

@@ -61,6 +61,16 @@ void rig_wait(bool (*until)(const struct rig *rig, void *arg), const struct rig 
 /** rig_counter() - a number the faulty driver counted ("abort", ...), by its control object */
 uint64_t rig_counter(const char *name);
 
+/** rig_counter_of() - the same, of a muse-faulty that is called @driver */
+uint64_t rig_counter_of(const char *driver, const char *name);
+
+/** rig_count() - a number of `musectl --json drivers`, counts, of the living driver @driver */
+uint64_t rig_count(const struct rig *rig, const char *driver, const char *name);
+
+/** rig_txn_state() - whether a map request of an object whose name starts with @object is in
+ * @state */
+bool rig_txn_state(const struct rig *rig, const char *object, const char *state);
+
 /** rig_file() - make DATA/NAME with @n_bytes of a pattern that rig_byte() knows */
 void rig_file(const struct rig *rig, const char *name, uint64_t n_bytes);
 
