@@ -72,23 +72,9 @@ static pid_t start_victim(const char *name)
     return client_fork(map_and_touch, (void *)(uintptr_t)name);
 }
 
-/* All that others do, while somebody hangs. */
 static void work_goes_on(const char *driver)
 {
-    static const char *const commands[] = {"status", "drivers", "spaces", "objects", "txns",
-                                           "faults", "stats",   "trace",  "limits"};
-    char name[64];
-    void *mapped;
-
-    (void)snprintf(name, sizeof(name), "%s/all", driver);
-    for (unsigned i = 0; i < 3; i++) {
-        mapped = client_map_ro(muse, name, 32);
-        for (size_t page = 0; page < 32; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 9), page * 512 + 9);
-        ck_assert_int_eq(muse_munmap(muse, mapped, 32 * PAGE), 0);
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        ck_assert_int_eq(rig_ctl_status(&rig, commands[i]), 0);
+    client_work_goes_on(&rig, muse, driver);
 }
 
 static void hangs_alone(const char *victim_name, const char *counter)
