@@ -19,6 +19,7 @@
 #include "common/base/must.h"
 
 #define WORD_BYTES_MAX 128u
+#define COUNTERS_BYTES 1024u
 
 /* What a name asks for; numbers 0 and words "" where it does not. */
 struct behaviour {
@@ -126,6 +127,7 @@ struct faulty {
     struct delays delays;
     struct list revokes;    /* of struct revoke, see revoke.c; main thread only */
     const char *registered; /* --register=..., "" without */
+    const char *report;     /* --report, NULL without */
 };
 
 /* behaviour.c */
@@ -148,6 +150,9 @@ int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_
 void faulty_release(void *user, struct muse_driver_file *file);
 int faulty_getattr(void *user, struct muse_driver_file *file, struct muse_attr *ret_attr);
 void faulty_object_gone(void *user, uint64_t object_key, void *object);
+
+/** faulty_counters_text() - all counters as a line. @text: COUNTERS_BYTES. Return: its length. */
+size_t faulty_counters_text(const struct faulty *faulty, char *text);
 
 /** faulty_objects_done() - free what is left when the driver ends */
 void faulty_objects_done(struct faulty *faulty);
