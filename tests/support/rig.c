@@ -176,6 +176,20 @@ static bool drivers_are_here(const struct rig *rig, void *arg)
     return here;
 }
 
+/* An answer, whatever it is, comes after the welcome, which brings fds. */
+static void ask_driver(const char *name)
+{
+    struct muse_file *file;
+    struct muse *muse;
+    char counters[64];
+
+    (void)snprintf(counters, sizeof(counters), "%s/counters", name);
+    ck_assert_int_eq(muse_connect(&muse, NULL), 0);
+    if (muse_open(muse, counters, O_RDONLY, &file) == 0)
+        ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+}
+
 /* fds of every driver that is there now, by name. */
 static void count_driver_fds(struct rig *rig)
 {
@@ -190,6 +204,7 @@ static void count_driver_fds(struct rig *rig)
 
             (void)snprintf(seen->name, sizeof(seen->name), "%s",
                            json_string_value(json_object_get(driver, "name")));
+            ask_driver(seen->name);
             seen->n_fds = count_fds((pid_t)json_integer_value(json_object_get(driver, "pid")));
         }
     }
