@@ -174,6 +174,7 @@ static void open_write_only(void *ctx)
 {
     int fd_wo = open_plain(O_WRONLY);
     struct muse_file *file;
+    char byte;
 
     (void)ctx;
     muse = client_connect();
@@ -186,13 +187,17 @@ static void open_write_only(void *ctx)
         ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, prot, MAP_PRIVATE, file, 0), MAP_FAILED);
         ck_assert_int_eq(errno, EACCES);
     }
+    ck_assert_int_eq(pread(fd_wo, &byte, 1, 0), -1);
+    ck_assert_int_eq(errno, EBADF);
+    ck_assert_int_eq(muse_pread(file, &byte, 1, 0), -1);
+    ck_assert_int_eq(errno, EBADF);
     ck_assert_uint_eq(rig_counter("prepare"), 0);
     ck_assert_int_eq(muse_close(file), 0);
     (void)close(fd_wo);
     muse_disconnect(muse);
 }
 
-START_TEST(a_file_opened_for_writing_only_cannot_be_mapped)
+START_TEST(a_file_opened_for_writing_only_cannot_be_mapped_or_read)
 {
     run(open_write_only);
 }
@@ -234,7 +239,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_process_that_denies_write_and_execute_gets_eacces);
     tcase_add_test(tcase, a_sealed_mapping_is_neither_unmapped_nor_replaced);
-    tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped);
+    tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped_or_read);
     tcase_add_test(tcase, the_limit_of_address_space_counts_the_arena);
     return unit_run("errno_process", tcase);
 }
