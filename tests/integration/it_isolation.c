@@ -163,6 +163,33 @@ START_TEST(faults_of_a_space_are_served_while_its_map_call_hangs)
 }
 END_TEST
 
+/* Return: the errno of mapping a page of it. */
+static int errno_of_map(const char *name)
+{
+    struct hung hung = {.name = name};
+
+    (void)map_in_thread(&hung);
+    return hung.error;
+}
+
+START_TEST(each_driver_has_the_deadline_of_its_own_section)
+{
+    static const char config[] = "[deadlines]\nhook_ms = 400\n[driver other]\nhook_ms = 8000\n";
+
+    begin(config, two_drivers);
+    ck_assert_int_eq(errno_of_map("faulty/x,lock,prepare-delay-ms=1000"), ETIMEDOUT);
+    ck_assert_int_eq(errno_of_map("other/x,lock,prepare-delay-ms=1000"), 0);
+    ck_assert_int_eq(errno_of_map("faulty/y,ops=close,complete-delay-ms=1000"), ETIMEDOUT);
+    ck_assert_int_eq(errno_of_map("other/y,ops=close,complete-delay-ms=1000"), 0);
+    wait_for_counter("abort", 1);
+    wait_for_counter("close", 1);
+    driver_saw(2, 1, 1, 1);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "late"), 2);
+    ck_assert_uint_eq(rig_count(&rig, "other", "late"), 0);
+    end();
+}
+END_TEST
+
 /* ---- clients die ---- */
 
 START_TEST(a_client_killed_while_its_fault_is_pending_is_closed)
@@ -554,6 +581,7 @@ int main(void)
     tcase_add_test(tcase, a_fault_that_is_never_answered_stalls_only_its_thread);
     tcase_add_test(tcase, a_driver_that_sleeps_in_a_hook_does_not_stall_other_drivers);
     tcase_add_test(tcase, faults_of_a_space_are_served_while_its_map_call_hangs);
+    tcase_add_test(tcase, each_driver_has_the_deadline_of_its_own_section);
     tcase_add_test(tcase, a_client_killed_while_its_fault_is_pending_is_closed);
     tcase_add_test(tcase, a_client_killed_with_live_mappings_is_closed_and_its_neighbour_goes_on);
     tcase_add_test(tcase, a_client_that_goes_while_it_should_install_is_aborted);
