@@ -6,9 +6,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <muse/muse.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -232,6 +234,63 @@ START_TEST(the_limit_of_address_space_counts_the_arena)
 }
 END_TEST
 
+/* ---- what the inode allows ---- */
+
+static void set_append_only(const char *name, bool on)
+{
+    char path[160];
+    int flags, fd;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", rig.data, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
+    flags = on ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
+    ck_assert_int_eq(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+    (void)close(fd);
+}
+
+static int errno_of_opens(int oflags)
+{
+    struct muse_file *file;
+    char path[160];
+    int kernel, ours, fd;
+
+    (void)snprintf(path, sizeof(path), "%s/plain", rig.data);
+    fd = open(path, oflags | O_CLOEXEC);
+    kernel = fd < 0 ? errno : 0;
+    if (fd >= 0)
+        (void)close(fd);
+    ours = muse_open(muse, "file/data", oflags, &file) < 0 ? errno : 0;
+    if (ours == 0)
+        ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(ours, kernel);
+    return ours;
+}
+
+static void open_append_only(void *ctx)
+{
+    int for_reading, for_writing;
+
+    (void)ctx;
+    set_append_only("plain", true);
+    set_append_only("data", true);
+    muse = client_connect();
+    for_reading = errno_of_opens(O_RDONLY);
+    for_writing = errno_of_opens(O_RDWR);
+    set_append_only("plain", false);
+    set_append_only("data", false);
+    ck_assert_int_eq(for_reading, 0);
+    ck_assert_int_eq(for_writing, EPERM); /* so that nothing can map it shared and writable */
+    muse_disconnect(muse);
+}
+
+START_TEST(a_file_that_may_only_grow_is_opened_for_reading_only)
+{
+    run(open_append_only);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("errno_process");
@@ -241,5 +300,6 @@ int main(void)
     tcase_add_test(tcase, a_sealed_mapping_is_neither_unmapped_nor_replaced);
     tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped_or_read);
     tcase_add_test(tcase, the_limit_of_address_space_counts_the_arena);
+    tcase_add_test(tcase, a_file_that_may_only_grow_is_opened_for_reading_only);
     return unit_run("errno_process", tcase);
 }
