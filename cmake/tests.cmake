@@ -52,6 +52,10 @@ function(muse_test file label)
   add_test(NAME ${label}/${name} COMMAND ${target})
   set_tests_properties(${label}/${name} PROPERTIES
     LABELS ${label} TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
+  file(STRINGS ${file} huge REGEX "support/huge_pages\\.h")
+  if(huge) # one of them takes all that there are
+    set_tests_properties(${label}/${name} PROPERTIES RESOURCE_LOCK huge_pages)
+  endif()
 endfunction()
 
 file(GLOB unit_files CONFIGURE_DEPENDS ${tests_dir}/unit/test_*.c)

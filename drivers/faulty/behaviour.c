@@ -51,6 +51,9 @@ static const struct key {
     KEY("close-sleep-ms", KIND_NUMBER, close_sleep_ms),
     KEY("mmap-errno", KIND_NUMBER, mmap_errno),
     KEY("split-errno", KIND_NUMBER, split_errno),
+    KEY("split-delay-ms", KIND_NUMBER, split_delay_ms),
+    KEY("split-never", KIND_FLAG, split_never),
+    KEY("invalidate", KIND_OPTIONAL, invalidate),
     KEY("fault-errno", KIND_NUMBER, fault_errno),
     KEY("fault-delay-ms", KIND_NUMBER, fault_delay_ms),
     KEY("fault-sleep-ms", KIND_NUMBER, fault_sleep_ms),
@@ -75,12 +78,12 @@ static const struct key {
     KEY("mkwrite-delay-ms", KIND_NUMBER, mkwrite_delay_ms),
 };
 
-_Static_assert(offsetof(struct behaviour, has_page) == offsetof(struct behaviour, page) + 8 &&
-                   offsetof(struct behaviour, has_set_pgoff) ==
-                       offsetof(struct behaviour, set_pgoff) + 8 &&
-                   offsetof(struct behaviour, has_set_prot) ==
-                       offsetof(struct behaviour, set_prot) + 8,
-               "KIND_OPTIONAL: the field behind the number says that it is there");
+_Static_assert(
+    offsetof(struct behaviour, has_page) == offsetof(struct behaviour, page) + 8 &&
+        offsetof(struct behaviour, has_set_pgoff) == offsetof(struct behaviour, set_pgoff) + 8 &&
+        offsetof(struct behaviour, has_invalidate) == offsetof(struct behaviour, invalidate) + 8 &&
+        offsetof(struct behaviour, has_set_prot) == offsetof(struct behaviour, set_prot) + 8,
+    "KIND_OPTIONAL: the field behind the number says that it is there");
 
 bool is_word(const char *word, const char *wanted)
 {
@@ -193,6 +196,8 @@ int behaviour_parse(const char *path, struct behaviour *ret_behaviour)
             return -EINVAL;
         }
     }
+    for (char *mark = behaviour.forward; (mark = strchr(mark, ';')) != NULL;)
+        *mark = ','; /* the inner object's own keys, see muse-faulty(1) */
     *ret_behaviour = behaviour;
     return 0;
 }

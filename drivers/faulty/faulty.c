@@ -7,11 +7,18 @@
 #include "drivers/faulty/faulty.h"
 
 #include <argp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/own.h"
 
-enum { OPTION_REGISTER = 0x3001, OPTION_LEGACY, OPTION_NO_HOOKS };
+enum {
+    OPTION_REGISTER = 0x3001,
+    OPTION_LEGACY,
+    OPTION_NO_HOOKS,
+    OPTION_NO_COMPLETE,
+    OPTION_REPORT
+};
 
 static int faulty_start(struct muse_driver *driver, void *user)
 {
@@ -21,13 +28,29 @@ static int faulty_start(struct muse_driver *driver, void *user)
     list_init(&faulty->objects);
     list_init(&faulty->files);
     list_init(&faulty->calls);
+    list_init(&faulty->revokes);
     return delays_start(&faulty->delays);
+}
+
+/* For tests that end the server: nobody can read faulty/counters then. */
+static void write_report(struct faulty *faulty)
+{
+    char text[COUNTERS_BYTES];
+    FILE *file = faulty->report ? fopen(faulty->report, "we") : NULL;
+
+    if (!file)
+        return;
+    faulty_counters_text(faulty, text);
+    (void)fputs(text, file); /* who reads it sees that it is not there */
+    (void)fclose(file);
 }
 
 static void faulty_stop(void *user)
 {
     struct faulty *faulty = user;
 
+    write_report(faulty);
+    revokes_done(faulty);
     delays_stop(&faulty->delays);
     faulty_calls_done(faulty);
     faulty_objects_done(faulty);
@@ -64,6 +87,9 @@ static bool choose_hooks(const char *word, struct muse_driver_ops *ops)
     } else if (is_word(word, "writes")) {
         ops->writeback = faulty_writeback;
         ops->fsync = faulty_fsync;
+    } else if (is_word(word, "no-complete")) {
+        ops->mmap_complete = NULL;
+        ops->mmap_abort = NULL;
     } else if (is_word(word, "mmap-and-prepare")) {
         ops->mmap = faulty_mmap;
     } else if (is_word(word, "legacy") || is_word(word, "no-hooks") || is_word(word, "none")) {
@@ -92,7 +118,8 @@ static const char *find_registered(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], option, sizeof(option) - 1) == 0)
             return argv[i] + sizeof(option) - 1;
-        if (strcmp(argv[i], "--legacy") == 0 || strcmp(argv[i], "--no-hooks") == 0)
+        if (strcmp(argv[i], "--legacy") == 0 || strcmp(argv[i], "--no-hooks") == 0 ||
+            strcmp(argv[i], "--no-complete") == 0)
             return argv[i] + 2;
     }
     return "";
@@ -100,7 +127,7 @@ static const char *find_registered(int argc, char **argv)
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    const struct faulty *faulty = state->input;
+    struct faulty *faulty = state->input;
     struct muse_driver_ops ops = all_hooks;
 
     switch (key) {
@@ -113,6 +140,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_LEGACY:
     case OPTION_NO_HOOKS:
+    case OPTION_NO_COMPLETE:
+        return 0;
+    case OPTION_REPORT:
+        faulty->report = argument;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -128,6 +159,8 @@ int main(int argc, char **argv)
          "hooks the server has to refuse",
          1},
         {"legacy", OPTION_LEGACY, NULL, 0, "Register the single mmap hook instead of the three", 1},
+        {"no-complete", OPTION_NO_COMPLETE, NULL, 0, "Register mmap_prepare alone", 1},
+        {"report", OPTION_REPORT, "FILE", 0, "Write the counters to FILE when the driver ends", 1},
         {"no-hooks", OPTION_NO_HOOKS, NULL, 0, "Register no mapping hook at all", 1},
         {0},
     };

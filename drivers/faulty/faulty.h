@@ -18,7 +18,8 @@
 #include "common/base/list.h"
 #include "common/base/must.h"
 
-#define WORD_BYTES_MAX 64u
+#define WORD_BYTES_MAX 128u
+#define COUNTERS_BYTES 1024u
 
 /* What a name asks for; numbers 0 and words "" where it does not. */
 struct behaviour {
@@ -36,7 +37,8 @@ struct behaviour {
     uint64_t prepare_errno, prepare_delay_ms, prepare_sleep_ms, prepare_never;
     uint64_t complete_errno, complete_delay_ms, complete_sleep_ms, complete_never;
     uint64_t abort_sleep_ms, close_sleep_ms;
-    uint64_t mmap_errno, split_errno;
+    uint64_t mmap_errno, split_errno, split_delay_ms, split_never;
+    uint64_t invalidate, has_invalidate;
     uint64_t fault_errno, fault_delay_ms, fault_sleep_ms, fault_never, fault_partial, fault_nothing;
     uint64_t fault_single;
     uint64_t page, has_page;
@@ -66,6 +68,7 @@ struct behaviour {
     X(writeback_pages)                                                                             \
     X(fsync)                                                                                       \
     X(mkwrite)                                                                                     \
+    X(invalidated)                                                                                 \
     X(locked)                                                                                      \
     X(in_flight)                                                                                   \
     X(mismatch)
@@ -122,7 +125,9 @@ struct faulty {
     uint64_t last_key;
     uint64_t last_context;
     struct delays delays;
+    struct list revokes;    /* of struct revoke, see revoke.c; main thread only */
     const char *registered; /* --register=..., "" without */
+    const char *report;     /* --report, NULL without */
 };
 
 /* behaviour.c */
@@ -145,6 +150,9 @@ int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_
 void faulty_release(void *user, struct muse_driver_file *file);
 int faulty_getattr(void *user, struct muse_driver_file *file, struct muse_attr *ret_attr);
 void faulty_object_gone(void *user, uint64_t object_key, void *object);
+
+/** faulty_counters_text() - all counters as a line. @text: COUNTERS_BYTES. Return: its length. */
+size_t faulty_counters_text(const struct faulty *faulty, char *text);
 
 /** faulty_objects_done() - free what is left when the driver ends */
 void faulty_objects_done(struct faulty *faulty);
@@ -196,6 +204,19 @@ int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, boo
 /** lie_in_fault() - write nonsense into the ring */
 void lie_in_fault(struct faulty *faulty, const struct behaviour *behaviour,
                   const struct muse_fault *fault);
+
+/* revoke.c */
+
+/**
+ * revoke_start() - run muse_invalidate() on a thread of its own and answer the hook that runs with
+ * what came of it
+ *
+ * Return: 0 the hook is deferred; -errno.
+ */
+MUST_CHECK int revoke_start(struct faulty *faulty, const struct behaviour *behaviour);
+
+/** revokes_done() - wait for what is under way, which the end of the server ends */
+void revokes_done(struct faulty *faulty);
 
 /* delay.c */
 

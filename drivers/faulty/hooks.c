@@ -72,6 +72,11 @@ static int vm_may_split(struct muse_vma *vma, uint64_t addr)
         return 0;
     faulty_maybe_die(&file->behaviour, "split");
     count(&file->faulty->n.split);
+    if (file->behaviour.split_never || file->behaviour.split_delay_ms) {
+        delay_reply(&file->faulty->delays,
+                    file->behaviour.split_never ? UINT64_MAX : file->behaviour.split_delay_ms,
+                    -(int)file->behaviour.split_errno);
+    }
     return -(int)file->behaviour.split_errno;
 }
 
@@ -318,6 +323,16 @@ static int use_verb(struct faulty_object *object, const char *verb, struct muse_
                           vma->pgoff * MUSE_PAGE_BYTES + (vma->part_start - vma->start));
 }
 
+/* complete-delay-ms and complete-never, which the legacy mmap obeys as well. */
+static void delay_complete(struct faulty *faulty, const struct behaviour *behaviour, int error)
+{
+    if (behaviour->complete_never) {
+        delay_reply(&faulty->delays, UINT64_MAX, error);
+    } else if (behaviour->complete_delay_ms) {
+        delay_reply(&faulty->delays, behaviour->complete_delay_ms, error);
+    }
+}
+
 int faulty_mmap_complete(struct muse_driver_file *sdk_file, struct muse_vma *vma,
                          const void *context)
 {
@@ -335,11 +350,7 @@ int faulty_mmap_complete(struct muse_driver_file *sdk_file, struct muse_vma *vma
     } else if (behaviour->verb[0]) {
         r = use_verb(file->object, behaviour->verb, vma);
     }
-    if (behaviour->complete_never) {
-        delay_reply(&faulty->delays, UINT64_MAX, r);
-    } else if (behaviour->complete_delay_ms) {
-        delay_reply(&faulty->delays, behaviour->complete_delay_ms, r);
-    }
+    delay_complete(faulty, behaviour, r);
     return r;
 }
 
@@ -357,6 +368,19 @@ void faulty_mmap_abort(const struct muse_driver_file *sdk_file, const void *vm_p
     end_call(faulty, sdk_number(context));
 }
 
+/* What the legacy hook may change, and what it may only try to. */
+static void fill_vma(const struct behaviour *behaviour, struct muse_vma *vma)
+{
+    vma->vm_flags |= behaviour->set_flags;
+    vma->vm_flags &= ~behaviour->clear_flags;
+    if (behaviour->has_set_pgoff)
+        vma->pgoff = behaviour->set_pgoff;
+    if (behaviour->has_set_prot)
+        vma->page_prot = (uint32_t)behaviour->set_prot;
+    vma->vm_ops = ops_of(behaviour);
+    vma->private_data = sdk_pointer(behaviour->private_data);
+}
+
 int faulty_mmap(struct muse_driver_file *sdk_file, struct muse_vma *vma)
 {
     struct faulty_file *file = faulty_file_of(sdk_file);
@@ -365,17 +389,16 @@ int faulty_mmap(struct muse_driver_file *sdk_file, struct muse_vma *vma)
 
     count(&file->faulty->n.mmap);
     faulty_maybe_die(behaviour, "mmap");
+    faulty_sleep(behaviour->complete_sleep_ms);
     if (r < 0) {
         muse_set_error("mmap refused as asked for");
-        return r;
+    } else {
+        fill_vma(behaviour, vma);
+        if (behaviour->verb[0])
+            r = use_verb(file->object, behaviour->verb, vma);
+        if (r == 0 && behaviour->forward[0])
+            r = muse_vma_forward(vma, behaviour->forward);
     }
-    vma->vm_flags |= behaviour->set_flags;
-    vma->vm_flags &= ~behaviour->clear_flags;
-    vma->vm_ops = ops_of(behaviour);
-    vma->private_data = sdk_pointer(behaviour->private_data);
-    if (behaviour->verb[0])
-        r = use_verb(file->object, behaviour->verb, vma);
-    if (r == 0 && behaviour->forward[0])
-        r = muse_vma_forward(vma, behaviour->forward);
+    delay_complete(file->faulty, behaviour, r);
     return r;
 }

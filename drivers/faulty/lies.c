@@ -87,6 +87,23 @@ static void send_truncated(struct faulty *faulty)
     send_raw(faulty, &frame, sizeof(frame), 0);
 }
 
+/* A PREPARED that passes the mapping on, which only the legacy hook can: field 10, a string. */
+static void send_forward(struct faulty *faulty)
+{
+    static const char name[] = "faulty/y";
+    const struct muse_request *request = muse_request_defer();
+    struct {
+        struct raw_frame frame;
+        uint8_t tag, n;
+        char name[sizeof(name) - 1];
+    } __attribute__((packed)) bytes = {.frame = fine_answer(FRAME_PREPARED, request->id),
+                                       .tag = 10u << 3 | 2u,
+                                       .n = sizeof(name) - 1};
+
+    memcpy(bytes.name, name, sizeof(bytes.name));
+    send_raw(faulty, &bytes, sizeof(bytes), 0);
+}
+
 static int lying_result(const char *lie)
 {
     if (is_word(lie, "bad-errno"))
@@ -123,6 +140,9 @@ int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, boo
         *ret_lied = true;
     } else if (is_word(lie, "truncated")) {
         send_truncated(faulty);
+        *ret_lied = true;
+    } else if (is_word(lie, "forward")) {
+        send_forward(faulty);
         *ret_lied = true;
     }
     return result;

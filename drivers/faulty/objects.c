@@ -15,7 +15,6 @@
 #include "common/base/own.h"
 #include "drivers/faulty/faulty.h"
 
-#define COUNTERS_BYTES 1024u
 #define OWN_KEYS       (UINT64_C(1) << 32) /* ours; smaller ones are for key=N */
 #define WORDS_PER_PAGE (MUSE_PAGE_BYTES / 8)
 
@@ -98,20 +97,24 @@ static int object_new(struct faulty *faulty, const char *path, const struct beha
     return 0;
 }
 
-static int add_counters_text(struct faulty *faulty, struct faulty_object *object)
+size_t faulty_counters_text(const struct faulty *faulty, char *text)
 {
     size_t n = 0;
 
-    object->text = calloc(1, COUNTERS_BYTES);
-    if (!object->text)
-        return -ENOMEM;
 #define X(name)                                                                                    \
-    n += (size_t)snprintf(object->text + n, COUNTERS_BYTES - n, "%s" #name "=%llu", n ? " " : "",  \
+    n += (size_t)snprintf(text + n, COUNTERS_BYTES - n, "%s" #name "=%llu", n ? " " : "",          \
                           atomic_load(&faulty->n.name));
     COUNTERS(X)
 #undef X
-    n += (size_t)snprintf(object->text + n, COUNTERS_BYTES - n, "\n");
-    object->size_bytes = n;
+    return n + (size_t)snprintf(text + n, COUNTERS_BYTES - n, "\n");
+}
+
+static int add_counters_text(const struct faulty *faulty, struct faulty_object *object)
+{
+    object->text = calloc(1, COUNTERS_BYTES);
+    if (!object->text)
+        return -ENOMEM;
+    object->size_bytes = faulty_counters_text(faulty, object->text);
     return 0;
 }
 
@@ -209,6 +212,8 @@ int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_
         ret_result->page_bytes = MUSE_HUGE_PAGE_BYTES;
     if (behaviour.extents && add_extent(file->object, ret_result) < 0)
         return -ENOMEM;
+    if (behaviour.has_invalidate)
+        return revoke_start(faulty, &behaviour);
     if (behaviour.open_delay_ms)
         delay_reply(&faulty->delays, behaviour.open_delay_ms, 0);
     return 0;

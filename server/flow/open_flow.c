@@ -544,6 +544,10 @@ int request_pread(struct space *space, struct frame *frame)
                    file ? "the offset is negative" : "no such open file");
         return 0;
     }
+    if ((file->oflags & O_ACCMODE) == O_WRONLY) {
+        space_fail(space, frame->header.id, -EBADF, "the file is not open for reading");
+        return 0;
+    }
     if (offset >= file->object->size_bytes || length == 0) {
         reply_readable(space, frame->header.id, 0);
         return 0;

@@ -7,16 +7,15 @@
 #include <errno.h>
 #include <muse/muse.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
 
 #include <check.h>
 
 #include "tests/support/client.h"
+#include "tests/support/huge_pages.h"
 #include "tests/support/unit.h"
 
-#define N_HUGE  6 /* pages of the machine: an object's, and those in the making */
-#define SKIPPED 77
+#define N_HUGE 6 /* pages of the machine: an object's, and those in the making */
 
 static const char *const faulty[] = {"muse-faulty", NULL};
 
@@ -41,43 +40,6 @@ static void expect_pattern(const char *mapped, size_t first_page, size_t n_pages
         if (((const volatile uint64_t *)(const void *)mapped)[i] != first_page * 512 + i)
             ck_abort_msg("page %zu, word %zu", first_page + i / 512, i % 512);
     }
-}
-
-static long read_number(FILE *file)
-{
-    char line[32];
-
-    return fgets(line, sizeof(line), file) ? strtol(line, NULL, 10) : -1;
-}
-
-/* Return: the number before, to be given back; -1: the machine refuses. */
-static long ask_for_huge_pages(long wanted)
-{
-    long before, now;
-    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+e");
-
-    if (!file)
-        return -1;
-    before = now = read_number(file);
-    if (before >= 0 && before < wanted) {
-        rewind(file);
-        (void)fprintf(file, "%ld", wanted);
-        (void)fflush(file);
-        rewind(file);
-        now = read_number(file);
-    }
-    (void)fclose(file);
-    return now < wanted ? -1 : before;
-}
-
-static void give_huge_pages_back(long before)
-{
-    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "we");
-
-    if (!file)
-        return;
-    (void)fprintf(file, "%ld", before);
-    (void)fclose(file);
 }
 
 START_TEST(objects_of_huge_pages_have_the_right_bytes_in_every_mapping)
@@ -153,18 +115,15 @@ END_TEST
 int main(void)
 {
     TCase *tcase = tcase_create("huge");
-    const long before = ask_for_huge_pages(N_HUGE);
     int status;
 
-    if (before < 0) {
-        (void)fprintf(stderr, "skipped: no %d huge pages to be had (vm.nr_hugepages)\n", N_HUGE);
-        return SKIPPED;
-    }
+    if (!huge_pages_take(N_HUGE))
+        return HUGE_PAGES_SKIPPED;
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, objects_of_huge_pages_have_the_right_bytes_in_every_mapping);
     tcase_add_test(tcase, a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine);
     tcase_add_test(tcase, where_no_huge_page_is_left_there_is_an_error_and_never_zeros);
     status = unit_run("huge", tcase);
-    give_huge_pages_back(before);
+    huge_pages_give_back(N_HUGE);
     return status;
 }

@@ -72,23 +72,9 @@ static pid_t start_victim(const char *name)
     return client_fork(map_and_touch, (void *)(uintptr_t)name);
 }
 
-/* All that others do, while somebody hangs. */
 static void work_goes_on(const char *driver)
 {
-    static const char *const commands[] = {"status", "drivers", "spaces", "objects", "txns",
-                                           "faults", "stats",   "trace",  "limits"};
-    char name[64];
-    void *mapped;
-
-    (void)snprintf(name, sizeof(name), "%s/all", driver);
-    for (unsigned i = 0; i < 3; i++) {
-        mapped = client_map_ro(muse, name, 32);
-        for (size_t page = 0; page < 32; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 9), page * 512 + 9);
-        ck_assert_int_eq(muse_munmap(muse, mapped, 32 * PAGE), 0);
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        ck_assert_int_eq(rig_ctl_status(&rig, commands[i]), 0);
+    client_work_goes_on(&rig, muse, driver);
 }
 
 static void hangs_alone(const char *victim_name, const char *counter)
@@ -173,6 +159,33 @@ START_TEST(faults_of_a_space_are_served_while_its_map_call_hangs)
     pid_t driver = rig_driver_pid(&rig, "faulty");
     ck_assert_int_eq(kill(driver, SIGKILL), 0);
     (void)wait_for_driver(&rig, "faulty", driver);
+    end();
+}
+END_TEST
+
+/* Return: the errno of mapping a page of it. */
+static int errno_of_map(const char *name)
+{
+    struct hung hung = {.name = name};
+
+    (void)map_in_thread(&hung);
+    return hung.error;
+}
+
+START_TEST(each_driver_has_the_deadline_of_its_own_section)
+{
+    static const char config[] = "[deadlines]\nhook_ms = 400\n[driver other]\nhook_ms = 8000\n";
+
+    begin(config, two_drivers);
+    ck_assert_int_eq(errno_of_map("faulty/x,lock,prepare-delay-ms=1000"), ETIMEDOUT);
+    ck_assert_int_eq(errno_of_map("other/x,lock,prepare-delay-ms=1000"), 0);
+    ck_assert_int_eq(errno_of_map("faulty/y,ops=close,complete-delay-ms=1000"), ETIMEDOUT);
+    ck_assert_int_eq(errno_of_map("other/y,ops=close,complete-delay-ms=1000"), 0);
+    wait_for_counter("abort", 1);
+    wait_for_counter("close", 1);
+    driver_saw(2, 1, 1, 1);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "late"), 2);
+    ck_assert_uint_eq(rig_count(&rig, "other", "late"), 0);
     end();
 }
 END_TEST
@@ -568,6 +581,7 @@ int main(void)
     tcase_add_test(tcase, a_fault_that_is_never_answered_stalls_only_its_thread);
     tcase_add_test(tcase, a_driver_that_sleeps_in_a_hook_does_not_stall_other_drivers);
     tcase_add_test(tcase, faults_of_a_space_are_served_while_its_map_call_hangs);
+    tcase_add_test(tcase, each_driver_has_the_deadline_of_its_own_section);
     tcase_add_test(tcase, a_client_killed_while_its_fault_is_pending_is_closed);
     tcase_add_test(tcase, a_client_killed_with_live_mappings_is_closed_and_its_neighbour_goes_on);
     tcase_add_test(tcase, a_client_that_goes_while_it_should_install_is_aborted);

@@ -9,17 +9,19 @@
 #include <muse/muse.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
 
-#include "tests/support/rig.h"
+#include "tests/support/client.h"
+#include "tests/support/kernel.h"
+#include "tests/support/raw.h"
 #include "tests/support/unit.h"
-
-#define PAGE 4096ul
 
 static const char *const faulty[] = {"muse-faulty", NULL};
 static const char quick[] = "[deadlines]\nhook_ms = 300\ninstall_ms = 300\n";
@@ -109,20 +111,69 @@ START_TEST(an_answer_that_is_not_allowed_is_aborted_with_einval)
 }
 END_TEST
 
+/* As raw_open(), for reading and writing: there is no read-only fd of the object yet. */
+static uint64_t raw_open_rw(struct raw *raw, const char *name)
+{
+    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
+    Muse__Wire__Opened *opened;
+    struct frame *frame;
+    uint64_t file_id;
+
+    message.name = (char *)(uintptr_t)name; /* only read */
+    message.oflags = O_RDWR;
+    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
+    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
+    ck_assert_ptr_nonnull(opened);
+    file_id = opened->file_id;
+    muse__wire__opened__free_unpacked(opened, NULL);
+    return file_id;
+}
+
+static uint64_t raw_map_private(struct raw *raw, uint64_t file_id)
+{
+    Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
+
+    message.length = PAGE;
+    message.prot = PROT_READ;
+    message.flags = MAP_PRIVATE;
+    message.file_id = file_id;
+    return raw_ask(raw, FRAME_MAP, &message.base);
+}
+
+static void raw_close(struct raw *raw, uint64_t file_id)
+{
+    Muse__Wire__FileRef message = MUSE__WIRE__FILE_REF__INIT;
+
+    message.file_id = file_id;
+    (void)raw_answer(raw, FRAME_DONE, raw_ask(raw, FRAME_CLOSE, &message.base));
+}
+
+/*
+ * The client has closed the file that is being mapped, so the server must send an fd with the order
+ * to map, and while prepare runs it is taken away the right to open one.
+ */
 START_TEST(want_of_resources_after_prepare_is_aborted)
 {
-    begin("[limits]\nmax_vmas = 2\n", faulty);
-    void *held[8];
-    unsigned n = 0;
+    struct rlimit limit, none;
+    struct muse_file *keeper;
+    uint64_t file_id, id;
+    struct raw raw;
 
-    /* offsets that do not continue each other, so that nothing merges */
-    while (n < 8 && (held[n] = map("faulty/x", 1, PROT_READ, MAP_SHARED, NULL,
-                                   (off_t)(PAGE * (9 - n) * 2))) != MAP_FAILED)
-        n++;
-    ck_assert_int_eq(errno, ENOMEM);
-    ck_assert_uint_ge(n, 2);
-    ck_assert_uint_lt(n, 8);
-    ck_assert_uint_eq(rig_counter("prepare"), rig_counter("complete") + rig_counter("abort"));
+    begin(NULL, faulty);
+    ck_assert_int_eq(muse_open(muse, "faulty/x,lock,prepare-delay-ms=1200", O_RDWR, &keeper), 0);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    file_id = raw_open_rw(&raw, "faulty/x,lock,prepare-delay-ms=1200");
+    id = raw_map_private(&raw, file_id);
+    raw_close(&raw, file_id);
+    ck_assert_int_eq(prlimit(rig.server, RLIMIT_NOFILE, NULL, &limit), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(prlimit(rig.server, RLIMIT_NOFILE, &none, NULL), 0);
+    ck_assert_int_eq(raw_failure(&raw, id), EMFILE);
+    ck_assert_int_eq(prlimit(rig.server, RLIMIT_NOFILE, &limit, NULL), 0);
+    driver_saw(1, 0, 1, 0);
+    raw_done(&raw);
+    ck_assert_int_eq(muse_close(keeper), 0);
     end();
 }
 END_TEST
@@ -221,6 +272,91 @@ START_TEST(complete_past_its_deadline_is_closed_and_the_late_answer_ignored)
 }
 END_TEST
 
+START_TEST(a_failing_verb_of_complete_is_followed_by_close)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/a,lock,verb=prefault=4,fault-errno=5", 4), MAP_FAILED);
+    ck_assert_int_eq(errno, EIO);
+    driver_saw(1, 1, 0, 1);
+    ck_assert_ptr_eq(map_ro("faulty/b,lock,verb=prefault=4,size=8K", 4), MAP_FAILED);
+    ck_assert_int_eq(errno, EFAULT); /* beyond the object's end */
+    driver_saw(2, 2, 0, 2);
+    end();
+}
+END_TEST
+
+/* ---- MAP_FIXED: the last move fails ---- */
+
+START_TEST(a_move_that_the_kernel_refuses_is_closed_and_the_old_mapping_stands)
+{
+    char *old;
+
+    begin(NULL, faulty);
+    old = map_ro("faulty/old,ops=close", 4);
+    ck_assert_ptr_ne(old, MAP_FAILED);
+    ck_assert_uint_eq(word_at(old, 1, 3), 512 + 3);
+    if (kernel_mseal(old, 4 * PAGE) == 0) { /* Linux 6.10; the next test needs it not */
+        ck_assert_ptr_eq(
+            map("faulty/new,lock,ops=close", 4, PROT_READ, MAP_SHARED | MAP_FIXED, old, 0),
+            MAP_FAILED);
+        ck_assert_int_eq(errno, EPERM);
+        driver_saw(2, 2, 0, 1);
+        for (size_t page = 0; page < 4; page++) /* registered and served as before */
+            ck_assert_uint_eq(word_at(old, page, 3), page * 512 + 3);
+    }
+    end();
+}
+END_TEST
+
+/* Maps @name over a page of the same client's, which says that it could not move. */
+static void fail_the_move(const char *name)
+{
+    uint64_t file_id, id, start;
+    struct raw raw;
+
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    start = ((uintptr_t)raw.arena + (2u << 20)) & ~(uint64_t)((2u << 20) - 1);
+    file_id = raw_open(&raw, name);
+    id = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
+    (void)raw_answer(&raw, FRAME_MAPPED, id);
+    id = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id);
+    raw_ops_done(&raw, id, ENOMEM);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id)); /* undo */
+    ck_assert_int_eq(raw_failure(&raw, id), ENOMEM);
+    ck_assert_uint_eq(rig_stat(&rig, "maps"), 1);
+    raw_done(&raw);
+}
+
+START_TEST(a_move_that_fails_after_complete_is_closed)
+{
+    begin(NULL, faulty);
+    fail_the_move("faulty/x,lock,ops=close");
+    wait_for_counter("close", 2); /* the new one's, and the old one's at its client's end */
+    driver_saw(2, 2, 0, 2);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "completed"), 2);
+    end();
+}
+END_TEST
+
+START_TEST(a_move_that_fails_for_a_driver_without_complete_counts_as_aborted)
+{
+    static const char *const no_complete[] = {"muse-faulty --no-complete", NULL};
+
+    begin(NULL, no_complete);
+    fail_the_move("faulty/x,ops=close");
+    wait_for_counter("close", 1); /* the old one's only */
+    driver_saw(2, 0, 0, 1);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "prepared"), 2);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "completed"), 1); /* it lived */
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "aborted"), 1);
+    end();
+}
+END_TEST
+
 /* A child that connects, maps and is killed by its parent while the driver sits in a hook. */
 static pid_t start_victim(const char *name)
 {
@@ -242,13 +378,6 @@ static void kill_victim(pid_t pid)
 {
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-}
-
-static void wait_for_counter(const char *name, uint64_t value)
-{
-    for (int i = 0; i < 1000 && rig_counter(name) < value; i++)
-        (void)usleep(10000);
-    ck_assert_uint_eq(rig_counter(name), value);
 }
 
 START_TEST(a_client_killed_during_prepare_is_aborted)
@@ -341,6 +470,76 @@ START_TEST(a_driver_ends_by_itself_when_the_server_dies)
 }
 END_TEST
 
+/* A number of what a driver has written at its end. */
+static unsigned long reported(const char *report, const char *name)
+{
+    char key[32];
+    const char *found;
+
+    (void)snprintf(key, sizeof(key), " %s=", name);
+    found = strstr(report, key);
+    ck_assert_msg(found != NULL, "no %s in: %s", name, report);
+    return strtoul(found + strlen(key), NULL, 10);
+}
+
+static void read_report(char *report, size_t size)
+{
+    char path[160];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/report", rig.data);
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    report[0] = ' '; /* the first counter has a blank before it, too */
+    ck_assert_ptr_nonnull(fgets(report + 1, (int)size - 1, file));
+    (void)fclose(file);
+}
+
+/*
+ * In the driver, when the server is killed: one live mapping; one whose client does not map, after
+ * prepare; one whose prepare, and one whose complete, has yet to be answered.
+ */
+START_TEST(when_the_server_is_killed_the_sdk_aborts_what_is_open_and_closes_what_lives)
+{
+    static const char *const with_report[] = {"muse-faulty --report %s/report", NULL};
+    pid_t driver, preparing, completing;
+    char report[1200];
+    struct raw raw;
+
+    begin(NULL, with_report);
+    driver = rig_driver_pid(&rig, "faulty");
+    ck_assert_ptr_ne(map_ro("faulty/live,ops=close", 1), MAP_FAILED);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    (void)raw_answer(&raw, FRAME_MEM_OPS,
+                     raw_map(&raw, raw_open(&raw, "faulty/installing,lock"), 0, PAGE, 0));
+    preparing = start_victim("faulty/preparing,prepare-delay-ms=600");
+    completing = start_victim("faulty/completing,ops=close,complete-delay-ms=600");
+    wait_for_counter("prepare", 4);
+    wait_for_counter("complete", 2);
+    ck_assert_uint_eq(rig_counter("abort") + rig_counter("close"), 0);
+    ck_assert_int_eq(kill(rig.server, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(rig.server, NULL, 0), rig.server);
+    for (int i = 0; i < 1000 && kill(driver, 0) == 0; i++)
+        (void)usleep(10000);
+    ck_assert_int_ne(kill(driver, 0), 0);
+    read_report(report, sizeof(report));
+    ck_assert_uint_eq(reported(report, "prepare"), 4);
+    ck_assert_uint_eq(reported(report, "complete"), 2);
+    ck_assert_uint_eq(reported(report, "abort"), 2); /* installing, preparing */
+    ck_assert_uint_eq(reported(report, "close"), 2); /* live, completing */
+    ck_assert_uint_eq(reported(report, "in_flight"), 0);
+    ck_assert_uint_eq(reported(report, "locked"), 0);
+    ck_assert_uint_eq(reported(report, "mismatch"), 0);
+    ck_assert_uint_eq(reported(report, "opened"), reported(report, "release"));
+    kill_victim(preparing);
+    kill_victim(completing);
+    muse_disconnect(muse);
+    raw_done(&raw);
+    rig_remove(&rig);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("outcomes");
@@ -362,5 +561,11 @@ int main(void)
     tcase_add_test(tcase, a_driver_that_dies_in_complete_gives_eio_and_nothing_stays_mapped);
     tcase_add_test(tcase, a_driver_that_dies_later_leaves_sigbus_and_a_reason_never_zeros);
     tcase_add_test(tcase, a_driver_ends_by_itself_when_the_server_dies);
+    tcase_add_test(tcase, a_failing_verb_of_complete_is_followed_by_close);
+    tcase_add_test(tcase, a_move_that_the_kernel_refuses_is_closed_and_the_old_mapping_stands);
+    tcase_add_test(tcase, a_move_that_fails_after_complete_is_closed);
+    tcase_add_test(tcase, a_move_that_fails_for_a_driver_without_complete_counts_as_aborted);
+    tcase_add_test(tcase,
+                   when_the_server_is_killed_the_sdk_aborts_what_is_open_and_closes_what_lives);
     return unit_run("outcomes", tcase);
 }

@@ -382,6 +382,7 @@ static void end_by(int number)
     ck_assert_int_eq(waitpid(victim, NULL, WNOHANG), 0); /* waits for a server, not zeros */
     client_kill(victim);
     muse_disconnect(muse);
+    rig_remove(&rig);
 }
 
 START_TEST(signals_end_the_server_cleanly_in_the_middle_of_everything)

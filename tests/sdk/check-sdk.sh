@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Installs a release build into a folder of its own and uses it as a stranger would: builds a driver and a
-# client by pkg-config alone, outside the tree, and lets them meet.
+# client by pkg-config alone, outside the tree, and lets them meet; then those that README.md prints.
 #
 #     check-sdk.sh FOLDER      made afresh but for its build, which is kept for the next time
 set -eu
@@ -19,6 +19,8 @@ echo "ok sdk/install"
 
 mkdir -p "$folder/outside"
 cp tests/sdk/sample_driver.c tests/sdk/sample_client.c "$folder/outside"
+tests/lint/readme-code.sh "A client" >"$folder/outside/hello_client.c"
+tests/lint/readme-code.sh "A driver" >"$folder/outside/hello_driver.c"
 cd "$folder/outside"
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name muse.pc)")
 export PKG_CONFIG_PATH
@@ -30,11 +32,18 @@ build() { # PROGRAM PACKAGE
 }
 build sample_driver muse-driver
 build sample_client muse
+build hello_driver muse-driver
+build hello_client muse
 echo "ok sdk/build"
 
-said=$(timeout 60 "$prefix/bin/mused" --rundir "$folder/outside/run" --driver ./sample_driver --run './sample_client sample/hello')
-if [ "$said" != "hello from outside" ]; then
-    echo "not ok sdk/run: the client said: $said"
-    exit 1
-fi
-echo "ok sdk/run"
+run() { # WHAT DRIVER CLIENT WANTED
+    said=$(timeout 60 "$prefix/bin/mused" --rundir "$folder/outside/run" --driver "$2" --run "$3")
+    if [ "$said" != "$4" ]; then
+        echo "not ok sdk/$1: the client said: $said"
+        exit 1
+    fi
+    echo "ok sdk/$1"
+}
+run run ./sample_driver './sample_client sample/hello' "hello from outside"
+run readme-client "$prefix/bin/muse-file /" ./hello_client "$(head -c 4096 /etc/os-release)"
+run readme-driver ./hello_driver './hello_client hello/world' "hello from a driver"

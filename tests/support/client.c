@@ -199,6 +199,62 @@ pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old)
     return pid;
 }
 
+/* ---- what others do ---- */
+
+static bool has_space(const struct rig *rig, json_int_t id)
+{
+    json_t *document = rig_ctl(rig, "spaces");
+    bool found = false;
+    json_t *space;
+    size_t i;
+
+    json_array_foreach(json_entries(document), i, space)
+    {
+        found = found || json_integer_value(json_object_get(space, "id")) == id;
+    }
+    json_decref(document);
+    return found;
+}
+
+/* `musectl maps` of every space; one may go meanwhile. */
+static void ask_for_maps(const struct rig *rig)
+{
+    json_t *document = rig_ctl(rig, "spaces");
+    char command[64];
+    json_t *space;
+    size_t i;
+
+    json_array_foreach(json_entries(document), i, space)
+    {
+        const json_int_t id = json_integer_value(json_object_get(space, "id"));
+
+        (void)snprintf(command, sizeof(command), "maps %lld", (long long)id);
+        if (rig_ctl_status(rig, command) != 0)
+            ck_assert_msg(!has_space(rig, id), "musectl %s fails", command);
+    }
+    json_decref(document);
+}
+
+void client_work_goes_on(const struct rig *rig, struct muse *muse, const char *driver)
+{
+    static const char *const commands[] = {"status", "drivers", "spaces", "objects", "txns",
+                                           "faults", "stats",   "trace",  "limits",  "audit"};
+    char name[64];
+    void *mapped;
+
+    (void)snprintf(name, sizeof(name), "%s/all", driver);
+    for (unsigned i = 0; i < 3; i++) {
+        mapped = client_map_ro(muse, name, 32);
+        for (size_t page = 0; page < 32; page++)
+            ck_assert_uint_eq(faulty_word(mapped, page, 9), page * 512 + 9);
+        ck_assert_int_eq(muse_munmap(muse, mapped, 32 * PAGE), 0);
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        ck_assert_msg(rig_ctl_status(rig, commands[i]) == 0, "musectl %s fails", commands[i]);
+    }
+    ask_for_maps(rig);
+}
+
 /* ---- musectl's documents ---- */
 
 json_t *json_entries(json_t *document)

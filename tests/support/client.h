@@ -86,6 +86,10 @@ void wait_for_counter(const char *name, uint64_t value);
 /** wait_for_driver() - until driver @name is there with another pid than @old. Return: its pid. */
 pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old);
 
+/** client_work_goes_on() - all that others do while somebody hangs: map, read and unmap objects of
+ * the muse-faulty called @driver, and every question of musectl, the audit too */
+void client_work_goes_on(const struct rig *rig, struct muse *muse, const char *driver);
+
 /** json_entry() - the first object in the only array of @document whose @key is the text @value.
  * Return: borrowed; NULL. */
 json_t *json_entry(json_t *document, const char *key, const char *value);

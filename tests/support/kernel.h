@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#define KERNEL_SYS_MSEAL 462 /* the same on all architectures; glibc 2.36 does not know it */
+
 /** kernel_mmap() - mmap(2). Return: the address; MAP_FAILED with errno. */
 static inline void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
@@ -25,6 +27,12 @@ static inline void *kernel_mmap(void *addr, size_t len, int prot, int flags, int
 static inline int kernel_munmap(void *addr, size_t len)
 {
     return (int)syscall(SYS_munmap, addr, len);
+}
+
+/** kernel_mseal() - mseal(2), Linux 6.10. Return: 0; -1 and errno: ENOSYS on older ones. */
+static inline int kernel_mseal(void *addr, size_t len)
+{
+    return (int)syscall(KERNEL_SYS_MSEAL, addr, len, 0ul);
 }
 
 #endif

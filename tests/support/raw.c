@@ -20,6 +20,7 @@
 #include <check.h>
 
 #include "common/base/linux_abi.h"
+#include "common/base/own.h"
 #include "common/ipc/fd.h"
 
 #define WAIT_S  20
@@ -217,4 +218,49 @@ void raw_ops_done(struct raw *raw, uint64_t id, uint32_t error)
     message.n_done = error == 0;
     message.error = error;
     ck_assert_int_eq(chan_send(&raw->chan, FRAME_MEM_OPS_DONE, id, &message.base, NULL, 0), 0);
+}
+
+/* A private mapping of shared memory: it can be registered as the object's own could. */
+static void map_stand_in(void *addr, size_t len)
+{
+    CLEAN(fd_close_p) int memfd = memfd_create("stand-in", MFD_CLOEXEC);
+
+    ck_assert_int_eq(ftruncate(memfd, (off_t)len), 0);
+    ck_assert_ptr_ne(mmap(addr, len, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd, 0), MAP_FAILED);
+}
+
+static void map_reserve(void *addr, size_t len)
+{
+    ck_assert_ptr_ne(
+        mmap(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0),
+        MAP_FAILED);
+}
+
+static void carry_out(const Muse__Wire__MemOps__Op *op)
+{
+    void *addr = (void *)(uintptr_t)op->addr;
+    void *to = (void *)(uintptr_t)op->to;
+
+    if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE) {
+        map_stand_in(addr, op->length);
+    } else if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE) {
+        map_reserve(addr, op->length);
+    } else if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MOVE) {
+        ck_assert_ptr_eq(mremap(addr, op->length, op->length, MREMAP_MAYMOVE | MREMAP_FIXED, to),
+                         to);
+        map_reserve(addr, op->length);
+    } else {
+        ck_abort_msg("this client cannot do op %d", (int)op->kind);
+    }
+}
+
+void raw_carry_out(struct raw *raw, const struct frame *frame)
+{
+    Muse__Wire__MemOps *ops = muse__wire__mem_ops__unpack(NULL, frame->n_payload, frame->payload);
+
+    ck_assert_ptr_nonnull(ops);
+    ck_assert_uint_eq(ops->n_ops, 1);
+    carry_out(ops->ops[0]);
+    muse__wire__mem_ops__free_unpacked(ops, NULL);
+    raw_ops_done(raw, frame->header.id, 0);
 }

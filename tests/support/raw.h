@@ -70,4 +70,10 @@ uint64_t raw_map(struct raw *raw, uint64_t file_id, uint64_t addr, size_t len, u
 /** raw_ops_done() - claim that the server's MEM_OPS were carried out. @error: errno or 0. */
 void raw_ops_done(struct raw *raw, uint64_t id, uint32_t error);
 
+/**
+ * raw_carry_out() - do the one op of a MEM_OPS frame in this process, and say so
+ * @frame: of raw_answer(); its fds are not used: what is to be mapped is an empty memfd
+ */
+void raw_carry_out(struct raw *raw, const struct frame *frame);
+
 #endif

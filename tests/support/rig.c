@@ -21,6 +21,7 @@
 
 #define WAIT_S 20
 
+/* 0: there is no such process any more. */
 static unsigned count_fds(pid_t pid)
 {
     char path[64];
@@ -29,7 +30,8 @@ static unsigned count_fds(pid_t pid)
 
     (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
     dir = opendir(path);
-    ck_assert_ptr_nonnull(dir);
+    if (!dir)
+        return 0;
     while (readdir(dir))
         n++;
     (void)closedir(dir);
@@ -174,6 +176,41 @@ static bool drivers_are_here(const struct rig *rig, void *arg)
     return here;
 }
 
+/* An answer, whatever it is, comes after the welcome, which brings fds. */
+static void ask_driver(const char *name)
+{
+    struct muse_file *file;
+    struct muse *muse;
+    char counters[64];
+
+    (void)snprintf(counters, sizeof(counters), "%s/counters", name);
+    ck_assert_int_eq(muse_connect(&muse, NULL), 0);
+    if (muse_open(muse, counters, O_RDONLY, &file) == 0)
+        ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+}
+
+/* fds of every driver that is there now, by name. */
+static void count_driver_fds(struct rig *rig)
+{
+    json_t *document = rig_ctl(rig, "drivers");
+    json_t *driver;
+    size_t i;
+
+    json_array_foreach(array_of(document), i, driver)
+    {
+        if (json_is_true(json_object_get(driver, "alive")) && rig->n_drivers < RIG_DRIVERS_MAX) {
+            struct rig_driver *seen = &rig->drivers[rig->n_drivers++];
+
+            (void)snprintf(seen->name, sizeof(seen->name), "%s",
+                           json_string_value(json_object_get(driver, "name")));
+            ask_driver(seen->name);
+            seen->n_fds = count_fds((pid_t)json_integer_value(json_object_get(driver, "pid")));
+        }
+    }
+    json_decref(document);
+}
+
 void rig_start(struct rig *rig, const char *config, const char *const *drivers)
 {
     char path[128];
@@ -200,6 +237,7 @@ void rig_start(struct rig *rig, const char *config, const char *const *drivers)
     ck_assert_int_eq(setenv("MUSE_RUNDIR", rig->run, 1), 0);
     rig->n_fds_server = count_fds(rig->server);
     rig->n_fds_self = count_fds(getpid());
+    count_driver_fds(rig);
 }
 
 static bool server_is_idle(const struct rig *rig, void *arg)
@@ -219,6 +257,19 @@ static bool fds_are_back(const struct rig *rig, void *arg)
 {
     (void)arg;
     return count_fds(rig->server) <= rig->n_fds_server;
+}
+
+/* Also of one that was started again: it has what the first one had. */
+static bool driver_fds_are_back(const struct rig *rig, void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < rig->n_drivers; i++) {
+        const pid_t pid = rig_driver_pid(rig, rig->drivers[i].name);
+
+        if (pid != 0 && count_fds(pid) > rig->drivers[i].n_fds)
+            return false;
+    }
+    return true;
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -243,6 +294,8 @@ void rig_stop(struct rig *rig)
 
     rig_wait(server_is_idle, rig, NULL, "spaces and objects to go");
     rig_wait(fds_are_back, rig, NULL, "the server's fds to be as before");
+    if (!rig->skip_driver_fds)
+        rig_wait(driver_fds_are_back, rig, NULL, "the drivers' fds to be as before");
     if (!rig->skip_audit)
         ck_assert_msg(rig_ctl_status(rig, "audit") == 0, "musectl audit found something");
     ck_assert_uint_eq(count_fds(getpid()), rig->n_fds_self);
@@ -253,6 +306,11 @@ void rig_stop(struct rig *rig)
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "mused ended with status %#x",
                   (unsigned)status);
     ck_assert_int_ne(access(rig->run, F_OK), 0); /* it removes what it made */
+    rig_remove(rig);
+}
+
+void rig_remove(const struct rig *rig)
+{
     ck_assert_int_eq(nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
@@ -260,7 +318,7 @@ void rig_kill(struct rig *rig)
 {
     ck_assert_int_eq(kill(rig->server, SIGKILL), 0);
     ck_assert_int_eq(waitpid(rig->server, NULL, 0), rig->server);
-    ck_assert_int_eq(nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    rig_remove(rig);
 }
 
 pid_t rig_driver_pid(const struct rig *rig, const char *name)
@@ -318,16 +376,60 @@ uint64_t rig_stat(const struct rig *rig, const char *key)
     return number;
 }
 
+uint64_t rig_count(const struct rig *rig, const char *driver, const char *name)
+{
+    json_t *document = rig_ctl(rig, "drivers");
+    json_t *entry, *found = NULL;
+    uint64_t number;
+    size_t i;
+
+    json_array_foreach(array_of(document), i, entry)
+    {
+        if (json_is_true(json_object_get(entry, "alive")) &&
+            strcmp(json_string_value(json_object_get(entry, "name")), driver) == 0)
+            found = json_object_get(json_object_get(entry, "counts"), name);
+    }
+    ck_assert_msg(json_is_integer(found), "no living driver %s with a number %s", driver, name);
+    number = (uint64_t)json_integer_value(found);
+    json_decref(document);
+    return number;
+}
+
+bool rig_txn_state(const struct rig *rig, const char *object, const char *state)
+{
+    json_t *document = rig_ctl(rig, "txns");
+    bool found = false;
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(array_of(document), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "object"));
+
+        if (name && strncmp(name, object, strlen(object)) == 0 &&
+            strcmp(json_string_value(json_object_get(entry, "state")), state) == 0)
+            found = true;
+    }
+    json_decref(document);
+    return found;
+}
+
 uint64_t rig_counter(const char *name)
+{
+    return rig_counter_of("faulty", name);
+}
+
+uint64_t rig_counter_of(const char *driver, const char *name)
 {
     struct muse *muse;
     struct muse_file *file;
-    char text[1024], key[64];
+    char text[1024], key[64], counters[64];
     const char *found;
     ssize_t n;
 
     ck_assert_int_eq(muse_connect(&muse, NULL), 0);
-    ck_assert_int_eq(muse_open(muse, "faulty/counters", O_RDONLY, &file), 0);
+    (void)snprintf(counters, sizeof(counters), "%s/counters", driver);
+    ck_assert_int_eq(muse_open(muse, counters, O_RDONLY, &file), 0);
     n = muse_pread(file, text, sizeof(text) - 1, 0);
     ck_assert_int_gt(n, 0);
     text[n] = '\0';

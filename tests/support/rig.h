@@ -2,8 +2,8 @@
 /*
  * The rig of an integration test: a real mused in a folder of its own, with real driver processes,
  * real sockets and this process as the client. rig_stop() checks what must hold after every test:
- * audit ok, no space, object or transaction left, no fd more than before, no child, nothing in the
- * folder.
+ * audit ok, no space, object or transaction left, no fd more than before in server, drivers and here,
+ * no child, nothing in the folder.
  */
 #ifndef MUSE_TESTS_SUPPORT_RIG_H
 #define MUSE_TESTS_SUPPORT_RIG_H
@@ -22,7 +22,13 @@ struct rig {
     pid_t server;
     unsigned n_fds_server; /* open in mused once all drivers had said hello */
     unsigned n_fds_self;
-    bool skip_audit; /* the test leaves a leak on purpose (kernel-v1) */
+    struct rig_driver {
+        char name[32];
+        unsigned n_fds; /* open in the driver once it had said hello */
+    } drivers[RIG_DRIVERS_MAX];
+    unsigned n_drivers;
+    bool skip_audit;      /* the test leaves a leak on purpose (kernel-v1) */
+    bool skip_driver_fds; /* a driver owes an answer for ever, and keeps what belongs to it */
 };
 
 /**
@@ -42,6 +48,9 @@ void rig_stop(struct rig *rig);
 /** rig_kill() - kill -9 the server, and remove the folder; nothing is checked */
 void rig_kill(struct rig *rig);
 
+/** rig_remove() - remove the folder of a rig whose server the test has ended itself */
+void rig_remove(const struct rig *rig);
+
 /** rig_ctl() - `musectl --json ARGS`: the document, the caller's; fails the test on an error */
 json_t *rig_ctl(const struct rig *rig, const char *args);
 
@@ -60,6 +69,16 @@ void rig_wait(bool (*until)(const struct rig *rig, void *arg), const struct rig 
 
 /** rig_counter() - a number the faulty driver counted ("abort", ...), by its control object */
 uint64_t rig_counter(const char *name);
+
+/** rig_counter_of() - the same, of a muse-faulty that is called @driver */
+uint64_t rig_counter_of(const char *driver, const char *name);
+
+/** rig_count() - a number of `musectl --json drivers`, counts, of the living driver @driver */
+uint64_t rig_count(const struct rig *rig, const char *driver, const char *name);
+
+/** rig_txn_state() - whether a map request of an object whose name starts with @object is in
+ * @state */
+bool rig_txn_state(const struct rig *rig, const char *object, const char *state);
 
 /** rig_file() - make DATA/NAME with @n_bytes of a pattern that rig_byte() knows */
 void rig_file(const struct rig *rig, const char *name, uint64_t n_bytes);

@@ -15,7 +15,10 @@
 
 #include "common/base/own.h"
 #include "server/store/store.h"
+#include "tests/support/huge_pages.h"
 #include "tests/support/unit.h"
+
+#define N_HUGE 4 /* pages of the machine */
 
 #define N_TABLES 40U
 #define N_STEPS  2000U
@@ -151,17 +154,10 @@ static void check_byte(const struct backing *backing, uint64_t offset, int byte)
     ck_assert_int_eq(got, byte);
 }
 
-/* Return: whether the machine has 2 MiB pages to give; says so when not */
-static bool backing_open(struct backing *backing, uint64_t n_pages, uint64_t page_bytes)
+static void backing_open(struct backing *backing, uint64_t n_pages, uint64_t page_bytes)
 {
-    int r = backing_new(&store, backing, "test-object", n_pages * page_bytes, page_bytes, false);
-
-    if (r == -ENOMEM && page_bytes == PAGE_BYTES_HUGE) {
-        printf("skipped: no 2 MiB pages on this machine (vm.nr_hugepages)\n");
-        return false;
-    }
-    ck_assert_int_eq(r, 0);
-    return true;
+    ck_assert_int_eq(
+        backing_new(&store, backing, "test-object", n_pages * page_bytes, page_bytes, false), 0);
 }
 
 static void check_bytes_come_and_go(uint64_t page_bytes)
@@ -170,8 +166,7 @@ static void check_bytes_come_and_go(uint64_t page_bytes)
     uint8_t data[8192];
     const uint64_t across = 2 * page_bytes - 100; /* the border of pages 1 and 2 */
 
-    if (!backing_open(&backing, 4, page_bytes))
-        return;
+    backing_open(&backing, 4, page_bytes);
     memset(data, 0x5a, sizeof(data));
     ck_assert_uint_eq(backing_resident_bytes(&backing), 0);
     ck_assert_int_eq(backing_write(&backing, across, data, 200), 0);
@@ -215,8 +210,7 @@ START_TEST(too_few_huge_pages_are_an_error_and_not_a_signal)
     uint64_t i;
     int r = 0;
 
-    if (!backing_open(&backing, n_pages, PAGE_BYTES_HUGE))
-        return;
+    backing_open(&backing, n_pages, PAGE_BYTES_HUGE);
     for (i = 0; i < n_pages && r == 0; i++)
         r = backing_write(&backing, i * PAGE_BYTES_HUGE, "x", 1);
     ck_assert_int_eq(r, -ENOSPC);
@@ -341,6 +335,8 @@ END_TEST
 int main(void)
 {
     TCase *tcase = tcase_create("store");
+    const bool has_huge = huge_pages_take(N_HUGE);
+    int status;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
@@ -349,12 +345,16 @@ int main(void)
     tcase_add_test(tcase, a_large_table_gives_its_memory_back);
     tcase_add_test(tcase, buffers_are_aligned_writable_and_reused);
     tcase_add_test(tcase, bytes_of_small_pages_come_and_go);
-    tcase_add_test(tcase, bytes_of_huge_pages_come_and_go);
-    tcase_add_test(tcase, too_few_huge_pages_are_an_error_and_not_a_signal);
     tcase_add_test(tcase, a_backing_is_sealed_private_and_rounded_up);
     tcase_add_test(tcase, a_window_is_read_into_and_keeps_its_bytes);
     tcase_add_test(tcase, a_window_beyond_the_file_or_of_a_truncated_one_is_refused);
     tcase_add_test(tcase, the_read_only_fd_reads_and_does_not_write);
     tcase_add_test(tcase, bad_sizes_are_refused_and_size_zero_is_legal);
-    return unit_run("store", tcase);
+    if (!has_huge)
+        return unit_run("store", tcase) ? EXIT_FAILURE : HUGE_PAGES_SKIPPED;
+    tcase_add_test(tcase, bytes_of_huge_pages_come_and_go);
+    tcase_add_test(tcase, too_few_huge_pages_are_an_error_and_not_a_signal);
+    status = unit_run("store", tcase);
+    huge_pages_give_back(N_HUGE);
+    return status;
 }

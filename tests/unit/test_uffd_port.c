@@ -11,8 +11,11 @@
 
 #include "server/store/store.h"
 #include "server/uffd/uffd_port.h"
+#include "tests/support/huge_pages.h"
 #include "tests/support/uffd_client.h"
 #include "tests/support/unit.h"
+
+#define N_HUGE 4 /* pages of the machine */
 
 #define N_PAGES    64U
 #define PAGE       UINT64_C(4096)
@@ -709,15 +712,6 @@ END_TEST
 
 START_TEST(huge_pages_are_filled_shown_and_poisoned)
 {
-    struct backing probe;
-    int r = backing_new(&store, &probe, "probe", PAGE_BYTES_HUGE, PAGE_BYTES_HUGE, true);
-
-    if (r == -ENOMEM) {
-        printf("skipped: no 2 MiB pages on this machine (vm.nr_hugepages)\n");
-        return;
-    }
-    ck_assert_int_eq(r, 0);
-    backing_done(&probe);
     stop(); /* the one of setup() */
     port_is_closed = socket_is_closed = false;
     start(PAGE_BYTES_HUGE, 4);
@@ -743,6 +737,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("uffd_port");
     int uffd = client_uffd(O_NONBLOCK, uffd_port_features());
+    int status;
 
     if (uffd < 0) {
         printf("skipped: no userfaultfd with all features here (%s)\n", strerror(-uffd));
@@ -778,6 +773,10 @@ int main(void)
     tcase_add_test(tcase, a_client_killed_while_it_waits_leaves_nothing);
     tcase_add_test(tcase, a_port_closed_with_a_waiting_client_ends_cleanly);
     tcase_add_test(tcase, only_userfaultfds_with_the_right_features_are_adopted);
+    if (!huge_pages_take(N_HUGE))
+        return unit_run("uffd_port", tcase) ? EXIT_FAILURE : HUGE_PAGES_SKIPPED;
     tcase_add_test(tcase, huge_pages_are_filled_shown_and_poisoned);
-    return unit_run("uffd_port", tcase);
+    status = unit_run("uffd_port", tcase);
+    huge_pages_give_back(N_HUGE);
+    return status;
 }

@@ -38,8 +38,8 @@
  * signal handler that interrupted a call on the handle. vfork(2) and posix_spawn(3) are as without
  * the library. The library's handlers are registered when it is loaded.
  *
- * When the server goes, accesses to pages that are not resident wait until a new server takes the
- * mappings over or the process ends; nothing ever reads as zeros for that reason.
+ * When the server goes, accesses to pages that are not resident wait until the handle is
+ * disconnected or the process ends; nothing ever reads as zeros for that reason.
  */
 #ifndef MUSE_MUSE_H
 #define MUSE_MUSE_H
@@ -112,13 +112,13 @@ void muse_disconnect(struct muse *muse);
 /**
  * muse_open() - open an object of a driver
  * @muse:   the handle
- * @name:   "DRIVER/OBJECT", at most 4096 bytes; OBJECT may contain slashes
+ * @name:   "DRIVER/OBJECT", at most 4095 bytes; OBJECT may contain slashes
  * @oflags: O_RDONLY or O_RDWR, with O_CREAT, O_TRUNC, O_EXCL where the driver can
  * @ret:    the file, to be given to muse_close(); written on success only
  *
  * An object created by O_CREAT gets mode 0666; the driver may narrow it.
  *
- * Return: 0; -1 and errno: ENODEV no such driver, ENAMETOOLONG, EFAULT @name is NULL, EINVAL, or
+ * Return: 0; -1 and errno: ENODEV no such driver, or none named, ENAMETOOLONG, EFAULT @name is NULL, EINVAL, or
  * what the driver says (ENOENT, EACCES, EISDIR, ...).
  */
 int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file **ret);
@@ -196,7 +196,7 @@ int muse_madvise(struct muse *muse, void *addr, size_t len, int advice);
  * @offset: from the start of the object
  *
  * Return: bytes read, fewer than @len only at the end of the object or where an error follows; 0 at
- * the end; -1 and errno: EINVAL negative @offset, EFAULT @buf, or what the driver says (EIO, ...).
+ * the end; -1 and errno: EINVAL negative @offset, EFAULT @buf, EBADF not open for reading, or what the driver says (EIO, ...).
  */
 ssize_t muse_pread(struct muse_file *file, void *buf, size_t len, off_t offset);
 

@@ -338,8 +338,8 @@ int muse_fault_supply(struct muse_fault *fault, uint64_t first_page, const void 
 /** muse_fault_zero() - these pages are all zeros */
 int muse_fault_zero(struct muse_fault *fault, uint64_t first_page, uint64_t n_pages);
 
-/** muse_fault_fd() - the object's memfd, to write pages into it oneself (pwrite, io_uring, splice);
- * borrowed. Then muse_fault_supplied(). */
+/** muse_fault_fd() - the object's page cache, to write pages into it oneself (pwrite, io_uring,
+ * splice); borrowed. Then muse_fault_supplied(). */
 int muse_fault_fd(const struct muse_fault *fault);
 
 /** muse_fault_supplied() - the pages were written through muse_fault_fd() and are valid now */
