@@ -144,7 +144,7 @@ static int cramfs_start(struct muse_driver *muse, void *user)
     struct cramfs_driver *driver = user;
     int r;
 
-    (void)muse;
+    muse_driver_set_read_only(muse);
     r = open_image(driver);
     if (r == 0)
         r = open_readers(driver);

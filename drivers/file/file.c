@@ -39,7 +39,8 @@ static int file_start(struct muse_driver *driver, void *user)
     struct file_driver *file = user;
     void *buffer;
 
-    (void)driver;
+    if (!file->writable)
+        muse_driver_set_read_only(driver);
     inodes_init(&file->inodes, file->writable);
     buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

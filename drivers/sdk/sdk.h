@@ -157,6 +157,7 @@ struct muse_driver {
     char version_text[128];
     const char *rundir; /* borrowed from argv or the environment; NULL: the default */
     bool verbose;
+    bool read_only; /* said in hello */
     pthread_t main_thread;
 
     struct chan chan;

@@ -7,6 +7,7 @@
 #include "server/flow/driver_hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,6 +134,8 @@ int hook_open(struct driver *driver, struct driver_call *driver_call, const stru
     char *path_field =
         (char *)(uintptr_t)path; /* protobuf-c has no const; packing does not write */
 
+    if (driver->read_only && (oflags & O_ACCMODE) != O_RDONLY)
+        return -EROFS;
     message.path = path_field;
     message.oflags = oflags;
     message.mode = mode;

@@ -35,7 +35,8 @@ struct hook_prepare {
  * Calls: @call's end is set by the caller; answer type and hook name are set here.
  *
  * Return: 0, the end will come. The end will not come: -ENODEV the driver is dead or dying; -EBUSY
- * (open, getattr, prepare) it has left too much unread already.
+ * (open, getattr, prepare) it has left too much unread already; -EROFS (open) for writing, and the
+ * driver said that it never does.
  */
 MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
                          const char *path, uint32_t oflags, uint32_t mode);

@@ -90,6 +90,7 @@ struct driver {
     struct engine *engine;
     struct driver_link *link; /* owned; NULL once dead */
     bool alive;
+    bool read_only;      /* it said so: no client ever gets a writable fd of its objects */
     uint32_t file_hooks; /* enum file_hook */
     uint32_t n_vm_ops;
     struct driver_vm_ops {

@@ -181,6 +181,7 @@ static int driver_new(struct engine *engine, struct driver_link *link,
     driver->engine = engine;
     driver->link = link;
     driver->alive = true;
+    driver->read_only = hello->read_only;
     driver->file_hooks = hello->file_hooks;
     driver->hook_deadline_ns = config_hook_deadline_ns(engine->config, hello->name);
     driver->uid = link->conn.uid;

@@ -108,12 +108,11 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     struct space *space = ask->space;
     struct driver *driver = ask->driver;
     struct engine *engine = space->engine;
-    const struct opener opener = {space->uid, (ask->oflags & O_ACCMODE) != O_RDONLY};
     struct object *object;
     struct file *file = NULL;
     int r;
 
-    r = object_get(driver, opened, frame, ask->path, &opener, &object, ret_why);
+    r = object_get(driver, opened, frame, ask->path, space->uid, &object, ret_why);
     if (r < 0)
         goto release;
     r = -EMFILE;
@@ -304,6 +303,8 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
                       : -ENOMEM;
     if (r < 0)
         open_free(request);
+    if (r == -EROFS)
+        *ret_why = "the driver serves all its files read-only";
     if (r == -EBUSY) {
         *ret_why = "the driver has too much unread already";
         r = -EAGAIN;

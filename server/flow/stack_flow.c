@@ -428,7 +428,9 @@ int stack_start(struct map_request *request, const char *name)
     if (r < 0) {
         stack->outer = NULL;
         stack_free(stack);
-        map_set_error(request, r, "open", "the inner driver is dying");
+        map_set_error(request, r, "open",
+                      r == -EROFS ? "the inner driver serves all its files read-only"
+                                  : "the inner driver is dying");
         return r;
     }
     request->stack = stack;

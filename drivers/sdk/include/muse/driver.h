@@ -271,6 +271,14 @@ struct muse_driver_ops {
 int muse_driver_main(int argc, char **argv, const struct muse_driver_ops *ops, void *user);
 
 /**
+ * muse_driver_set_read_only() - in start: this driver never opens for writing
+ *
+ * The server then answers such an open with EROFS without asking, and can keep the page caches
+ * where the kernel has large folios for them. Later than in start it has no effect.
+ */
+void muse_driver_set_read_only(struct muse_driver *driver);
+
+/**
  * muse_set_error() - one sentence that goes with the errno this hook is about to return
  * @format: printf; the text reaches the server's log and the client's muse_error_at()
  *
