@@ -112,6 +112,9 @@ struct driver {
             calls, call_ns, errors, late, faults_asked, pages_asked, pages_supplied, faults_failed;
     } n;
     char last_error[256];
+    /* why it is gone, as far as it is known: what its clients are told */
+    int gone_error; /* errno; 0: not known yet */
+    char gone_text[192];
 };
 
 /* Where an object's bytes come from. */

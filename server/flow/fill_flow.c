@@ -28,6 +28,7 @@
 #include "proto/hooks.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/writeback.h"
 
 /* ---- charges ---- */
@@ -235,7 +236,7 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
         break;
     case -EIO:
         why.hook = "driver";
-        (void)snprintf(buf, size, "driver %s died", object->driver->name);
+        why.error = -driver_gone_error(object->driver, &why.text);
         break;
     case -ERANGE:
         why.error = ENXIO;

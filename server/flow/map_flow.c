@@ -36,6 +36,7 @@
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/stack_flow.h"
@@ -353,10 +354,11 @@ static void go_on_locked(struct map_request *request)
 {
     struct space *space = request->mm.space;
     const char *why;
-    int r = request->driver->alive ? reserve(request, &why) : -EIO;
+    int r =
+        request->driver->alive ? reserve(request, &why) : driver_gone_error(request->driver, &why);
 
     if (r < 0) {
-        map_set_error(request, r, "-", request->driver->alive ? why : "the driver died");
+        map_set_error(request, r, "-", why);
         map_event(request, MAP_EV_REFUSED);
         return;
     }
@@ -424,6 +426,8 @@ void map_flow_driver_gone(struct driver *driver)
 {
     struct list left = LIST_INIT(left);
     struct list *node;
+    const char *why;
+    const int error = driver_gone_error(driver, &why);
 
     /* one that ends lets others run, which may end, too, and leave whichever list they are on */
     list_move_all(&left, &driver->requests);
@@ -436,7 +440,7 @@ void map_flow_driver_gone(struct driver *driver)
         if (request->call.link || request->txn.state == MAP_QUEUED ||
             request->txn.state == MAP_SPLITTING)
             continue;
-        map_set_error(request, -EIO, "-", "the driver died");
+        map_set_error(request, error, "-", why);
         fill_wait_cancel(&request->wait);
         deadline_clear(&driver->engine->loop, &request->act_deadline);
         map_event(request, MAP_EV_DRIVER_GONE);

@@ -279,6 +279,22 @@ static void set_driver_error(struct map_request *request, int error, const char 
     map_set_error(request, error, request->call.hook, text && text[0] ? text : otherwise);
 }
 
+/* The call ended because its driver is gone. */
+static void set_lost(struct map_request *request)
+{
+    const char *why;
+    const int error = driver_gone_error(request->driver, &why);
+
+    map_set_error(request, error, request->call.hook, why);
+}
+
+/* What does not decode ends the connection, as everywhere. */
+static void undecodable(struct map_request *request)
+{
+    map_set_error(request, -EREMOTEIO, request->call.hook, "the driver's answer does not decode");
+    driver_misbehaved(request->driver, request->mm.space, request->call.hook, request->text);
+}
+
 static enum map_event read_prepared(struct map_request *request, struct frame *frame, bool late)
 {
     Muse__Wire__Prepared *answer = NULL;
@@ -287,8 +303,7 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
     if (frame->header.type == FRAME_PREPARED)
         answer = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
     if (!answer) {
-        set_driver_error(request, -EREMOTEIO, NULL, "the driver's answer does not decode");
-        driver_link_close(request->driver->link, -EPROTO);
+        undecodable(request);
         return MAP_EV_PREPARE_ERR;
     }
     if (answer->error != 0) {
@@ -331,8 +346,8 @@ static void on_prepare_end(struct driver_call *call, enum call_end end, struct f
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
-        map_set_error(request, -EIO, call->hook, "the driver died");
-        hook_ended(request->driver, call, -EIO);
+        set_lost(request);
+        hook_ended(request->driver, call, request->error);
         break;
     }
     map_event(request, event);
@@ -378,13 +393,6 @@ static enum map_event judge_error(struct map_request *request, int32_t error, co
     return MAP_EV_COMPLETE_ERR;
 }
 
-/* What does not decode ends the connection, as everywhere. */
-static enum map_event undecodable(struct map_request *request)
-{
-    driver_link_close(request->driver->link, -EPROTO);
-    return judge_error(request, -1, NULL);
-}
-
 static enum map_event after_complete(const struct map_request *request)
 {
     if (request->todo_next < request->n_todos)
@@ -398,8 +406,10 @@ static enum map_event read_completed(struct map_request *request, struct frame *
         muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
     enum map_event event;
 
-    if (!answer)
-        return undecodable(request);
+    if (!answer) {
+        undecodable(request);
+        return MAP_EV_COMPLETE_ERR;
+    }
     if (answer->error != 0)
         event = judge_error(request, answer->error, answer->text);
     else if (late)
@@ -468,8 +478,10 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
     enum map_event event;
 
-    if (!answer)
-        return undecodable(request);
+    if (!answer) {
+        undecodable(request);
+        return MAP_EV_COMPLETE_ERR;
+    }
     if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
     } else if (late) {
@@ -526,8 +538,8 @@ static void on_complete_end(struct driver_call *call, enum call_end end, struct 
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
-        map_set_error(request, -EIO, call->hook, "the driver died");
-        hook_ended(request->driver, call, -EIO);
+        set_lost(request);
+        hook_ended(request->driver, call, request->error);
         break;
     }
     if (end != CALL_DEADLINE)

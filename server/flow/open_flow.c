@@ -22,6 +22,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
@@ -179,7 +180,8 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
     opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
     if (!opened) {
         open_fail(request, -EREMOTEIO, "the driver's answer to open does not decode");
-        driver_link_close(request->driver->link, -EPROTO);
+        driver_misbehaved(request->driver, request->space, "open",
+                          "its answer to open does not decode");
         return;
     }
     hook_ended(request->driver, &request->call, 0);
@@ -207,6 +209,14 @@ static void on_open_refused(struct open_request *request, struct frame *frame)
         muse__wire__driver_failed__free_unpacked(failed, NULL);
 }
 
+static void open_lost(struct open_request *request)
+{
+    const char *why;
+    const int error = driver_gone_error(request->driver, &why);
+
+    open_fail(request, error, why);
+}
+
 static void on_open_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct open_request *request = CONTAINER_OF(call, struct open_request, call);
@@ -229,7 +239,7 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
         break;
     case CALL_LOST:
         if (!call->late)
-            open_fail(request, -EIO, "the driver died while opening");
+            open_lost(request);
         break;
     case CALL_ANSWERED:
         if (frame->header.type == FRAME_DRIVER_FAILED)
