@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/own.h"
@@ -110,6 +111,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     const bool for_writing = (args->oflags & O_ACCMODE) == O_RDWR;
     CLEAN(fd_close_p) int fd = -1;
     struct inode *inode;
+    struct statvfs fs;
     struct stat stat;
     int r = check_oflags(file, args);
 
@@ -124,6 +126,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     ret->object = inode;
     ret->attr = attr_of(&inode->stat);
     ret->page_bytes = file->page_bytes;
+    ret->noexec = fstatvfs(inode->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC);
     return file->fill || inode->stat.st_size == 0 ? 0 : add_extent(inode, ret);
 }
 

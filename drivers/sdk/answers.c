@@ -166,6 +166,8 @@ static int send_opened(struct muse_request *request)
     opened.page_bytes = result->page_bytes ? result->page_bytes : MUSE_PAGE_BYTES;
     opened.n_extents = result->extents ? result->n_extents : 0;
     opened.extents = extents;
+    opened.has_noexec = result->noexec;
+    opened.noexec = result->noexec;
     r = objects_open(&request->driver->objects, result->object_key, result->object);
     if (r < 0)
         return r;

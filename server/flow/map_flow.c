@@ -280,6 +280,17 @@ static bool has_prepare(const struct map_request *request)
     return request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE;
 }
 
+static uint64_t bytes_mapped_in(const struct aspace *aspace, struct range range)
+{
+    uint64_t n_bytes = 0;
+    const struct vma *vma;
+
+    vma_for_each_in(vma, &aspace->vmas, range.start, range.end)
+        if (vma->kind == VMA_MAPPED)
+            n_bytes += range_len(range_intersect(vma_range(vma), range));
+    return n_bytes;
+}
+
 static int choose_address(struct map_request *request, const char **ret_why)
 {
     struct aspace *aspace = &request->mm.space->aspace;
@@ -299,6 +310,11 @@ static int choose_address(struct map_request *request, const char **ret_why)
         r = aspace_check_map(aspace);
     if (r < 0)
         return r;
+    *ret_why = "over the client's limit of data (RLIMIT_DATA)";
+    r = map_check_data(&request->args, &request->plan, bytes_mapped_in(aspace, request->target));
+    if (r < 0)
+        return r;
+    *ret_why = "no such address range is free";
     request->place = request->target;
     /* outside the arena may be memory of the client's own, which a failure has to leave as it is */
     request->replace = vma_tree_overlaps(&aspace->vmas, request->target) ||
@@ -509,15 +525,18 @@ int request_map(struct space *space, struct frame *frame)
     if (file) {
         const uint32_t access = file->oflags & O_ACCMODE;
 
-        args = (struct map_args){.addr = message->addr,
-                                 .length = message->length,
-                                 .prot = message->prot,
-                                 .flags = message->flags,
-                                 .offset = message->offset,
-                                 .readable = access != O_WRONLY,
-                                 .writable = access != O_RDONLY,
-                                 .page_bytes = object_page_bytes(file->object),
-                                 .is_taken = is_taken(space, message)};
+        args =
+            (struct map_args){.addr = message->addr,
+                              .length = message->length,
+                              .prot = message->prot,
+                              .flags = message->flags,
+                              .offset = message->offset,
+                              .readable = access != O_WRONLY,
+                              .writable = access != O_RDONLY,
+                              .noexec = file->noexec,
+                              .data_room = message->has_data_room ? message->data_room : UINT64_MAX,
+                              .page_bytes = object_page_bytes(file->object),
+                              .is_taken = is_taken(space, message)};
         r = map_check_args(&args, &plan, &why);
     }
     muse__wire__map__free_unpacked(message, NULL);

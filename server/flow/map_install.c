@@ -71,6 +71,21 @@ static void on_installed(void *ctx, enum client_end end, int error)
     }
 }
 
+/*
+ * Only who may write maps shared: a shared mapping of a read-only fd cannot be registered (EPERM),
+ * a private one can. What the client asked for as private its kernel accounts, unless it said
+ * MAP_NORESERVE; huge pages would be reserved by that, and are not.
+ */
+static uint32_t install_flags(const struct map_request *request)
+{
+    const uint32_t flags = request->vma->flags;
+    const bool unaccounted = (flags & (VMF_MAYSHARE | VMF_NORESERVE)) ||
+                             object_page_bytes(request->vm_file->object) != VMA_PAGE_BYTES;
+
+    return (uint32_t)((flags & VMF_SHARED) ? MAP_SHARED : MAP_PRIVATE) |
+           (unaccounted ? (uint32_t)MAP_NORESERVE : 0);
+}
+
 void map_install(struct map_request *request)
 {
     struct space *space = request->mm.space;
@@ -83,9 +98,7 @@ void map_install(struct map_request *request)
 
     fill_in_vma(request);
     op.prot = vma_prot(request->vma);
-    /* Only who may write maps shared: a shared mapping of a read-only fd cannot be registered
-     * (EPERM), a private one can. */
-    op.flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
+    op.flags = install_flags(request);
     op.offset = request->vma->pgoff * VMA_PAGE_BYTES;
     if (client_has_fd)
         op.file_id = file->id;

@@ -136,6 +136,7 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     file->object = object;
     file->handle = opened->handle;
     file->oflags = ask->oflags;
+    file->noexec = opened->noexec;
     file->uid = space->uid;
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;

@@ -346,10 +346,12 @@ static int reinstall(struct stack_request *stack)
     struct map_request *outer = stack->outer;
     struct backing *backing = &stack->file->object->backing;
     const bool shared = outer->vma->flags & VMF_SHARED;
+    const bool unaccounted = outer->vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
                               .range = outer->place,
                               .prot = outer->plan.prot & outer->vma->prot_narrow,
-                              .flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE,
+                              .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
+                                       (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
                               .offset = outer->vma->pgoff * VMA_PAGE_BYTES,
                               .fd = shared ? backing->fd : backing_readonly_fd(backing)};
 

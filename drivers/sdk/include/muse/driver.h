@@ -178,6 +178,8 @@ struct muse_open_result {
     size_t n_extents;
     /* called once the extents' fds were passed on; may be NULL */
     void (*extents_sent)(void *file_private);
+    /* as on a file system mounted noexec: PROT_EXEC is EPERM, and no mapping has MAYEXEC */
+    bool noexec;
 };
 
 struct muse_open_args {
