@@ -224,6 +224,22 @@ int fill_retry(struct object *object, uint64_t page)
 
 /* ---- failing ---- */
 
+/* Which of the two limits leaves no room for a page. */
+static void say_limit(const struct object *object, char *buf, size_t size)
+{
+    const struct quota_table *quotas = &object->engine->quotas;
+    const uint64_t used = quota_used(quotas, object->uid, QUOTA_CACHE);
+    const uint64_t limit = quotas->limit[QUOTA_CACHE];
+
+    if (used >= limit || limit - used < object_page_bytes(object)) {
+        (void)snprintf(buf, size, "the page cache of uid %u is at its limit, %s = %" PRIu64,
+                       (unsigned)object->uid, quota_key(QUOTA_CACHE), limit);
+    } else {
+        (void)snprintf(buf, size, "the page caches of all users are at their limit, %s = %" PRIu64,
+                       QUOTA_KEY_MEMORY, quotas->limit_memory_bytes);
+    }
+}
+
 struct fill_error fill_error_of(const struct object *object, int result, char *buf, size_t size)
 {
     struct fill_error why = {.error = -result, .hook = "fault", .text = buf, .is_final = true};
@@ -232,7 +248,7 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
     case -EDQUOT:
         why.error = ENOMEM;
         why.hook = "limit";
-        (void)snprintf(buf, size, "cache limit of uid %u reached", (unsigned)object->uid);
+        say_limit(object, buf, size);
         break;
     case -EIO:
         why.hook = "driver";

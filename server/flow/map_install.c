@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -239,14 +240,23 @@ static int run_remap(struct map_request *request, struct map_todo *todo)
     return session_mem_ops(space, request->mm.id, &op, 1, 0, on_remapped, request);
 }
 
+static void prefault_failed(struct map_request *request, int error, uint64_t page)
+{
+    const struct poison_record *record = poison_find(&vma_object(request->vma)->poison, page);
+    char text[MAP_TEXT_BYTES];
+
+    (void)snprintf(text, sizeof(text), "a page to be prefaulted cannot be had: %.190s",
+                   record && record->text[0] ? record->text : strerrordesc_np(-error));
+    act_failed(request, error, text);
+}
+
 static void on_prefaulted(struct fill_wait *wait, int error, uint64_t failed_page)
 {
     struct map_request *request = CONTAINER_OF(wait, struct map_request, wait);
     const struct map_todo *todo = &request->todos[request->todo_next];
 
-    (void)failed_page;
     if (error < 0) {
-        act_failed(request, error, "a page to be prefaulted cannot be had");
+        prefault_failed(request, error, failed_page);
         return;
     }
     fault_flow_show(request->mm.space, request->vma, in_place(request, todo->range));
@@ -274,6 +284,17 @@ static int run_prefault(struct map_request *request, const struct map_todo *todo
     return r;
 }
 
+/* One that could not even be begun. */
+static void todo_failed(struct map_request *request, const struct map_todo *todo, int error)
+{
+    if (todo->kind == TODO_REMAP)
+        act_failed(request, error == -ENOTCONN ? -EIO : error, "the client could not be told");
+    else if (error == -EFAULT)
+        act_failed(request, error, "pages beyond the end of the object cannot be prefaulted");
+    else
+        prefault_failed(request, error, request->wait.next_page);
+}
+
 void map_run_todos(struct map_request *request)
 {
     struct engine *engine = request->mm.space->engine;
@@ -288,7 +309,7 @@ void map_run_todos(struct map_request *request)
         int r = todo->kind == TODO_REMAP ? run_remap(request, todo) : run_prefault(request, todo);
 
         if (r < 0) {
-            act_failed(request, r == -ENOTCONN ? -EIO : r, "the action cannot be carried out");
+            todo_failed(request, todo, r);
             return;
         }
         if (r == 0)

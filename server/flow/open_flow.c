@@ -501,9 +501,11 @@ static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_pa
                        failed_at - request->offset); /* short, as read(2) */
     } else {
         const struct poison_record *record = poison_find(&object->poison, failed_page);
+        const char *text = record ? record->text : "the page cannot be had";
+        const struct flow_where where = {request->space, object->driver, object->name, "pread"};
 
-        space_fail(request->space, request->id, error,
-                   record ? record->text : "the page cannot be had");
+        flow_error("pread.failed", &where, error, text);
+        space_fail(request->space, request->id, error, text);
     }
     pread_free(request);
 }
@@ -530,12 +532,9 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     request->length = length;
     request->wait.done = on_pread_valid;
     r = fill_wait_start(file->object, pages, &request->wait);
-    if (r == 0)
-        return 0;
-    if (r > 0)
-        reply_readable(space, id, length);
-    pread_free(request);
-    return r > 0 ? 0 : r;
+    if (r != 0) /* done already: it came at once, or failed at once, perhaps in the middle */
+        on_pread_valid(&request->wait, r > 0 ? 0 : r, request->wait.next_page);
+    return 0;
 }
 
 int request_pread(struct space *space, struct frame *frame)

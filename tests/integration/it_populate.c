@@ -220,6 +220,67 @@ START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 }
 END_TEST
 
+/* ---- at the limit of the page cache ---- */
+
+static const char uid_limit[] = "[quota]\ncache_bytes = 1M\n";
+static const char memory_limit[] = "[quota]\nmemory_bytes = 1M\n";
+
+static void read_up_to_the_limit(const char *config, const char *names_the_limit)
+{
+    const size_t n_room = 256 * PAGE;
+    char *buf = malloc(4 * n_room);
+    struct muse_file *file;
+
+    ck_assert_ptr_nonnull(buf);
+    begin(config, both_modes);
+    rig_file(&rig, "data", 4 * n_room);
+    file = client_open(muse, "file/data", O_RDONLY);
+    ck_assert_int_eq(muse_pread(file, buf, 4 * n_room, 0), (ssize_t)n_room); /* short, not none */
+    ck_assert(file_is(buf, 0, n_room));
+    ck_assert_int_eq(muse_pread(file, buf, 4 * n_room, (off_t)n_room), -1);
+    ck_assert_int_eq(errno, EDQUOT);
+    ck_assert_msg(strstr(muse_last_error_text(), names_the_limit) != NULL, "%s",
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+    free(buf);
+}
+
+START_TEST(pread_over_the_cache_limit_is_short_and_then_names_the_limit)
+{
+    read_up_to_the_limit(uid_limit, "uid 0 is at its limit, cache_bytes = 1048576");
+    read_up_to_the_limit(memory_limit, "all users are at their limit, memory_bytes = 1048576");
+}
+END_TEST
+
+START_TEST(populate_brings_what_there_is_room_for_and_prefault_says_what_there_is_not)
+{
+    struct muse_file *file;
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(uid_limit, faulty);
+    mapped = client_map(muse, "faulty/a,size=4M", O_RDONLY, 4 * N_PAGES * PAGE, PROT_READ,
+                        MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, N_PAGES);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * N_PAGES * PAGE), 0);
+    mapped = client_map(muse, "faulty/b,action=prefault=200", O_RDONLY, N_PAGES * PAGE, PROT_READ,
+                        MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED); /* there is room for these */
+    file = client_open(muse, "faulty/c,action=prefault=100", O_RDONLY);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, N_PAGES * PAGE, PROT_READ, MAP_SHARED, file, 0),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EDQUOT);
+    ck_assert_msg(strstr(muse_last_error_text(), "cache_bytes = 1048576") != NULL, "%s",
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("populate");
@@ -235,5 +296,8 @@ int main(void)
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
+    tcase_add_test(tcase, pread_over_the_cache_limit_is_short_and_then_names_the_limit);
+    tcase_add_test(tcase,
+                   populate_brings_what_there_is_room_for_and_prefault_says_what_there_is_not);
     return unit_run("populate", tcase);
 }
