@@ -270,6 +270,20 @@ static int refuse_prepare(struct faulty *faulty, const struct behaviour *behavio
     return error;
 }
 
+/* @lie: 0: the answer is sent already; else no errno, and the server then wants it aborted. */
+static int lie_with(struct muse_vma_desc *desc, int lie)
+{
+    struct faulty_file *file = faulty_file_of(desc->file);
+    uint64_t context;
+    int r = lie != 0 ? begin_call(file->faulty, &file->behaviour, &context) : 1;
+
+    if (r == 0) {
+        desc->mmap_context = sdk_pointer(context);
+        desc->private_data = sdk_pointer(file->behaviour.private_data);
+    }
+    return r < 0 ? r : lie;
+}
+
 int faulty_mmap_prepare(struct muse_vma_desc *desc)
 {
     struct faulty_file *file = faulty_file_of(desc->file);
@@ -291,7 +305,7 @@ int faulty_mmap_prepare(struct muse_vma_desc *desc)
         return refuse_prepare(faulty, behaviour);
     r = lie_in_prepare(faulty, behaviour, &lied);
     if (lied)
-        return r;
+        return lie_with(desc, r);
     r = fill_desc(file, desc);
     if (r == 0)
         r = begin_call(faulty, behaviour, &context);

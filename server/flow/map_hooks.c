@@ -310,7 +310,6 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
         if (status_is_legal(answer->error)) {
             set_driver_error(request, -answer->error, answer->text, "the driver refused");
         } else {
-            request->driver->n.errors++;
             set_driver_error(request, -EINVAL, NULL,
                              "the driver returned a number that is no errno");
         }
@@ -386,7 +385,6 @@ static enum map_event judge_error(struct map_request *request, int32_t error, co
     if (status_is_legal(error)) {
         set_driver_error(request, -error, text, "the driver refused");
     } else {
-        request->driver->n.errors++;
         set_driver_error(request, -EREMOTEIO, NULL,
                          "the driver returned a number that is no errno");
     }
