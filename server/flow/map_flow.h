@@ -7,6 +7,7 @@
 #ifndef MUSE_SERVER_FLOW_MAP_FLOW_H
 #define MUSE_SERVER_FLOW_MAP_FLOW_H
 
+#include "proto/driver.pb-c.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/engine.h"
@@ -84,6 +85,13 @@ void map_ask_complete(struct map_request *request);
 /* the VMA's vm_ops: @id of @driver's tables, 0 none. Return: 0; -EINVAL with the error set. */
 MUST_CHECK int map_set_vm_ops(struct map_request *request, const struct driver *driver,
                               uint32_t id);
+/* the verbs of a mmap_complete, the action of a legacy mmap: checked, and carried out with the event
+ * that map_after_complete() names. Return: 0; -errno with the error set. */
+MUST_CHECK int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
+                              struct frame *frame, struct range within);
+MUST_CHECK int map_take_action(struct map_request *request, const Muse__Wire__Action *action,
+                               struct frame *frame);
+enum map_event map_after_complete(const struct map_request *request);
 void map_send_abort(struct map_request *request);
 void map_send_close(struct map_request *request);
 /* a driver without mmap_complete is done with prepare once the mapping lives

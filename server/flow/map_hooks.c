@@ -88,8 +88,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
 }
 
 /* The one action mmap_prepare may declare. */
-static int take_action(struct map_request *request, const Muse__Wire__Action *action,
-                       struct frame *frame)
+int map_take_action(struct map_request *request, const Muse__Wire__Action *action,
+                    struct frame *frame)
 {
     const char *why;
     int r;
@@ -113,8 +113,8 @@ static int take_action(struct map_request *request, const Muse__Wire__Action *ac
 }
 
 /* complete's verbs; the n-th REMAP uses the n-th fd. */
-static int take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
-                      struct frame *frame, struct range within)
+int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
+                   struct frame *frame, struct range within)
 {
     unsigned n_fds = 0;
 
@@ -267,7 +267,7 @@ static enum map_event judge_prepared(struct map_request *request,
                       "an mmap_prepare cannot be passed on to another driver");
         return MAP_EV_PREPARE_BAD;
     }
-    if (answer->action && take_action(request, answer->action, frame) < 0)
+    if (answer->action && map_take_action(request, answer->action, frame) < 0)
         return MAP_EV_PREPARE_BAD;
     return MAP_EV_PREPARE_OK;
 }
@@ -293,6 +293,14 @@ static void undecodable(struct map_request *request)
 {
     map_set_error(request, -EREMOTEIO, request->call.hook, "the driver's answer does not decode");
     driver_misbehaved(request->driver, request->mm.space, request->call.hook, request->text);
+}
+
+/* The end of a call of the driver's: counted, traced, remembered. */
+static void note_end(struct map_request *request, int result)
+{
+    hook_ended(request->driver, &request->call, result);
+    if (result < 0)
+        driver_note_error(request->driver, request->call.hook, result, request->text);
 }
 
 static enum map_event read_prepared(struct map_request *request, struct frame *frame, bool late)
@@ -336,17 +344,17 @@ static void on_prepare_end(struct driver_call *call, enum call_end end, struct f
     case CALL_ANSWERED:
     case CALL_LATE:
         event = read_prepared(request, frame, owed);
-        hook_ended(request->driver, call, event == MAP_EV_PREPARE_OK ? 0 : request->error);
+        note_end(request, event == MAP_EV_PREPARE_OK ? 0 : request->error);
         break;
     case CALL_DEADLINE:
         map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
-        hook_ended(request->driver, call, -ETIMEDOUT);
+        note_end(request, -ETIMEDOUT);
         request->driver->n.late++;
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
         set_lost(request);
-        hook_ended(request->driver, call, request->error);
+        note_end(request, request->error);
         break;
     }
     map_event(request, event);
@@ -391,7 +399,7 @@ static enum map_event judge_error(struct map_request *request, int32_t error, co
     return MAP_EV_COMPLETE_ERR;
 }
 
-static enum map_event after_complete(const struct map_request *request)
+enum map_event map_after_complete(const struct map_request *request)
 {
     if (request->todo_next < request->n_todos)
         return MAP_EV_COMPLETE_VERBS;
@@ -412,10 +420,10 @@ static enum map_event read_completed(struct map_request *request, struct frame *
         event = judge_error(request, answer->error, answer->text);
     else if (late)
         event = MAP_EV_COMPLETE_OK;
-    else if (take_verbs(request, answer, frame, request->target) < 0)
+    else if (map_take_verbs(request, answer, frame, request->target) < 0)
         event = MAP_EV_COMPLETE_ERR;
     else
-        event = after_complete(request);
+        event = map_after_complete(request);
     muse__wire__completed__free_unpacked(answer, NULL);
     return event;
 }
@@ -488,12 +496,12 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         request->vma->private_data = answer->private_data;
         if (take_legacy_changes(request, answer) < 0 ||
             (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0) ||
-            (answer->action && take_action(request, answer->action, frame) < 0))
+            (answer->action && map_take_action(request, answer->action, frame) < 0))
             event = close_refused(request, answer);
         else if (answer->forward)
             event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
         else
-            event = after_complete(request);
+            event = map_after_complete(request);
         request->seen.vm_ops = (uint32_t)request->vma->ops_id;
         request->seen.private_data = request->vma->private_data;
     }
@@ -527,17 +535,17 @@ static void on_complete_end(struct driver_call *call, enum call_end end, struct 
         else
             event = request->txn.legacy ? read_legacy(request, frame, owed)
                                         : read_completed(request, frame, owed);
-        hook_ended(request->driver, call, event == MAP_EV_COMPLETE_ERR ? request->error : 0);
+        note_end(request, event == MAP_EV_COMPLETE_ERR ? request->error : 0);
         break;
     case CALL_DEADLINE:
         map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
-        hook_ended(request->driver, call, -ETIMEDOUT);
+        note_end(request, -ETIMEDOUT);
         request->driver->n.late++;
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
         set_lost(request);
-        hook_ended(request->driver, call, request->error);
+        note_end(request, request->error);
         break;
     }
     if (end != CALL_DEADLINE)

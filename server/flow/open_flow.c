@@ -174,6 +174,21 @@ static void open_finish(struct open_request *request, const Muse__Wire__DriverOp
         open_fail(request, r, why);
 }
 
+int driver_failed_read(struct frame *frame, char *buf, size_t size)
+{
+    Muse__Wire__DriverFailed *failed =
+        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
+    const int error =
+        status_to_result(failed && failed->error ? (int64_t)failed->error : -1, -EREMOTEIO);
+    const char *text =
+        failed && failed->text && failed->text[0] ? failed->text : strerrordesc_np(-error);
+
+    (void)snprintf(buf, size, "%s", text ? text : "the driver refused");
+    if (failed)
+        muse__wire__driver_failed__free_unpacked(failed, NULL);
+    return error;
+}
+
 static void on_open_answer(struct open_request *request, struct frame *frame)
 {
     Muse__Wire__DriverOpened *opened;
@@ -181,6 +196,7 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
     opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
     if (!opened) {
         open_fail(request, -EREMOTEIO, "the driver's answer to open does not decode");
+        hook_ended(request->driver, &request->call, -EREMOTEIO);
         driver_misbehaved(request->driver, request->space, "open",
                           "its answer to open does not decode");
         return;
@@ -195,19 +211,12 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
 
 static void on_open_refused(struct open_request *request, struct frame *frame)
 {
-    Muse__Wire__DriverFailed *failed =
-        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
-    const int error = failed
-                          ? status_to_result(failed->error ? failed->error : 1u << 16, -EREMOTEIO)
-                          : -EREMOTEIO;
+    char text[ERROR_TEXT_BYTES_MAX];
+    const int error = driver_failed_read(frame, text, sizeof(text));
 
     hook_ended(request->driver, &request->call, error);
-    open_fail(request, error,
-              failed && failed->text && failed->text[0] ? failed->text
-              : strerrordesc_np(-error)                 ? strerrordesc_np(-error)
-                                                        : "the driver refused");
-    if (failed)
-        muse__wire__driver_failed__free_unpacked(failed, NULL);
+    driver_note_error(request->driver, "open", error, text);
+    open_fail(request, error, text);
 }
 
 static void open_lost(struct open_request *request)
@@ -215,6 +224,7 @@ static void open_lost(struct open_request *request)
     const char *why;
     const int error = driver_gone_error(request->driver, &why);
 
+    hook_ended(request->driver, &request->call, error);
     open_fail(request, error, why);
 }
 
@@ -252,19 +262,6 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
     open_free(request);
 }
 
-int open_failed_errno(struct frame *frame)
-{
-    Muse__Wire__DriverFailed *failed =
-        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
-    int error = -EREMOTEIO;
-
-    if (failed && failed->error != 0)
-        error = status_to_result(failed->error, -EREMOTEIO);
-    if (failed)
-        muse__wire__driver_failed__free_unpacked(failed, NULL);
-    return error;
-}
-
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name)
 {
     struct list *pos;
@@ -278,21 +275,28 @@ struct driver *driver_find(const struct engine *engine, const char *name, size_t
     return NULL;
 }
 
-static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *message,
-                      const char **ret_why)
+/* @buf: for a sentence that is made here */
+static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *message, char *buf,
+                      size_t size, const char **ret_why)
 {
     const char *slash = strchr(message->name, '/');
     struct open_request *request;
     struct driver *driver;
     int r;
 
-    *ret_why = "no such driver";
+    *ret_why = "the name is too long";
     if (strlen(message->name) >= NAME_BYTES_MAX)
         return -ENAMETOOLONG;
     driver =
         slash ? driver_find(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
-    if (!driver)
+    if (!driver) {
+        const int n = slash && slash - message->name < 200 ? (int)(slash - message->name) : 200;
+
+        (void)snprintf(buf, size, slash ? "no such driver: %.*s" : "%.*s: not DRIVER/OBJECT", n,
+                       message->name);
+        *ret_why = buf;
         return -ENODEV;
+    }
     *ret_why = "too many requests in flight";
     if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
         return -EAGAIN;
@@ -327,11 +331,12 @@ int request_open(struct space *space, struct frame *frame)
 {
     Muse__Wire__Open *message = muse__wire__open__unpack(NULL, frame->n_payload, frame->payload);
     const char *why = NULL;
+    char text[ERROR_TEXT_BYTES_MAX];
     int r;
 
     if (!message)
         return -EPROTO;
-    r = open_start(space, frame->header.id, message, &why);
+    r = open_start(space, frame->header.id, message, text, sizeof(text), &why);
     if (r < 0) {
         const struct flow_where where = {space, NULL, message->name, "open"};
 
@@ -396,16 +401,33 @@ static void reply_stat(struct space *space, uint64_t id, const struct file *file
     space_reply(space, id, FRAME_STAT, &stat.base);
 }
 
+static int getattr_failed(const struct fstat_request *request, enum call_end end,
+                          struct frame *frame, char *buf, size_t size, const char **ret_why)
+{
+    struct driver *driver = request->file->driver;
+
+    *ret_why = buf;
+    if (end == CALL_LOST)
+        return driver_gone_error(driver, ret_why);
+    if (frame->header.type == FRAME_DRIVER_FAILED)
+        return driver_failed_read(frame, buf, size);
+    *ret_why = "its answer to getattr does not decode";
+    driver_misbehaved(driver, request->space, "getattr", *ret_why);
+    return -EREMOTEIO;
+}
+
 static void on_getattr_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct fstat_request *request = CONTAINER_OF(call, struct fstat_request, call);
     Muse__Wire__Attr *attr = NULL;
-    int result = end == CALL_DEADLINE ? -ETIMEDOUT : -EIO;
+    char text[ERROR_TEXT_BYTES_MAX];
+    const char *why = "the driver did not answer getattr in time";
+    int result = -ETIMEDOUT;
 
     if (end == CALL_ANSWERED && frame->header.type == FRAME_DRIVER_ATTR)
         attr = muse__wire__attr__unpack(NULL, frame->n_payload, frame->payload);
-    else if (end == CALL_ANSWERED)
-        result = open_failed_errno(frame);
+    if (!attr && end != CALL_DEADLINE)
+        result = getattr_failed(request, end, frame, text, sizeof(text), &why);
     if (attr) {
         const uint64_t size = request->file->attr.size;
 
@@ -417,10 +439,13 @@ static void on_getattr_end(struct driver_call *call, enum call_end end, struct f
     } else {
         const struct flow_where where = {request->space, request->file->driver,
                                          request->file->object->name, "getattr"};
+        char sentence[ERROR_TEXT_BYTES_MAX];
 
         hook_ended(request->file->driver, call, result);
-        flow_error("fstat.failed", &where, result, "the driver gave no attributes");
-        space_fail(request->space, request->id, result, "the driver gave no attributes");
+        driver_note_error(request->file->driver, "getattr", result, why);
+        flow_error("fstat.failed", &where, result, why);
+        space_fail(request->space, request->id, result,
+                   flow_sentence(&where, why, sentence, sizeof(sentence)));
     }
     file_unref(request->file);
     space_unref(request->space);

@@ -23,6 +23,8 @@ static const char *const faulty[] = {"muse-faulty", NULL};
 static const char *const both_modes[] = {"muse-file %s", "muse-file --name filled --mode fill %s",
                                          NULL};
 
+static const char uid_limit[] = "[quota]\ncache_bytes = 1M\n";
+
 static struct rig rig;
 static struct muse *muse;
 
@@ -220,9 +222,120 @@ START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 }
 END_TEST
 
+/* ---- of a driver that a mapping was passed on to ---- */
+
+static const char *const stacked[] = {"muse-faulty", "muse-faulty --legacy --name outer", NULL};
+static const char *const legacies[] = {"muse-faulty --legacy", "muse-faulty --legacy --name outer",
+                                       NULL};
+
+static char *map_stacked(const char *name)
+{
+    char *mapped = client_map(muse, name, O_RDONLY, 16 * PAGE, PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s: %s", name, strerrorname_np(errno));
+    return mapped;
+}
+
+/* Return: the errno; @sentence is in what the client is told. */
+static int refuse_stacked(const char *name, const char *sentence)
+{
+    struct muse_file *file = client_open(muse, name, O_RDONLY);
+    const void *mapped = muse_mmap(muse, NULL, 16 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+    const int error = errno;
+
+    ck_assert_ptr_eq(mapped, MAP_FAILED);
+    ck_assert_msg(strstr(muse_last_error_text(), sentence) != NULL, "%s: %s", name,
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    return error;
+}
+
+START_TEST(the_verbs_of_an_inner_complete_are_carried_out)
+{
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(NULL, stacked);
+    mapped = map_stacked("outer/a,forward=faulty/verb=prefault:8");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 8);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    mapped = map_stacked("outer/b,forward=faulty/verb=remap");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 16);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("complete"), 2);
+    ck_assert_uint_eq(rig_counter("close"), 2);
+    end();
+}
+END_TEST
+
+START_TEST(an_inner_verb_that_fails_is_followed_by_close)
+{
+    void *other;
+
+    begin(uid_limit, stacked);
+    other = client_map(muse, "faulty/other", O_RDONLY, N_PAGES * PAGE, PROT_READ,
+                       MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(other, MAP_FAILED); /* nothing is left of the page cache */
+    ck_assert_int_eq(
+        refuse_stacked("outer/a,forward=faulty/verb=prefault:8", "a page to be prefaulted"),
+        EDQUOT);
+    ck_assert_int_eq(muse_munmap(muse, other, N_PAGES * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("prepare"), 2);
+    ck_assert_uint_eq(rig_counter("complete"), 2);
+    ck_assert_uint_eq(rig_counter("close"), 2); /* each was closed, once */
+    end();
+}
+END_TEST
+
+START_TEST(an_inner_action_cannot_be_carried_out_and_is_aborted)
+{
+    begin(NULL, stacked);
+    ck_assert_int_eq(refuse_stacked("outer/a,forward=faulty/action=prefault:8",
+                                    "faulty/action=prefault:8: mmap_prepare: an action"),
+                     EOPNOTSUPP);
+    ck_assert_uint_eq(rig_counter("prepare"), 1);
+    ck_assert_uint_eq(rig_counter("abort"), 1);
+    ck_assert_uint_eq(rig_counter("complete"), 0);
+    ck_assert_int_eq(refuse_stacked("outer/a,forward=nobody/x", "there is no such driver"), ENODEV);
+    ck_assert_int_eq(
+        refuse_stacked("outer/a,forward=faulty/prepare-errno=13",
+                       "faulty/prepare-errno=13: mmap_prepare: mmap_prepare refused as asked for"),
+        EACCES);
+    end();
+}
+END_TEST
+
+START_TEST(what_an_inner_legacy_hook_sets_is_taken)
+{
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(NULL, legacies);
+    mapped = map_stacked("outer/a,forward=faulty/private=7");
+    expect_pattern(mapped, 0, 16);
+    ck_assert_uint_eq(rig_counter("close"), 0);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("close"), 1); /* its vm_ops have close */
+    mapped = map_stacked("outer/b,forward=faulty/verb=prefault:8");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 8);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(refuse_stacked("outer/c,forward=faulty/set-flags=0x2", "vm_flags"), EINVAL);
+    ck_assert_uint_eq(rig_counter("close"), 2); /* it had accepted */
+    ck_assert_int_eq(refuse_stacked("outer/d,forward=faulty/mmap-errno=16",
+                                    "faulty/mmap-errno=16: mmap: mmap refused as asked for"),
+                     EBUSY);
+    ck_assert_uint_eq(rig_counter("close"), 2);
+    end();
+}
+END_TEST
+
 /* ---- at the limit of the page cache ---- */
 
-static const char uid_limit[] = "[quota]\ncache_bytes = 1M\n";
 static const char memory_limit[] = "[quota]\nmemory_bytes = 1M\n";
 
 static void read_up_to_the_limit(const char *config, const char *names_the_limit)
@@ -296,6 +409,10 @@ int main(void)
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
+    tcase_add_test(tcase, the_verbs_of_an_inner_complete_are_carried_out);
+    tcase_add_test(tcase, an_inner_verb_that_fails_is_followed_by_close);
+    tcase_add_test(tcase, an_inner_action_cannot_be_carried_out_and_is_aborted);
+    tcase_add_test(tcase, what_an_inner_legacy_hook_sets_is_taken);
     tcase_add_test(tcase, pread_over_the_cache_limit_is_short_and_then_names_the_limit);
     tcase_add_test(tcase,
                    populate_brings_what_there_is_room_for_and_prefault_says_what_there_is_not);
