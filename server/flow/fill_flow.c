@@ -26,6 +26,7 @@
 #include "common/base/log.h"
 #include "common/base/own.h"
 #include "proto/hooks.h"
+#include "server/flow/driver_hooks.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
@@ -278,6 +279,7 @@ static void note_failure(struct object *object, uint64_t page, const struct fill
     char text[POISON_TEXT_BYTES + 80];
 
     poison_add(&object->poison, (struct range){page, page + 1}, why->error, why->hook, why->text);
+    driver_note_error(object->driver, why->hook, -why->error, why->text);
     object->n_failures++;
     object->driver->n.faults_failed++;
     if ((object->n_failures & (object->n_failures - 1)) != 0)

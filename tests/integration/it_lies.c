@@ -265,6 +265,58 @@ START_TEST(answers_about_what_is_gone_are_ignored_or_end_the_driver)
 }
 END_TEST
 
+/* ---- what musectl says of it ---- */
+
+/* @ret_errors: how many errors it is said to have made. Return: the last one; borrowed. */
+static const char *last_error(json_t *document, uint64_t *ret_errors)
+{
+    const json_t *driver = json_entry(document, "name", "faulty");
+    const json_t *counts = json_object_get(driver, "counts");
+    const char *text = json_string_value(json_object_get(driver, "last_error"));
+
+    *ret_errors = (uint64_t)json_integer_value(json_object_get(counts, "errors"));
+    return text ? text : "";
+}
+
+START_TEST(each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown)
+{
+    static const struct {
+        const char *name, *text;
+    } cases[] = {
+        {"faulty/a,open-errno=13", "open: open refused as asked for"},
+        {"faulty/b,prepare-errno=13", "mmap_prepare: mmap_prepare refused as asked for"},
+        {"faulty/c,lie=bad-errno", "mmap_prepare: the driver returned a number that is no errno"},
+        {"faulty/d,set-flags=0x2", "mmap_prepare: vm_flags: set a flag that a driver may not set"},
+        {"faulty/e,complete-errno=12", "mmap_complete: mmap_complete failed as asked for"},
+        {"faulty/f,complete-errno=5000",
+         "mmap_complete: the driver returned a number that is no errno"},
+    };
+    json_t *document;
+    uint64_t n_errors;
+    char *mapped;
+
+    begin(NULL);
+    document = rig_ctl(&rig, "drivers");
+    ck_assert_str_eq(last_error(document, &n_errors), "");
+    ck_assert_uint_eq(n_errors, 0);
+    json_decref(document);
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        ck_assert_ptr_eq(client_map(muse, cases[i].name, O_RDONLY, PAGE, PROT_READ, MAP_PRIVATE),
+                         MAP_FAILED);
+        document = rig_ctl(&rig, "drivers");
+        ck_assert_str_eq(last_error(document, &n_errors), cases[i].text);
+        ck_assert_uint_eq(n_errors, i + 1);
+        json_decref(document);
+    }
+    mapped = client_map_ro(muse, "faulty/g,fault-errno=5", 1);
+    ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
+    document = rig_ctl(&rig, "drivers");
+    ck_assert_str_eq(last_error(document, &n_errors), "fault: fault fails as asked for");
+    json_decref(document);
+    end();
+}
+END_TEST
+
 /* ---- registration ---- */
 
 /* Runs a driver by hand. @ret_text: what it said. Return: its exit status. */
@@ -409,6 +461,7 @@ int main(void)
     tcase_add_test(tcase, another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen);
     tcase_add_test(tcase, nonsense_in_the_fill_ring_cuts_the_driver_off);
     tcase_add_test(tcase, answers_about_what_is_gone_are_ignored_or_end_the_driver);
+    tcase_add_test(tcase, each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown);
     tcase_add_test(tcase, a_registration_that_is_not_allowed_is_refused_with_the_reason);
     tcase_add_test(tcase, a_driver_without_a_server_says_so);
     tcase_add_test(tcase, names_and_hooks_that_make_no_sense_are_refused);
