@@ -149,8 +149,9 @@ struct object {
     size_t n_extents;
     int *extent_fds; /* owned */
     size_t n_extent_fds;
-    uid_t uid; /* who is charged */
-    bool lost; /* its driver died: absent pages are poison from now on */
+    unsigned n_extent_claims; /* who said them: opens, maps that live, maps under way */
+    uid_t uid;                /* who is charged */
+    bool lost;                /* its driver died: absent pages are poison from now on */
     uint64_t n_faults, n_filled_pages;
     uint32_t n_completing; /* mmap_complete calls in progress on its mappings */
     uint32_t n_invalidations;

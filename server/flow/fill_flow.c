@@ -456,6 +456,12 @@ void fill_forget_valid(struct object *object, uint64_t page)
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
 }
 
+void fill_runs_stale(struct object *object)
+{
+    for (struct run *run = run_table_find_next(&object->runs, 0); run; run = run_next(run))
+        run->stale = true;
+}
+
 static void forget(struct object *object, struct range pages)
 {
     const uint64_t n_valid =

@@ -37,6 +37,7 @@
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/stack_flow.h"
@@ -54,6 +55,18 @@ const char *map_request_state(const struct map_request *request)
     return map_state_name(request->txn.state);
 }
 
+/* Extents that prepare declared are as good as the mapping. */
+static void drop_extents(struct map_request *request)
+{
+    struct object *object = request->extents_of;
+
+    request->extents_of = NULL;
+    if (!object)
+        return;
+    object_unset_extents(object);
+    object_unref(object);
+}
+
 static void map_request_free(struct map_request *request)
 {
     struct space *space = request->mm.space;
@@ -61,6 +74,7 @@ static void map_request_free(struct map_request *request)
     MUST(!request->vma);
     mm_unlock(&request->mm);
     map_drop_todos(request);
+    drop_extents(request);
     split_check_cancel(&request->split);
     stack_abandon(request);
     list_del(&request->of_driver);
@@ -179,6 +193,7 @@ static void reply_err(struct map_request *request)
                                      request->file->object->name, request->hook};
     char text[ERROR_TEXT_BYTES_MAX];
 
+    drop_extents(request);
     request->mm.space->engine->stats.map_failures++;
     flow_error("map.failed", &where, request->error, request->text);
     space_fail(request->mm.space, request->mm.id, request->error,

@@ -49,6 +49,7 @@ struct map_request {
     struct stack_request *stack; /* a forwarded mapping under way, or NULL */
     uint64_t prepare_id;         /* the frame id of the prepare */
     uint64_t private_data, context;
+    struct object *extents_of; /* ref: its extents are this request's word; NULL: they are not */
     struct map_todo todos[MAP_VERBS_MAX];
     unsigned n_todos, todo_next;
     struct fill_wait wait; /* prefault */

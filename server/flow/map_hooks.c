@@ -100,6 +100,8 @@ int map_take_action(struct map_request *request, const Muse__Wire__Action *actio
                                &why);
         if (r < 0)
             map_set_error(request, r == -EREMOTEIO ? -EINVAL : r, request->call.hook, why);
+        else
+            request->extents_of = object_ref(request->vm_file->object);
         return r;
     case MUSE__WIRE__ACTION__TYPE__REMAP:
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:

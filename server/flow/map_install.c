@@ -431,6 +431,9 @@ void map_merge(struct map_request *request)
     struct vma *removed = NULL;
 
     map_count_live(request, false);
+    if (request->extents_of) /* they stay as long as the object */
+        object_unref(request->extents_of);
+    request->extents_of = NULL;
     request->vma = NULL;
     vma->write_locked = false;
     if (request->merge != VMA_MERGE_NONE) {

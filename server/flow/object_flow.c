@@ -73,8 +73,10 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
     int *fds;
 
     *ret_why = "the extents make no sense";
-    if (object->source == OBJECT_EXTENTS)
+    if (object->source == OBJECT_EXTENTS) {
+        object->n_extent_claims++;
         return 0;
+    }
     if (n_extents > OBJECT_EXTENTS_MAX)
         return -EREMOTEIO;
     for (unsigned i = 0; i < n_fds; i++) {
@@ -104,6 +106,7 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
     object->extent_fds = fds;
     object->n_extent_fds = n_fds;
     object->source = OBJECT_EXTENTS;
+    object->n_extent_claims = 1;
     return 0;
 
 refuse:
@@ -114,6 +117,22 @@ nomem:
     free(list);
     free(fds);
     return -ENOMEM;
+}
+
+void object_unset_extents(struct object *object)
+{
+    MUST(object->n_extent_claims > 0);
+    if (--object->n_extent_claims > 0)
+        return;
+    fill_runs_stale(object);
+    object->source = OBJECT_FILL;
+    for (size_t i = 0; i < object->n_extent_fds; i++)
+        fd_close(&object->extent_fds[i]);
+    free(object->extent_fds);
+    free(object->extents);
+    object->extent_fds = NULL;
+    object->extents = NULL;
+    object->n_extents = object->n_extent_fds = 0;
 }
 
 static int check_opened(const Muse__Wire__DriverOpened *opened, const char **ret_why)

@@ -26,11 +26,19 @@ MUST_CHECK int object_get(struct driver *driver, const Muse__Wire__DriverOpened 
  * object_set_extents() - the object's bytes are where these extents say
  *
  * From open's answer, or MUSE_ACTION_EXTENTS. Checks order, overlap and bounds; takes the fds from
- * @frame. An object that has extents already keeps them.
+ * @frame. An object that has extents already keeps them; they count as said once more.
  *
  * Return: 0; -EREMOTEIO, -ENOMEM.
  */
 MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents,
                                   size_t n_extents, struct frame *frame, const char **ret_why);
+
+/**
+ * object_unset_extents() - the map that said them has failed
+ *
+ * When nobody else said them the bytes come from the fault hook again. What is valid stays; what is
+ * being read is dropped when it comes, and asked for again where somebody waits.
+ */
+void object_unset_extents(struct object *object);
 
 #endif

@@ -177,6 +177,43 @@ START_TEST(extents_of_prepare_are_read_by_the_server)
 }
 END_TEST
 
+static bool is_read_by_the_server(void)
+{
+    json_t *document = rig_ctl(&rig, "objects");
+    const json_t *object = json_array_get(json_object_get(document, "objects"), 0);
+    const char *source = json_string_value(json_object_get(object, "source"));
+    const bool is_extents = source && strcmp(source, "extents") == 0;
+
+    ck_assert_ptr_nonnull(source);
+    json_decref(document);
+    return is_extents;
+}
+
+START_TEST(extents_of_a_prepare_whose_map_fails_are_undone)
+{
+    static const char fails[] = "faulty/a,key=9,action=extents,complete-errno=5";
+    struct muse_file *file;
+    char *mapped;
+
+    begin(NULL, faulty);
+    file = client_open(muse, "faulty/b,key=9", O_RDONLY); /* keeps the object */
+    ck_assert(!is_read_by_the_server());
+    ck_assert_ptr_eq(client_map(muse, fails, O_RDONLY, PAGE, PROT_READ, MAP_SHARED), MAP_FAILED);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert(!is_read_by_the_server());
+    mapped = client_map_ro(muse, "faulty/b,key=9", 4);
+    expect_pattern(mapped, 0, 4);
+    ck_assert_uint_gt(rig_counter("fault"), 0); /* the driver was asked, as before */
+    mapped = client_map_ro(muse, "faulty/c,key=9,action=extents", N_PAGES);
+    ck_assert(is_read_by_the_server());
+    ck_assert_ptr_eq(client_map(muse, fails, O_RDONLY, PAGE, PROT_READ, MAP_SHARED), MAP_FAILED);
+    ck_assert(is_read_by_the_server()); /* the other one's map lives */
+    expect_pattern(mapped, 0, N_PAGES);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing)
 {
     begin(NULL, faulty);
@@ -406,6 +443,7 @@ int main(void)
     tcase_add_test(tcase, prefault_makes_the_pages_valid_before_the_mapping_is_returned);
     tcase_add_test(tcase, remap_shows_the_drivers_own_memory_and_nobody_hears_of_faults);
     tcase_add_test(tcase, extents_of_prepare_are_read_by_the_server);
+    tcase_add_test(tcase, extents_of_a_prepare_whose_map_fails_are_undone);
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
