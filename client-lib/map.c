@@ -167,8 +167,9 @@ static int check_args(const struct muse *muse, const struct map_args *args,
     return check_lock_limit(args);
 }
 
+/* @ret_lock: the driver wants it locked */
 static int ask_map(struct muse *muse, const struct map_args *args, const struct muse_file *file,
-                   uint64_t *ret_addr)
+                   uint64_t *ret_addr, bool *ret_lock)
 {
     Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
     struct question question = {
@@ -195,6 +196,7 @@ static int ask_map(struct muse *muse, const struct map_args *args, const struct 
         return -EPROTO;
     }
     *ret_addr = mapped->addr;
+    *ret_lock = mapped->has_lock && mapped->lock;
     muse__wire__mapped__free_unpacked(mapped, NULL);
     return 0;
 }
@@ -262,19 +264,20 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
 {
     struct range held;
     uint64_t addr = 0;
+    bool lock = false;
     int r = check_args(muse, args, file);
 
     if (r == 0)
         r = hold_outside(muse, args, file, &held);
     if (r < 0)
         return r;
-    r = ask_map(muse, args, file, &addr);
+    r = ask_map(muse, args, file, &addr, &lock);
     if (r < 0) {
         if (!range_is_empty(held))
             (void)munmap(address_pointer(held.start), range_len(held));
         return r;
     }
-    if ((args->flags & MAP_LOCKED) != 0) {
+    if (lock || (args->flags & MAP_LOCKED) != 0) {
         r = lock_range(muse, addr, args->len);
         if (r < 0)
             return r;

@@ -104,9 +104,11 @@ struct populate {
 
 static void reply_mapped(struct space *space, uint64_t id, uint64_t addr)
 {
+    const struct vma *vma = vma_tree_find(&space->aspace.vmas, addr);
     Muse__Wire__Mapped message = MUSE__WIRE__MAPPED__INIT;
 
     message.addr = addr;
+    message.has_lock = message.lock = vma && (vma->flags & VMF_LOCKED);
     space_reply(space, id, FRAME_MAPPED, &message.base);
 }
 
@@ -181,7 +183,7 @@ static void reply_ok(struct map_request *request, struct space *space)
 
     space->stats.maps++;
     space->engine->stats.maps++;
-    if (request->plan.populate && vma && !vma->direct)
+    if ((request->plan.populate || (vma && (vma->flags & VMF_LOCKED))) && vma && !vma->direct)
         populate_then_reply(space, request->mm.id, vma, request->target);
     else
         reply_mapped(space, request->mm.id, request->target.start);

@@ -86,6 +86,8 @@ void map_ask_complete(struct map_request *request);
 /* the VMA's vm_ops: @id of @driver's tables, 0 none. Return: 0; -EINVAL with the error set. */
 MUST_CHECK int map_set_vm_ops(struct map_request *request, const struct driver *driver,
                               uint32_t id);
+/* may the driver set LOCKED? Asks the kernel for the client's limit when @answer does that. */
+void map_ask_lock_limit(const struct map_request *request, struct map_answer *answer);
 /* the verbs of a mmap_complete, the action of a legacy mmap: checked, and carried out with the event
  * that map_after_complete() names. Return: 0; -errno with the error set. */
 MUST_CHECK int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,

@@ -18,6 +18,7 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/stack_flow.h"
+#include "server/session/peer.h"
 
 #define PROT_ALL ((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
 
@@ -232,20 +233,31 @@ static int swap_file(struct map_request *request, uint64_t handle)
 
 /* ---- mmap_prepare ---- */
 
+void map_ask_lock_limit(const struct map_request *request, struct map_answer *answer)
+{
+    uint64_t room;
+
+    answer->may_lock = request->plan.locked;
+    if (answer->may_lock || !(answer->new_flags & ~answer->old_flags & VMF_LOCKED))
+        return;
+    answer->lock_unknown = peer_lock_room(request->mm.space->pid, &room) < 0;
+    answer->may_lock = !answer->lock_unknown && room >= request->plan.length;
+}
+
 static enum map_event judge_prepared(struct map_request *request,
                                      const Muse__Wire__Prepared *answer, struct frame *frame)
 {
-    const struct map_answer check = {
+    struct map_answer check = {
         .old_flags = request->plan.vm_flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : request->plan.vm_flags,
         .old_prot = request->plan.prot,
         .new_prot = answer->has_page_prot ? answer->page_prot : request->plan.prot,
         .new_pgoff = answer->has_pgoff ? answer->pgoff : request->plan.pgoff,
         .length = request->plan.length,
-        .may_lock = request->plan.locked,
     };
     const char *why;
 
+    map_ask_lock_limit(request, &check);
     if (map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, "mmap_prepare", why);
         return MAP_EV_PREPARE_BAD;
@@ -433,14 +445,14 @@ static enum map_event read_completed(struct map_request *request, struct frame *
 /* The legacy hook sees an established mapping: of the fields it may still change, only flags. */
 static int take_legacy_changes(struct map_request *request, const Muse__Wire__Prepared *answer)
 {
-    const struct map_answer check = {.old_flags = request->vma->flags,
-                                     .new_flags = answer->has_vm_flags ? answer->vm_flags
-                                                                       : request->vma->flags,
-                                     .new_pgoff = request->vma->pgoff,
-                                     .length = request->plan.length,
-                                     .may_lock = request->plan.locked};
+    struct map_answer check = {.old_flags = request->vma->flags,
+                               .new_flags =
+                                   answer->has_vm_flags ? answer->vm_flags : request->vma->flags,
+                               .new_pgoff = request->vma->pgoff,
+                               .length = request->plan.length};
     const char *why = "pgoff, page_prot: the mapping is established already";
 
+    map_ask_lock_limit(request, &check);
     if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file ||
         map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, request->call.hook, why);

@@ -222,12 +222,11 @@ static int take_completed(struct stack_request *stack, struct frame *frame, char
 static int judge_legacy(struct stack_request *stack, const Muse__Wire__Prepared *answer,
                         const char **ret_why)
 {
-    const struct map_answer check = {
+    struct map_answer check = {
         .old_flags = stack->vm_flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : stack->vm_flags,
         .new_pgoff = stack->outer->vma->pgoff,
         .length = stack->outer->plan.length,
-        .may_lock = stack->outer->plan.locked,
     };
 
     *ret_why = "a mapping that was passed on once cannot be passed on again";
@@ -236,6 +235,7 @@ static int judge_legacy(struct stack_request *stack, const Muse__Wire__Prepared 
     *ret_why = "pgoff, page_prot: the mapping is established already";
     if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file)
         return -EINVAL;
+    map_ask_lock_limit(stack->outer, &check);
     if (map_check_answer(&check, ret_why) < 0)
         return -EINVAL;
     stack->vm_flags = check.new_flags;
@@ -336,14 +336,13 @@ static int judge_prepared(const struct stack_request *stack, const Muse__Wire__P
                           const char **ret_why)
 {
     const struct map_request *outer = stack->outer;
-    const struct map_answer check = {
+    struct map_answer check = {
         .old_flags = outer->vma->flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : outer->vma->flags,
         .old_prot = outer->vma->prot_narrow,
         .new_prot = answer->has_page_prot ? answer->page_prot : outer->vma->prot_narrow,
         .new_pgoff = outer->vma->pgoff,
         .length = outer->plan.length,
-        .may_lock = outer->plan.locked,
     };
 
     *ret_why = "it did not say whether it prepared: a number that is no errno";
@@ -357,6 +356,7 @@ static int judge_prepared(const struct stack_request *stack, const Muse__Wire__P
     if ((answer->has_pgoff && answer->pgoff != outer->vma->pgoff) || answer->has_vm_file ||
         check.new_prot != check.old_prot)
         return -EINVAL;
+    map_ask_lock_limit(outer, &check);
     return map_check_answer(&check, ret_why);
 }
 

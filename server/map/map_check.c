@@ -174,6 +174,8 @@ int map_check_answer(const struct map_answer *answer, const char **ret_why)
         return refuse(-EINVAL, "vm_flags: set a flag that a driver may not set", ret_why);
     if (cleared & ~MAY_CLEAR)
         return refuse(-EINVAL, "vm_flags: cleared a flag that a driver may not clear", ret_why);
+    if ((set & VMF_LOCKED) && answer->lock_unknown)
+        return refuse(-EINVAL, "vm_flags: LOCKED, but the client's limit cannot be read", ret_why);
     if ((set & VMF_LOCKED) && !answer->may_lock)
         return refuse(-EINVAL, "vm_flags: LOCKED is over the client's limit", ret_why);
     if (answer->new_prot & ~answer->old_prot)

@@ -84,6 +84,7 @@ struct map_answer {
     uint64_t new_pgoff; /* 4 KiB pages */
     uint64_t length;    /* bytes of the mapping */
     bool may_lock;      /* LOCKED is within the client's limit */
+    bool lock_unknown;  /* or nobody can tell */
 };
 
 /**

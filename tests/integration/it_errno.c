@@ -486,6 +486,49 @@ END_TEST
 
 /* ---- limits of the process ---- */
 
+static bool is_locked(const void *mapped);
+
+static void locked_by_the_driver(void *ctx)
+{
+    static const char sets_locked[] = "faulty/x,lock,set-flags=0x2000"; /* VM_LOCKED */
+    struct muse_file *file;
+    void *mapped;
+
+    (void)ctx;
+    set_lock_limit(16 * PAGE);
+    ck_assert_int_eq(setgroups(0, NULL), 0);
+    ck_assert_int_eq(setgid(NOBODY), 0);
+    ck_assert_int_eq(setuid(NOBODY), 0);
+    open_all();
+    file = client_open(muse, sets_locked, O_RDONLY);
+    mapped = muse_mmap(muse, NULL, 4 * PAGE, RO, MAP_SHARED, file, 0);
+    ck_assert_msg(mapped != MAP_FAILED, "%s: %s", strerrorname_np(errno), muse_last_error_text());
+    ck_assert(is_locked(mapped));
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, 13 * PAGE, RO, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL); /* 4 of the 16 are taken */
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "LOCKED is over the client's limit"));
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    mapped = muse_mmap(muse, NULL, 13 * PAGE, RO, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 13 * PAGE), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    close_all();
+}
+
+START_TEST(a_driver_may_lock_what_the_limit_of_the_client_allows)
+{
+    const void *mapped;
+
+    begin();
+    mapped = client_map_ro(muse, "faulty/x,lock,set-flags=0x2000", 40); /* root: CAP_IPC_LOCK */
+    ck_assert(is_locked(mapped));
+    ck_assert_uint_eq(faulty_word(mapped, 3, 1), 3 * 512 + 1);
+    client_join(client_fork(locked_by_the_driver, NULL));
+    ck_assert_uint_eq(rig_counter("prepare"), rig_counter("complete") + rig_counter("abort"));
+    end();
+}
+END_TEST
+
 #define DATA_ROOM ((size_t)8 << 20)
 
 static const struct row data_rows[] = {
@@ -560,6 +603,14 @@ static void flags_at(const void *addr, char *buf, size_t size)
     }
     (void)fclose(file);
     ck_assert_msg(buf[0] != '\0', "%s not in smaps", start);
+}
+
+static bool is_locked(const void *mapped)
+{
+    char flags[256];
+
+    flags_at(mapped, flags, sizeof(flags));
+    return strstr(flags, " lo") != NULL;
 }
 
 /* "ac": its pages are charged to the machine's commit limit; "nr": they never will be. */
@@ -706,6 +757,7 @@ int main(void)
     tcase_add_test(tcase, names_fail_as_open_does);
     tcase_add_test(tcase, attributes_are_the_files);
     tcase_add_test(tcase, a_client_without_privilege_is_served_and_limited_as_by_the_kernel);
+    tcase_add_test(tcase, a_driver_may_lock_what_the_limit_of_the_client_allows);
     tcase_add_test(tcase, the_limit_of_data_counts_what_is_private_and_writable);
     tcase_add_test(tcase, private_memory_is_charged_to_the_machine_as_the_kernel_does);
     tcase_add_test(tcase, an_address_that_is_too_low_is_refused_as_by_the_kernel);
