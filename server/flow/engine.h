@@ -214,6 +214,7 @@ struct space {
     struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
     struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
     bool dead;               /* the client is gone: only undo runs still */
+    char refusal[256];       /* who was against the last split and why; valid in split_check.done */
     uid_t uid;
     gid_t gid;
     pid_t pid;

@@ -263,7 +263,7 @@ static void ask_wanted(struct touch *touch)
         if (r < 0) {
             const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
 
-            fill_poison(object, touch->page, &why);
+            fill_poison_for(object, touch->page, &why, touch->space);
         }
         poison_touch(touch);
         return;

@@ -272,10 +272,10 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
 
 /* Remembers and logs why a page failed under somebody. A driver may fail a million of them: each
  * power of two is logged. */
-static void note_failure(struct object *object, uint64_t page, const struct fill_error *why)
+static void note_failure(struct object *object, uint64_t page, const struct fill_error *why,
+                         const struct space *space)
 {
-    const struct flow_where where = {
-        .driver = object->driver, .object = object->name, .hook = why->hook};
+    const struct flow_where where = {space, object->driver, object->name, why->hook};
     char text[POISON_TEXT_BYTES + 80];
 
     poison_add(&object->poison, (struct range){page, page + 1}, why->error, why->hook, why->text);
@@ -290,7 +290,22 @@ static void note_failure(struct object *object, uint64_t page, const struct fill
     flow_error("fault.failed", &where, -why->error, text);
 }
 
-void fill_poison(struct object *object, uint64_t page, const struct fill_error *why)
+/* The first client that waits in @batch. */
+static const struct space *first_client(struct list *batch)
+{
+    struct list *pos;
+
+    list_for_each(pos, batch) {
+        const struct page_waiter *waiter = CONTAINER_OF(pos, struct page_waiter, batch);
+
+        if (waiter->kind == WAITER_FAULT)
+            return waiter->space;
+    }
+    return NULL;
+}
+
+void fill_poison_for(struct object *object, uint64_t page, const struct fill_error *why,
+                     const struct space *space)
 {
     const struct range pages = {page, page + 1};
     struct list batch = LIST_INIT(batch);
@@ -298,10 +313,15 @@ void fill_poison(struct object *object, uint64_t page, const struct fill_error *
     object_ref(object);
     (void)page_table_move(&object->pages, page, PAGE_ABSENT, PAGE_FILLING);
     (void)page_table_move(&object->pages, page, PAGE_FILLING, PAGE_POISONED);
-    note_failure(object, page, why);
     run_table_take_waiters(&object->runs, pages, &batch);
+    note_failure(object, page, why, space ? space : first_client(&batch));
     fault_poison_waiters(object, &batch, -why->error);
     object_unref(object);
+}
+
+void fill_poison(struct object *object, uint64_t page, const struct fill_error *why)
+{
+    fill_poison_for(object, page, why, NULL);
 }
 
 /* Waited-for pages that nobody brings any more: asked for one by one, else they are poison. */

@@ -207,8 +207,7 @@ static void reply_err(struct map_request *request)
 static void ask_split(struct map_request *request)
 {
     if (split_check_start(&request->split) < 0) {
-        map_set_error(request, -EIO, "may_split",
-                      "the driver of the mapping to be replaced is dying");
+        map_set_error(request, -EIO, "may_split", request->mm.space->refusal);
         map_event(request, MAP_EV_SPLIT_ERR);
     }
 }
@@ -438,7 +437,7 @@ static void on_split_checked(struct split_check *check, int error)
     struct map_request *request = CONTAINER_OF(check, struct map_request, split);
 
     if (error < 0) {
-        map_set_error(request, error, "may_split", "the mapping there may not be split");
+        map_set_error(request, error, "may_split", request->mm.space->refusal);
         map_event(request, error == -ETIMEDOUT ? MAP_EV_DEADLINE : MAP_EV_SPLIT_ERR);
     } else {
         map_event(request, has_prepare(request) ? MAP_EV_SPLIT_OK : MAP_EV_SPLIT_OK_NO_HOOK);
