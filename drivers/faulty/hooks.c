@@ -321,6 +321,20 @@ int faulty_mmap_prepare(struct muse_vma_desc *desc)
 
 /* ---- mmap_complete, mmap_abort, mmap ---- */
 
+/* Bytes the fault hook would not give: each word has its complement. */
+static int supply_inverted(struct muse_vma *vma, uint64_t n_pages)
+{
+    const uint64_t first = vma->pgoff + (vma->part_start - vma->start) / MUSE_PAGE_BYTES;
+    CLEAN(free_p) uint64_t *words = malloc(n_pages * MUSE_PAGE_BYTES);
+
+    if (!words)
+        return -ENOMEM;
+    faulty_pattern(words, first, n_pages);
+    for (uint64_t i = 0; i < n_pages * MUSE_PAGE_BYTES / sizeof(*words); i++)
+        words[i] = ~words[i];
+    return muse_vma_supply(vma, vma->part_start, words, n_pages);
+}
+
 static int use_verb(struct faulty_object *object, const char *verb, struct muse_vma *vma)
 {
     const uint64_t n_pages = number_behind(verb, "prefault");
@@ -328,6 +342,12 @@ static int use_verb(struct faulty_object *object, const char *verb, struct muse_
 
     if (n_pages > 0)
         return muse_vma_prefault(vma, vma->part_start, n_pages);
+    if (number_behind(verb, "supply") > 0)
+        return supply_inverted(vma, number_behind(verb, "supply"));
+    if (number_behind(verb, "poison") > 0) {
+        muse_set_error("poisoned as asked for");
+        return muse_vma_poison(vma, vma->part_start, number_behind(verb, "poison"), -EILSEQ);
+    }
     if (!is_word(verb, "remap"))
         return -EINVAL;
     fd = faulty_memfd(object);

@@ -324,6 +324,15 @@ void fill_poison(struct object *object, uint64_t page, const struct fill_error *
     fill_poison_for(object, page, why, NULL);
 }
 
+void fill_mark_poison(struct object *object, struct range pages, const struct fill_error *why)
+{
+    poison_add(&object->poison, pages, why->error, why->hook, why->text);
+    for (uint64_t page = pages.start; page < pages.end; page++) {
+        if (page_table_move(&object->pages, page, PAGE_ABSENT, PAGE_FILLING))
+            MUST(page_table_move(&object->pages, page, PAGE_FILLING, PAGE_POISONED));
+    }
+}
+
 /* Waited-for pages that nobody brings any more: asked for one by one, else they are poison. */
 static void reask(struct object *object, struct range pages)
 {

@@ -24,10 +24,11 @@ struct stack_request;
 
 /* A declared action or a verb, checked, waiting to be carried out. */
 struct map_todo {
-    enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT } kind;
+    enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT, TODO_SUPPLY, TODO_POISON } kind;
     struct range range; /* addresses as the driver knows them */
     int fd;             /* owned; REMAP */
     uint64_t fd_offset;
+    int error; /* POISON: errno */
 };
 
 struct map_request {
@@ -52,7 +53,8 @@ struct map_request {
     struct object *extents_of; /* ref: its extents are this request's word; NULL: they are not */
     struct map_todo todos[MAP_VERBS_MAX];
     unsigned n_todos, todo_next;
-    struct fill_wait wait; /* prefault */
+    char poison_text[MAP_TEXT_BYTES]; /* what the driver said with its POISON verbs */
+    struct fill_wait wait;            /* prefault */
     struct deadline act_deadline;
     enum vma_merge_kind merge;
     struct vma *merge_prev, *merge_next;
@@ -94,6 +96,7 @@ MUST_CHECK int map_take_verbs(struct map_request *request, const Muse__Wire__Com
                               struct frame *frame, struct range within);
 MUST_CHECK int map_take_action(struct map_request *request, const Muse__Wire__Action *action,
                                struct frame *frame);
+void map_note_poison_text(struct map_request *request, const char *text);
 enum map_event map_after_complete(const struct map_request *request);
 void map_send_abort(struct map_request *request);
 void map_send_close(struct map_request *request);

@@ -43,6 +43,24 @@ static void count_ended(struct map_request *request, uint64_t *counter)
 
 /* ---- actions and verbs ---- */
 
+static enum map_todo_kind todo_kind_of(Muse__Wire__Action__Type type)
+{
+    switch (type) {
+    case MUSE__WIRE__ACTION__TYPE__REMAP:
+    case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
+        return TODO_REMAP;
+    case MUSE__WIRE__ACTION__TYPE__SUPPLY:
+        return TODO_SUPPLY;
+    case MUSE__WIRE__ACTION__TYPE__POISON:
+        return TODO_POISON;
+    case MUSE__WIRE__ACTION__TYPE__PREFAULT:
+    case MUSE__WIRE__ACTION__TYPE__EXTENTS:
+    case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
+        break;
+    }
+    return TODO_PREFAULT;
+}
+
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
                     struct range within, int *fd)
 {
@@ -80,7 +98,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
         request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
         request->merge = VMA_MERGE_NONE;
     }
-    todo->kind = is_remap ? TODO_REMAP : TODO_PREFAULT;
+    todo->kind = todo_kind_of(action->type);
+    todo->error = status_is_legal(action->error) ? (int)action->error : EIO;
     todo->range = range_make(check.address, check.address + check.length);
     todo->fd = is_remap ? fd_take(fd) : -1;
     todo->fd_offset = check.fd_offset;
@@ -108,11 +127,23 @@ int map_take_action(struct map_request *request, const Muse__Wire__Action *actio
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
         return add_todo(request, action, request->target, &frame->fds[0]);
+    case MUSE__WIRE__ACTION__TYPE__SUPPLY:
+    case MUSE__WIRE__ACTION__TYPE__POISON:
+        if (request->txn.legacy)
+            return add_todo(request, action, request->target, &frame->fds[0]);
+        map_set_error(request, -EINVAL, request->call.hook,
+                      "action: SUPPLY and POISON are verbs of mmap_complete");
+        return -EINVAL;
     case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
         break;
     }
     map_set_error(request, -EINVAL, request->call.hook, "action: unknown type");
     return -EINVAL;
+}
+
+void map_note_poison_text(struct map_request *request, const char *text)
+{
+    (void)snprintf(request->poison_text, sizeof(request->poison_text), "%s", text ? text : "");
 }
 
 /* complete's verbs; the n-th REMAP uses the n-th fd. */
@@ -121,6 +152,7 @@ int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *ans
 {
     unsigned n_fds = 0;
 
+    map_note_poison_text(request, answer->text);
     for (size_t i = 0; i < answer->n_actions; i++) {
         const Muse__Wire__Action *action = answer->actions[i];
         int none = -1;
@@ -132,7 +164,7 @@ int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *ans
                           "action: EXTENTS belongs into mmap_prepare");
             return -EINVAL;
         }
-        if (action->type != MUSE__WIRE__ACTION__TYPE__PREFAULT && n_fds < frame->header.n_fds)
+        if (todo_kind_of(action->type) == TODO_REMAP && n_fds < frame->header.n_fds)
             fd = &frame->fds[n_fds++];
         r = add_todo(request, action, within, fd);
         if (r < 0)
@@ -508,6 +540,7 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         event = late_legacy(request, answer);
     } else {
         request->vma->private_data = answer->private_data;
+        map_note_poison_text(request, answer->text);
         if (take_legacy_changes(request, answer) < 0 ||
             (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0) ||
             (answer->action && map_take_action(request, answer->action, frame) < 0))

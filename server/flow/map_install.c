@@ -16,6 +16,7 @@
 #include "proto/client.pb-c.h"
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
+#include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/session_flow.h"
@@ -264,24 +265,86 @@ static void on_prefaulted(struct fill_wait *wait, int error, uint64_t failed_pag
     map_run_todos(request);
 }
 
+/* The object pages at @addrs. Return: 0; -EFAULT some are beyond its end: a touch is SIGBUS. */
+static int pages_at(const struct vma *vma, struct range addrs, struct range *ret_pages)
+{
+    const struct object *object = vma_object(vma);
+    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
+
+    *ret_pages = (struct range){vma_pgoff_at(vma, addrs.start) >> down,
+                                (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
+    return ret_pages->end > object_n_pages(object) ? -EFAULT : 0;
+}
+
 /* Return: 1 done, 0 under way, -errno. */
 static int run_prefault(struct map_request *request, const struct map_todo *todo)
 {
     struct vma *vma = request->vma;
-    const struct object *object = vma_object(vma);
     const struct range addrs = in_place(request, todo->range);
-    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
-    const struct range pages = {vma_pgoff_at(vma, addrs.start) >> down,
-                                (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
-    int r;
+    struct range pages;
+    int r = pages_at(vma, addrs, &pages);
 
-    if (pages.end > object_n_pages(object))
-        return -EFAULT; /* beyond the end: a touch would be SIGBUS */
+    if (r < 0)
+        return r;
     request->wait.done = on_prefaulted;
     r = fill_wait_start(vma_object(vma), pages, &request->wait);
     if (r > 0)
         fault_flow_show(request->mm.space, vma, addrs);
     return r;
+}
+
+/* Chosen, as for answers in the ring: 1 GiB of 4 KiB pages, a millisecond or two of our time. */
+#define VERB_PAGES_MAX (1ull << 18)
+
+/* The bytes are in the memfd: the driver's hook put them there, and no revoke came in between,
+ * because these wait for the hook. */
+static int run_supply(struct map_request *request, const struct map_todo *todo)
+{
+    struct object *object = vma_object(request->vma);
+    struct range pages;
+    int r = pages_at(request->vma, in_place(request, todo->range), &pages);
+
+    if (r < 0 || range_len(pages) > VERB_PAGES_MAX)
+        return r < 0 ? r : -E2BIG;
+    fill_supplied(object, pages, object->engine->next_id, true);
+    return 1;
+}
+
+static int run_poison(struct map_request *request, const struct map_todo *todo)
+{
+    struct space *space = request->mm.space;
+    struct object *object = vma_object(request->vma);
+    const uint64_t page_bytes = object_page_bytes(object);
+    const struct range addrs = in_place(request, todo->range);
+    const struct fill_error why = {todo->error, "mmap_complete", request->poison_text, true};
+    struct range pages;
+    int r = pages_at(request->vma, addrs, &pages);
+
+    if (r < 0)
+        return r;
+    if (!range_is_aligned(addrs, page_bytes))
+        return -EINVAL;
+    if (range_len(pages) > VERB_PAGES_MAX)
+        return -E2BIG;
+    fill_mark_poison(object, pages, &why);
+    uffd_port_poison(&space->uffd, addrs, page_bytes);
+    return 1;
+}
+
+static int run_todo(struct map_request *request, struct map_todo *todo)
+{
+    switch (todo->kind) {
+    case TODO_REMAP:
+        return run_remap(request, todo);
+    case TODO_SUPPLY:
+        return run_supply(request, todo);
+    case TODO_POISON:
+        return run_poison(request, todo);
+    case TODO_PREFAULT:
+    case TODO_NONE:
+        break;
+    }
+    return run_prefault(request, todo);
 }
 
 /* One that could not even be begun. */
@@ -290,7 +353,11 @@ static void todo_failed(struct map_request *request, const struct map_todo *todo
     if (todo->kind == TODO_REMAP)
         act_failed(request, error == -ENOTCONN ? -EIO : error, "the client could not be told");
     else if (error == -EFAULT)
-        act_failed(request, error, "pages beyond the end of the object cannot be prefaulted");
+        act_failed(request, error, "it is about pages beyond the end of the object");
+    else if (todo->kind != TODO_PREFAULT)
+        act_failed(request, error,
+                   error == -E2BIG ? "it is about more pages at once than are taken"
+                                   : "it is not about whole pages of the object");
     else
         prefault_failed(request, error, request->wait.next_page);
 }
@@ -306,7 +373,7 @@ void map_run_todos(struct map_request *request)
     }
     while (request->todo_next < request->n_todos) {
         struct map_todo *todo = &request->todos[request->todo_next];
-        int r = todo->kind == TODO_REMAP ? run_remap(request, todo) : run_prefault(request, todo);
+        int r = run_todo(request, todo);
 
         if (r < 0) {
             todo_failed(request, todo, r);

@@ -263,6 +263,7 @@ static int take_legacy(struct stack_request *stack, struct frame *frame, char *b
     r = is_wanted(stack) ? judge_legacy(stack, answer, &why) : -ECANCELED;
     if (r == 0) {
         r = hand_over(stack);
+        map_note_poison_text(stack->outer, answer->text);
         if (r == 0 && answer->action)
             r = map_take_action(stack->outer, answer->action, frame);
         why = r < 0 ? stack->outer->text : "";

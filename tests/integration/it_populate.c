@@ -259,6 +259,50 @@ START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 }
 END_TEST
 
+START_TEST(pages_that_complete_supplies_are_there_without_a_fault_of_the_driver)
+{
+    const uint64_t *mapped, *again;
+
+    begin(NULL, faulty);
+    mapped = client_map_ro(muse, "faulty/a,verb=supply=4", 8);
+    for (size_t i = 0; i < 4 * 512; i++)
+        ck_assert_uint_eq(((const volatile uint64_t *)mapped)[i], ~(uint64_t)i);
+    ck_assert_uint_eq(rig_counter("fault"), 0);
+    again = client_map_ro(muse, "faulty/a,verb=supply=4", 8); /* of the object, for everybody */
+    ck_assert_uint_eq(faulty_word(again, 3, 1), ~(uint64_t)(3 * 512 + 1));
+    ck_assert_uint_eq(faulty_word(mapped, 5, 1), 5 * 512 + 1); /* the rest is the fault hook's */
+    ck_assert_uint_gt(rig_counter("fault"), 0);
+    ck_assert_ptr_eq(client_map(muse, "faulty/b,size=8K,verb=supply=4", O_RDONLY, 8 * PAGE,
+                                PROT_READ, MAP_SHARED),
+                     MAP_FAILED); /* beyond the object's end */
+    ck_assert_int_eq(errno, EINVAL);
+    end();
+}
+END_TEST
+
+START_TEST(pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence)
+{
+    struct muse_error why;
+    char *mapped, *other;
+
+    begin(NULL, faulty);
+    mapped = client_map_ro(muse, "faulty/a,key=7,verb=poison=2", 4);
+    for (size_t page = 0; page < 2; page++) {
+        ck_assert_int_eq(probe_read(mapped + page * PAGE).signal, SIGBUS);
+        ck_assert_int_eq(muse_error_at(muse, mapped + page * PAGE, &why), 0);
+        ck_assert_int_eq(why.error, EILSEQ);
+        ck_assert_str_eq(why.hook, "mmap_complete");
+        ck_assert_str_eq(why.text, "poisoned as asked for");
+    }
+    ck_assert_uint_eq(rig_counter("fault"), 0); /* it was not asked for these */
+    ck_assert_uint_eq(faulty_word(mapped, 2, 1), 2 * 512 + 1);
+    ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
+    other = client_map_ro(muse, "faulty/b,key=7", 4); /* another mapping asks, and gets it */
+    expect_pattern(other, 0, 4);
+    end();
+}
+END_TEST
+
 /* ---- of a driver that a mapping was passed on to ---- */
 
 static const char *const stacked[] = {"muse-faulty", "muse-faulty --legacy --name outer", NULL};
@@ -447,6 +491,8 @@ int main(void)
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
+    tcase_add_test(tcase, pages_that_complete_supplies_are_there_without_a_fault_of_the_driver);
+    tcase_add_test(tcase, pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence);
     tcase_add_test(tcase, the_verbs_of_an_inner_complete_are_carried_out);
     tcase_add_test(tcase, an_inner_verb_that_fails_is_followed_by_close);
     tcase_add_test(tcase, an_inner_action_cannot_be_carried_out_and_is_aborted);

@@ -325,6 +325,30 @@ int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int 
 int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages);
 
 /**
+ * muse_vma_supply() - in mmap_complete or mmap: these pages' bytes, before anybody can ask for them
+ * @address: absolute, inside the new part, aligned to the object's page
+ * @data:    n_pages * 4096 bytes, copied into the object's page cache before this returns
+ * @n_pages: 4 KiB pages; whole pages of the object, all inside it
+ *
+ * As muse_fault_supply(). They are valid for every mapping of the object once the hook returned 0.
+ *
+ * Return: as muse_vma_remap(); -ENODEV the object or the server is gone.
+ */
+int muse_vma_supply(struct muse_vma *vma, uint64_t address, const void *data, uint64_t n_pages);
+
+/**
+ * muse_vma_poison() - in mmap_complete or mmap: these pages of the mapping cannot be had
+ * @address: absolute, inside the new part, aligned to the object's page
+ * @n_pages: 4 KiB pages; whole pages of the object
+ * @error:   -errno: what muse_error_at() says; the sentence of muse_set_error() goes with it
+ *
+ * A touch is SIGBUS, and fault is not asked, until the page is supplied for another mapping.
+ *
+ * Return: as muse_vma_remap().
+ */
+int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, int error);
+
+/**
  * muse_vma_forward() - in the legacy mmap hook: pass this mapping on to a file of another driver
  * @name: DRIVER/OBJECT
  *
