@@ -23,6 +23,7 @@
 
 #include "common/base/idmap.h"
 #include "drivers/cramfs/access.h"
+#include "drivers/cramfs/blocksize.h"
 #include "drivers/cramfs/cramfs_image.h"
 #include "drivers/cramfs/populate.h"
 
@@ -104,6 +105,8 @@ static int open_readers(struct cramfs_driver *driver)
     struct cramfs_error err;
     int r = cramfs_open(driver->fd, options, &driver->fs, &err);
 
+    if (r == 0)
+        r = cramfs_check_block_size(driver->fs, &err);
     if (r == 0)
         r = cramfs_open(driver->fd, 0, &driver->fault_fs, &err);
     if (r < 0)
