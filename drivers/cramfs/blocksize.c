@@ -82,7 +82,7 @@ int cramfs_check_block_size(struct cramfs *fs, struct cramfs_error *err)
     if (!packed || !block)
         return CRAMFS_FAIL(err, -ENOMEM, 0, 0, "no memory to look at the block size");
     if (cramfs_info_get(fs)->flags & CRAMFS_FLAG_EXT_BLOCK_POINTERS)
-        return 0; /* each block says where it is */
+        return 0;                                   /* each block says where it is */
     (void)!cramfs_walk(fs, on_inode, &check, NULL); /* damage is named when it is met */
     if (check.block_bytes == 0)
         return 0;

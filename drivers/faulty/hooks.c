@@ -325,7 +325,7 @@ int faulty_mmap_prepare(struct muse_vma_desc *desc)
 static int supply_inverted(struct muse_vma *vma, uint64_t n_pages)
 {
     const uint64_t first = vma->pgoff + (vma->part_start - vma->start) / MUSE_PAGE_BYTES;
-    CLEAN(free_p) uint64_t *words = malloc(n_pages * MUSE_PAGE_BYTES);
+    CLEAN(free_p) uint64_t *words = n_pages > 0 ? malloc(n_pages * MUSE_PAGE_BYTES) : NULL;
 
     if (!words)
         return -ENOMEM;

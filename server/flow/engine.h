@@ -185,7 +185,7 @@ struct file {
     uint32_t n_holders;   /* spaces whose client has not closed it: one, and those forked from it */
     uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
     char *path;           /* owned: below the driver's name */
-    bool noexec;       /* may not be mapped for execution */
+    bool noexec;          /* may not be mapped for execution */
     struct file_attr {
         uint64_t size, inode;
         uint32_t mode, uid, gid, nlink;

@@ -350,16 +350,17 @@ static int run_todo(struct map_request *request, struct map_todo *todo)
 /* One that could not even be begun. */
 static void todo_failed(struct map_request *request, const struct map_todo *todo, int error)
 {
-    if (todo->kind == TODO_REMAP)
+    if (todo->kind == TODO_REMAP) {
         act_failed(request, error == -ENOTCONN ? -EIO : error, "the client could not be told");
-    else if (error == -EFAULT)
+    } else if (error == -EFAULT) {
         act_failed(request, error, "it is about pages beyond the end of the object");
-    else if (todo->kind != TODO_PREFAULT)
+    } else if (todo->kind != TODO_PREFAULT) {
         act_failed(request, error,
                    error == -E2BIG ? "it is about more pages at once than are taken"
                                    : "it is not about whole pages of the object");
-    else
+    } else {
         prefault_failed(request, error, request->wait.next_page);
+    }
 }
 
 void map_run_todos(struct map_request *request)

@@ -292,7 +292,7 @@ static int read_complete_end(struct stack_request *stack, enum call_end end, str
 static void on_inner_complete(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct stack_request *stack = CONTAINER_OF(call, struct stack_request, call);
-    char text[MAP_TEXT_BYTES];
+    char text[MAP_TEXT_BYTES] = "";
     const int error = read_complete_end(stack, end, frame, text, sizeof(text));
 
     hook_ended(stack->driver, call, error == -ECANCELED ? 0 : error);

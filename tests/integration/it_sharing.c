@@ -310,7 +310,8 @@ START_TEST(a_writer_that_comes_after_a_reader_can_neither_shrink_nor_grow_the_ob
     int fd;
 
     begin(faulty);
-    mapped = client_map_ro(muse, "faulty/x,size=256K", N_PAGES); /* makes the object; its fd is closed */
+    mapped =
+        client_map_ro(muse, "faulty/x,size=256K", N_PAGES); /* makes the object; its fd is closed */
     expect_pattern(mapped);
     file = client_open(muse, "faulty/x,size=256K", O_RDWR);
     fd = find_memfd();
