@@ -60,9 +60,12 @@ static int connect_to(const char *rundir, int *ret_fd, const char **ret_why)
     r = limit_sends(fd);
     if (r < 0)
         return r;
-    *ret_why = "no server there";
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        return -errno;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        r = -errno;
+        *ret_why = r == -EACCES || r == -EPERM ? "its control.sock is not for this user"
+                                               : "no server there";
+        return r;
+    }
     *ret_fd = fd_take(&fd);
     return 0;
 }

@@ -246,6 +246,8 @@ int main(int argc, char **argv)
     if (!choose_rundir(options.rundir, rundir, sizeof(rundir)))
         return fail("run-time folder", "not known: use --rundir or set MUSE_RUNDIR");
     r = control_open(&control, rundir, &why);
+    if (r == -EACCES || r == -EPERM)
+        return fail("permission denied", "%s/control.sock is not for this user", rundir);
     if (r < 0)
         return fail(rundir, "%s: %s", why, strerror(-r));
     status = ask(control, &options);

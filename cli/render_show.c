@@ -55,6 +55,8 @@ static void print_driver(FILE *out, const json_t *driver)
     const json_t *ops = json_object_get(driver, "vm_ops");
 
     print_text(out, field_text(driver, "name"));
+    if (json_is_true(json_object_get(driver, "read_only")))
+        (void)fputs(" (read-only)", out);
     (void)fputc('\n', out);
     print_names(out, "hooks", json_object_get(driver, "hooks"));
     for (size_t i = 0; i < json_array_size(ops); i++) {

@@ -23,6 +23,9 @@
 
 #define KIB 1024ull
 
+/* Chosen: far above any vm.mmap_min_addr that is set (64 KiB by default), far below every arena. */
+#define LOW_ADDRESS_END ((uint64_t)16 << 20)
+
 struct map_args {
     uint64_t addr;
     size_t len;
@@ -42,20 +45,20 @@ static struct range named_range(uint64_t addr, uint64_t len, uint64_t page_bytes
     return range;
 }
 
-/* --- MAP_LOCKED --- */
+/* --- the limits of this process --- */
 
-static bool may_lock_anything(void)
+static bool has_capability(int capability)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
     if (syscall(SYS_capget, &header, data) < 0)
         return false;
-    return (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
+    return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
 }
 
-/* What this process has locked, in bytes; 0 where /proc does not say. */
-static uint64_t locked_bytes(void)
+/* A size in /proc/self/status, in bytes; 0 where /proc does not say. */
+static uint64_t status_bytes(const char *name)
 {
     unsigned long long kib = 0;
     FILE *status = fopen("/proc/self/status", "re");
@@ -64,8 +67,8 @@ static uint64_t locked_bytes(void)
     if (!status)
         return 0;
     while (fgets(line, sizeof(line), status)) {
-        if (strncmp(line, "VmLck:", strlen("VmLck:")) == 0)
-            kib = strtoull(line + strlen("VmLck:"), NULL, 10);
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoull(line + strlen(name), NULL, 10);
     }
     (void)fclose(status);
     return kib * KIB;
@@ -83,16 +86,35 @@ static int check_lock_limit(const struct map_args *args)
 {
     struct rlimit limit;
 
-    if ((args->flags & MAP_LOCKED) == 0 || fails_anyway(args) || may_lock_anything() ||
+    if ((args->flags & MAP_LOCKED) == 0 || fails_anyway(args) || has_capability(CAP_IPC_LOCK) ||
         getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
         return 0;
     if (limit.rlim_cur == 0)
         return -EPERM;
     if (limit.rlim_cur == RLIM_INFINITY)
         return 0;
-    return range_len(named_range(0, args->len, PAGE_BYTES)) + locked_bytes() > limit.rlim_cur
+    return range_len(named_range(0, args->len, PAGE_BYTES)) + status_bytes("VmLck:") >
+                   limit.rlim_cur
                ? -EAGAIN
                : 0;
+}
+
+/* Bytes that RLIMIT_DATA leaves, for a mapping that counts; the server knows what such a mapping
+ * replaces. Source: may_expand_vm() in mm/vma.c. Return: whether there is a limit. */
+static bool find_data_room(const struct map_args *args, uint64_t *ret_room)
+{
+    struct rlimit limit;
+    uint64_t max, used;
+
+    if ((args->flags & MAP_TYPE) != MAP_PRIVATE || (args->prot & PROT_WRITE) == 0 ||
+        getrlimit(RLIMIT_DATA, &limit) < 0)
+        return false;
+    max = limit.rlim_cur == 0 ? limit.rlim_max : limit.rlim_cur; /* 0: as it was before 4.5 */
+    if (max == RLIM_INFINITY)
+        return false;
+    used = status_bytes("VmData:");
+    *ret_room = used < max ? max - used : 0;
+    return true;
 }
 
 /* --- munmap --- */
@@ -145,8 +167,9 @@ static int check_args(const struct muse *muse, const struct map_args *args,
     return check_lock_limit(args);
 }
 
+/* @ret_lock: the driver wants it locked */
 static int ask_map(struct muse *muse, const struct map_args *args, const struct muse_file *file,
-                   uint64_t *ret_addr)
+                   uint64_t *ret_addr, bool *ret_lock)
 {
     Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
     struct question question = {
@@ -161,6 +184,7 @@ static int ask_map(struct muse *muse, const struct map_args *args, const struct 
     message.flags = (uint32_t)args->flags;
     message.file_id = file->id;
     message.offset = (uint64_t)args->offset;
+    message.has_data_room = find_data_room(args, &message.data_room);
     if ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0)
         question.own = named_range(args->addr, args->len, file->page_bytes);
     r = call_ask(muse, &question, &answer);
@@ -172,6 +196,7 @@ static int ask_map(struct muse *muse, const struct map_args *args, const struct 
         return -EPROTO;
     }
     *ret_addr = mapped->addr;
+    *ret_lock = mapped->has_lock && mapped->lock;
     muse__wire__mapped__free_unpacked(mapped, NULL);
     return 0;
 }
@@ -183,6 +208,24 @@ static int lock_range(struct muse *muse, uint64_t addr, size_t len)
         return 0;
     (void)!unmap(muse, addr, len); /* what fails here stays mapped, as the caller will not know */
     return -EAGAIN;
+}
+
+/* May this process map there at all? Below vm.mmap_min_addr only with CAP_SYS_RAWIO; only the
+ * kernel knows for sure, so it is asked with one page. */
+static int check_low(struct range range)
+{
+    void *page = address_pointer(range.start);
+    void *got;
+
+    if (range_is_empty(range) || range.start >= LOW_ADDRESS_END)
+        return 0;
+    got = mmap(page, PAGE_BYTES, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != MAP_FAILED)
+        (void)munmap(got, PAGE_BYTES); /* nothing was there before */
+    else if (errno == EPERM || errno == EACCES)
+        return -errno;
+    return 0;
 }
 
 /*
@@ -198,6 +241,13 @@ static int hold_outside(const struct muse *muse, const struct map_args *args,
     int r;
 
     *ret_held = (struct range){0};
+    if ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && !fails_anyway(args)) {
+        r = check_low(range);
+        if (r < 0) {
+            error_say("this process may not map so low an address");
+            return r;
+        }
+    }
     if ((args->flags & MAP_FIXED_NOREPLACE) == 0 || fails_anyway(args) || range_is_empty(range) ||
         range.end > ADDRESS_END || range_overlaps(range, muse->arena))
         return 0;
@@ -214,19 +264,20 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
 {
     struct range held;
     uint64_t addr = 0;
+    bool lock = false;
     int r = check_args(muse, args, file);
 
     if (r == 0)
         r = hold_outside(muse, args, file, &held);
     if (r < 0)
         return r;
-    r = ask_map(muse, args, file, &addr);
+    r = ask_map(muse, args, file, &addr, &lock);
     if (r < 0) {
         if (!range_is_empty(held))
             (void)munmap(address_pointer(held.start), range_len(held));
         return r;
     }
-    if ((args->flags & MAP_LOCKED) != 0) {
+    if (lock || (args->flags & MAP_LOCKED) != 0) {
         r = lock_range(muse, addr, args->len);
         if (r < 0)
             return r;

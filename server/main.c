@@ -63,12 +63,33 @@ static void load_config(struct argp_state *state, struct options *options, const
         argp_failure(state, 2, 0, "%s: %s", path, why ? why : strerror(-r));
 }
 
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\n")] == '\0';
+}
+
+static void add_driver(struct argp_state *state, struct options *options, const char *command)
+{
+    int r = is_blank(command) ? -ENODATA : config_add_driver(&options->config, command);
+
+    if (r == -ENODATA)
+        argp_error(state, "--driver: no command is given");
+    else if (r == -ENOSPC)
+        argp_error(state, "--driver: %s: more than %u drivers", command, CONFIG_DRIVERS_MAX);
+    else if (r == -EINVAL)
+        argp_error(state, "--driver: %s: not one line without space around it", command);
+    else if (r < 0)
+        argp_failure(state, 1, -r, "--driver");
+}
+
 static error_t on_option(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;
 
     switch (key) {
     case 'r':
+        if (arg[0] == '\0')
+            argp_error(state, "--rundir: no folder is named");
         if (config_set(&options->config, "server", "rundir", arg) < 0)
             argp_error(state, "--rundir: %s: too long for a socket's name", arg);
         return 0;
@@ -76,14 +97,15 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         load_config(state, options, arg);
         return 0;
     case 'd':
-        if (config_add_driver(&options->config, arg) < 0)
-            argp_error(state, "--driver: %s: too many drivers", arg);
+        add_driver(state, options, arg);
         return 0;
     case 'm':
         if (config_set(&options->config, "server", "memory", arg) < 0)
             argp_error(state, "--memory: %s: not a size", arg);
         return 0;
     case OPT_RUN:
+        if (is_blank(arg))
+            argp_error(state, "--run: no command is given");
         options->run = arg;
         return 0;
     case OPT_PRINT_CONFIG:
@@ -100,34 +122,52 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* A captive server without a folder of its own gets a private one. */
+#define CAPTIVE_DIR "/tmp/mused.XXXXXX"
+
+/* A captive server without a folder of its own gets a private one. Return: 0; -errno. */
 static int make_captive_dir(struct options *options)
 {
-    (void)snprintf(options->captive_dir, sizeof(options->captive_dir), "/tmp/mused.XXXXXX");
+    (void)snprintf(options->captive_dir, sizeof(options->captive_dir), CAPTIVE_DIR);
     if (!mkdtemp(options->captive_dir) || chmod(options->captive_dir, 0755) < 0)
         return -errno;
     return config_set(&options->config, "server", "rundir", options->captive_dir);
 }
 
-static int run(struct options *options)
+/* Everything that can be wrong with the settings is, before anything is made.
+ * Return: 0; 2 the exit status. */
+static int check_config(struct options *options, bool is_captive)
 {
-    struct server *server;
     const char *why = NULL;
-    int status;
-    int r;
 
-    if (options->run && options->config.rundir[0] == '\0' && make_captive_dir(options) < 0) {
-        (void)fprintf(stderr, "mused: captive folder: %s\n", strerror(errno));
-        return 1;
-    }
-    r = config_finish(&options->config, &why);
-    if (r < 0) {
+    if (is_captive) /* as long as the name it will have */
+        MUST(config_set(&options->config, "server", "rundir", CAPTIVE_DIR) == 0);
+    if (config_finish(&options->config, &why) < 0) {
         (void)fprintf(stderr, "mused: configuration: %s\n", why);
         return 2;
     }
+    if (is_captive)
+        MUST(config_set(&options->config, "server", "rundir", "") == 0);
+    return 0;
+}
+
+static int run(struct options *options)
+{
+    const bool is_captive = options->run && options->config.rundir[0] == '\0';
+    struct server *server;
+    const char *why = NULL;
+    int status = check_config(options, is_captive);
+    int r;
+
+    if (status != 0)
+        return status;
     if (options->print_config) {
         config_print(&options->config, stdout);
         return 0;
+    }
+    r = is_captive ? make_captive_dir(options) : 0;
+    if (r < 0) {
+        (void)fprintf(stderr, "mused: captive folder: %s\n", strerror(-r));
+        return 1;
     }
     r = server_new(&server, &options->config, options->run, &why);
     if (r < 0) {

@@ -23,6 +23,7 @@
 
 #include "common/base/idmap.h"
 #include "drivers/cramfs/access.h"
+#include "drivers/cramfs/blocksize.h"
 #include "drivers/cramfs/cramfs_image.h"
 #include "drivers/cramfs/populate.h"
 
@@ -105,6 +106,8 @@ static int open_readers(struct cramfs_driver *driver)
     int r = cramfs_open(driver->fd, options, &driver->fs, &err);
 
     if (r == 0)
+        r = cramfs_check_block_size(driver->fs, &err);
+    if (r == 0)
         r = cramfs_open(driver->fd, 0, &driver->fault_fs, &err);
     if (r < 0)
         set_image_error(driver, &err);
@@ -144,7 +147,7 @@ static int cramfs_start(struct muse_driver *muse, void *user)
     struct cramfs_driver *driver = user;
     int r;
 
-    (void)muse;
+    muse_driver_set_read_only(muse);
     r = open_image(driver);
     if (r == 0)
         r = open_readers(driver);

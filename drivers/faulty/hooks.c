@@ -270,6 +270,20 @@ static int refuse_prepare(struct faulty *faulty, const struct behaviour *behavio
     return error;
 }
 
+/* @lie: 0: the answer is sent already; else no errno, and the server then wants it aborted. */
+static int lie_with(struct muse_vma_desc *desc, int lie)
+{
+    struct faulty_file *file = faulty_file_of(desc->file);
+    uint64_t context;
+    int r = lie != 0 ? begin_call(file->faulty, &file->behaviour, &context) : 1;
+
+    if (r == 0) {
+        desc->mmap_context = sdk_pointer(context);
+        desc->private_data = sdk_pointer(file->behaviour.private_data);
+    }
+    return r < 0 ? r : lie;
+}
+
 int faulty_mmap_prepare(struct muse_vma_desc *desc)
 {
     struct faulty_file *file = faulty_file_of(desc->file);
@@ -291,7 +305,7 @@ int faulty_mmap_prepare(struct muse_vma_desc *desc)
         return refuse_prepare(faulty, behaviour);
     r = lie_in_prepare(faulty, behaviour, &lied);
     if (lied)
-        return r;
+        return lie_with(desc, r);
     r = fill_desc(file, desc);
     if (r == 0)
         r = begin_call(faulty, behaviour, &context);
@@ -307,6 +321,20 @@ int faulty_mmap_prepare(struct muse_vma_desc *desc)
 
 /* ---- mmap_complete, mmap_abort, mmap ---- */
 
+/* Bytes the fault hook would not give: each word has its complement. */
+static int supply_inverted(struct muse_vma *vma, uint64_t n_pages)
+{
+    const uint64_t first = vma->pgoff + (vma->part_start - vma->start) / MUSE_PAGE_BYTES;
+    CLEAN(free_p) uint64_t *words = n_pages > 0 ? malloc(n_pages * MUSE_PAGE_BYTES) : NULL;
+
+    if (!words)
+        return -ENOMEM;
+    faulty_pattern(words, first, n_pages);
+    for (uint64_t i = 0; i < n_pages * MUSE_PAGE_BYTES / sizeof(*words); i++)
+        words[i] = ~words[i];
+    return muse_vma_supply(vma, vma->part_start, words, n_pages);
+}
+
 static int use_verb(struct faulty_object *object, const char *verb, struct muse_vma *vma)
 {
     const uint64_t n_pages = number_behind(verb, "prefault");
@@ -314,6 +342,12 @@ static int use_verb(struct faulty_object *object, const char *verb, struct muse_
 
     if (n_pages > 0)
         return muse_vma_prefault(vma, vma->part_start, n_pages);
+    if (number_behind(verb, "supply") > 0)
+        return supply_inverted(vma, number_behind(verb, "supply"));
+    if (number_behind(verb, "poison") > 0) {
+        muse_set_error("poisoned as asked for");
+        return muse_vma_poison(vma, vma->part_start, number_behind(verb, "poison"), -EILSEQ);
+    }
     if (!is_word(verb, "remap"))
         return -EINVAL;
     fd = faulty_memfd(object);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/own.h"
@@ -39,7 +40,8 @@ static int file_start(struct muse_driver *driver, void *user)
     struct file_driver *file = user;
     void *buffer;
 
-    (void)driver;
+    if (!file->writable)
+        muse_driver_set_read_only(driver);
     inodes_init(&file->inodes, file->writable);
     buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -109,6 +111,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     const bool for_writing = (args->oflags & O_ACCMODE) == O_RDWR;
     CLEAN(fd_close_p) int fd = -1;
     struct inode *inode;
+    struct statvfs fs;
     struct stat stat;
     int r = check_oflags(file, args);
 
@@ -123,6 +126,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     ret->object = inode;
     ret->attr = attr_of(&inode->stat);
     ret->page_bytes = file->page_bytes;
+    ret->noexec = fstatvfs(inode->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC);
     return file->fill || inode->stat.st_size == 0 ? 0 : add_extent(inode, ret);
 }
 

@@ -97,6 +97,19 @@ static int build_action(const struct muse_action *action, struct fd_table *table
     return build_extents(action->extents, action->n_extents, table, &ret_wire->extents);
 }
 
+static int build_verb(const struct muse_request *request, unsigned i, struct fd_table *table,
+                      Muse__Wire__Action *ret_wire)
+{
+    const struct muse_action *verb = &request->verbs[i];
+    int r = build_action(verb, table, ret_wire);
+
+    if (verb->type == SDK_VERB_POISON) {
+        ret_wire->has_error = true;
+        ret_wire->error = (uint32_t)sdk_wire_error(request->verb_errors[i]);
+    }
+    return r;
+}
+
 static char *text_of(struct muse_request *request)
 {
     return request->text[0] ? request->text : NULL;
@@ -166,6 +179,8 @@ static int send_opened(struct muse_request *request)
     opened.page_bytes = result->page_bytes ? result->page_bytes : MUSE_PAGE_BYTES;
     opened.n_extents = result->extents ? result->n_extents : 0;
     opened.extents = extents;
+    opened.has_noexec = result->noexec;
+    opened.noexec = result->noexec;
     r = objects_open(&request->driver->objects, result->object_key, result->object);
     if (r < 0)
         return r;
@@ -232,7 +247,6 @@ static void fill_from_legacy(struct muse_request *request, Muse__Wire__Prepared 
 static int send_prepared(struct muse_request *request)
 {
     Muse__Wire__Prepared prepared = MUSE__WIRE__PREPARED__INIT;
-    const struct muse_action *wanted = NULL;
     struct fd_table table = {.n = 0};
     Muse__Wire__Action action;
     int r = 0;
@@ -242,14 +256,16 @@ static int send_prepared(struct muse_request *request)
     muse__wire__action__init(&action);
     if (request->error == 0 && request->kind == REQUEST_PREPARE) {
         fill_from_desc(request, &prepared);
-        wanted = request->desc.action.type != MUSE_ACTION_NONE ? &request->desc.action : NULL;
+        if (request->desc.action.type != MUSE_ACTION_NONE) {
+            r = build_action(&request->desc.action, &table, &action);
+            prepared.action = &action;
+        }
     } else if (request->error == 0) {
         fill_from_legacy(request, &prepared);
-        wanted = request->n_verbs > 0 ? &request->verbs[0] : NULL;
-    }
-    if (wanted) {
-        r = build_action(wanted, &table, &action);
-        prepared.action = &action;
+        if (request->n_verbs > 0) {
+            r = build_verb(request, 0, &table, &action);
+            prepared.action = &action;
+        }
     }
     if (r == 0)
         r = send_answer(request, FRAME_PREPARED, &prepared.base, &table);
@@ -269,7 +285,7 @@ static int send_completed(struct muse_request *request)
     completed.n_actions = request->error == 0 ? request->n_verbs : 0;
     completed.actions = pointers;
     for (unsigned i = 0; i < completed.n_actions; i++) {
-        int r = build_action(&request->verbs[i], &table, &actions[i]);
+        int r = build_verb(request, i, &table, &actions[i]);
 
         if (r < 0)
             return r;

@@ -118,6 +118,8 @@ static int say_hello(struct muse_driver *driver)
     hello.n_vm_ops = n;
     hello.vm_ops = pointers;
     hello.version_text = text_or_null(driver->ops.version);
+    hello.has_read_only = driver->read_only;
+    hello.read_only = driver->read_only;
     return sdk_send(driver, FRAME_DRIVER_HELLO, 0, &hello.base, NULL, 0);
 }
 

@@ -353,6 +353,11 @@ static int serve(struct muse_driver **driver_p)
     return r < 0 ? 1 : 0;
 }
 
+void muse_driver_set_read_only(struct muse_driver *driver)
+{
+    driver->read_only = true;
+}
+
 int muse_driver_main(int argc, char **argv, const struct muse_driver_ops *ops, void *user)
 {
     struct muse_driver *driver = driver_new();

@@ -233,7 +233,7 @@ void objects_grow(struct objects *objects, uint64_t key, uint64_t size_bytes)
 
 static bool has_cache(const struct object *object, uint64_t cache_id)
 {
-    return object && object->cache && object->cache->id == cache_id;
+    return object && object->cache && (cache_id == 0 || object->cache->id == cache_id);
 }
 
 static struct timespec timespec_from_ns(uint64_t ns)

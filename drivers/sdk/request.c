@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "drivers/sdk/sdk.h"
+#include "proto/status.h"
 
 static _Thread_local struct {
     struct muse_request *request; /* borrowed; the hook that runs on this thread */
@@ -157,12 +158,18 @@ static void retire_open(struct muse_request *request)
     }
 }
 
+/* A number that is no errno says neither yes nor no: the server sends an abort for it. */
+static bool is_refusal(int error)
+{
+    return status_is_legal(-(int64_t)error);
+}
+
 static void retire_prepare(struct muse_request *request)
 {
     struct muse_driver *driver = request->driver;
     struct map_call *call = TAKE(request->map_call);
 
-    if (!call || (request->error != 0 && !request->orphaned)) {
+    if (!call || (is_refusal(request->error) && !request->orphaned)) {
         free(call);
         return;
     }

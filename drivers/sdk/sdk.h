@@ -137,10 +137,15 @@ struct muse_request {
     struct map_call *map_call; /* owned: prepare's, put into the table when it succeeded */
     void *context;             /* complete's */
     struct muse_action verbs[SDK_VERBS_MAX];
+    int verb_errors[SDK_VERBS_MAX]; /* -errno, of those that are SDK_VERB_POISON */
     unsigned n_verbs;
     char *forward; /* owned */
     bool orphaned; /* the hook succeeded, its answer could not be sent: undo it */
 };
+
+/* Verbs that no mmap_prepare can declare: no member of enum muse_action_type. */
+#define SDK_VERB_SUPPLY ((enum muse_action_type)MUSE__WIRE__ACTION__TYPE__SUPPLY)
+#define SDK_VERB_POISON ((enum muse_action_type)MUSE__WIRE__ACTION__TYPE__POISON)
 
 /* One muse_invalidate() that waits. */
 struct invalidation {
@@ -157,6 +162,7 @@ struct muse_driver {
     char version_text[128];
     const char *rundir; /* borrowed from argv or the environment; NULL: the default */
     bool verbose;
+    bool read_only; /* said in hello */
     pthread_t main_thread;
 
     struct chan chan;
@@ -380,6 +386,7 @@ void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id);
 
 /**
  * objects_pin() - find an object with a page cache for a fault; waits for it
+ * @cache_id:    of the page cache; 0: whichever it has
  * @deadline_ns: monotonic
  * @ret_object, @ret_cache: stay until objects_unpin()
  *

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/base/range.h"
 #include "drivers/sdk/sdk.h"
 
 /* The mapping hook that runs for this VMA, NULL: none. */
@@ -62,6 +63,76 @@ int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages)
     if (n_pages > UINT64_MAX / MUSE_PAGE_BYTES)
         return -EINVAL;
     return add_verb(vma, &action, n_pages * MUSE_PAGE_BYTES);
+}
+
+/* The pages of the object that [address, address + length) shows. Return: 0; -EINVAL. */
+static int pages_of(const struct muse_vma *vma, uint64_t address, uint64_t length,
+                    const struct page_cache *cache, struct range *ret_pages)
+{
+    const uint64_t offset = vma->pgoff * MUSE_PAGE_BYTES + (address - vma->start);
+
+    if (offset % cache->page_bytes != 0 || length % cache->page_bytes != 0)
+        return -EINVAL;
+    *ret_pages = range_make(offset / cache->page_bytes, (offset + length) / cache->page_bytes);
+    return ret_pages->end <= cache->n_pages ? 0 : -EINVAL;
+}
+
+/* @data: NULL: nothing is written. Return: 0; -EINVAL; -ENODEV; as cache_write(). */
+static int write_pages(struct muse_vma *vma, uint64_t address, uint64_t length, const void *data)
+{
+    struct muse_driver *driver = hook_of(vma)->driver;
+    struct page_cache *cache;
+    struct object *object;
+    struct range pages;
+    int r = objects_pin(&driver->objects, vma->file->object_key, 0, sdk_now_ns(), &object, &cache);
+
+    if (r < 0)
+        return r;
+    r = pages_of(vma, address, length, cache, &pages);
+    if (r == 0 && data)
+        r = cache_write(&driver->objects, cache, pages.start, data, range_len(pages));
+    if (objects_unpin(&driver->objects, object, cache))
+        sdk_wake(driver);
+    return r;
+}
+
+/* Checks as add_verb() does, before anything is written. */
+static int check_verb(struct muse_vma *vma, uint64_t address, uint64_t n_pages)
+{
+    const struct muse_request *request = hook_of(vma);
+
+    if (!request || !vma->file || n_pages > UINT64_MAX / MUSE_PAGE_BYTES ||
+        !is_in_part(vma, address, n_pages * MUSE_PAGE_BYTES))
+        return -EINVAL;
+    return request->n_verbs == verbs_max(request) ? -ENOSPC : 0;
+}
+
+int muse_vma_supply(struct muse_vma *vma, uint64_t address, const void *data, uint64_t n_pages)
+{
+    const uint64_t length = n_pages * MUSE_PAGE_BYTES;
+    const struct muse_action action = {
+        .type = SDK_VERB_SUPPLY, .address = address, .length = length, .fd = -1};
+    int r = data ? check_verb(vma, address, n_pages) : -EINVAL;
+
+    if (r == 0)
+        r = write_pages(vma, address, length, data);
+    return r < 0 ? r : add_verb(vma, &action, length);
+}
+
+int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, int error)
+{
+    const uint64_t length = n_pages * MUSE_PAGE_BYTES;
+    const struct muse_action action = {
+        .type = SDK_VERB_POISON, .address = address, .length = length, .fd = -1};
+    struct muse_request *request = hook_of(vma);
+    int r = error < 0 ? check_verb(vma, address, n_pages) : -EINVAL;
+
+    if (r == 0)
+        r = write_pages(vma, address, length, NULL); /* whole pages, inside the object */
+    if (r < 0)
+        return r;
+    request->verb_errors[request->n_verbs] = error;
+    return add_verb(vma, &action, length);
 }
 
 int muse_vma_forward(struct muse_vma *vma, const char *name)

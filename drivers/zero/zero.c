@@ -2,11 +2,10 @@
 /*
  * muse-zero, the tutorial driver: zero/SIZE is a file of SIZE zero bytes (zero/4096, zero/64K,
  * zero/1M, zero/2G). A driver is a struct of hooks and a call of muse_driver_main(). Two hooks are
- * needed: open says what a file is, fault supplies its bytes. The third one here, mmap_prepare,
- * only looks at a mapping before it is made.
+ * needed: open says what a file is, fault supplies its bytes. Of the others here, start says something about
+ * the driver as a whole, and mmap_prepare only looks at a mapping before it is made.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <muse/driver.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +35,14 @@ static int parse_size(const char *text, uint64_t *ret_size)
     return 0;
 }
 
+/* Before the first hook: nobody can write zeros, so the server need not ask us about that. */
+static int zero_start(struct muse_driver *driver, void *user)
+{
+    (void)user;
+    muse_driver_set_read_only(driver);
+    return 0;
+}
+
 /* A client opens zero/PATH. Files of one size are all alike: the size is their page cache's key. */
 static int zero_open(void *user, const struct muse_open_args *args, struct muse_open_result *ret)
 {
@@ -45,10 +52,6 @@ static int zero_open(void *user, const struct muse_open_args *args, struct muse_
     if (parse_size(args->path, &size) < 0 || size == 0) {
         muse_set_error("zero/%s: the name has to be a size, as in zero/64K or zero/1M", args->path);
         return -ENOENT;
-    }
-    if ((args->oflags & O_ACCMODE) != O_RDONLY) {
-        muse_set_error("zeros can only be read");
-        return -EACCES;
     }
     ret->object_key = size;
     ret->attr = (struct muse_attr){.size = size, .mode = S_IFREG | 0444, .inode = size, .nlink = 1};
@@ -71,11 +74,8 @@ static int zero_fault(struct muse_fault *fault)
 int main(int argc, char **argv)
 {
     static const struct muse_driver_ops ops = {
-        MUSE_DRIVER_OPS,
-        .name = "zero",
-        .version = "0.1.0",
-        .open = zero_open,
-        .mmap_prepare = zero_mmap_prepare,
+        MUSE_DRIVER_OPS,     .name = "zero",    .version = "0.1.0",
+        .start = zero_start, .open = zero_open, .mmap_prepare = zero_mmap_prepare,
         .fault = zero_fault,
     };
 

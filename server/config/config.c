@@ -368,6 +368,42 @@ int config_finish(struct config *config, const char **ret_why)
     return 0;
 }
 
+/* The limits that will hold, as server.c sets them. */
+static uint64_t limit_of(const struct config *config, const char *key)
+{
+    uint64_t value = QUOTA_UNLIMITED;
+    struct quota_table quotas;
+
+    quota_init(&quotas);
+    MUST(quota_limit_get(&quotas, key, &value) == 0);
+    quota_done(&quotas);
+    for (unsigned i = 0; i < config->n_limits; i++) {
+        if (strcmp(config->limits[i].key, key) == 0)
+            value = config->limits[i].value;
+    }
+    if (strcmp(key, QUOTA_KEY_MEMORY) == 0 && config->memory_bytes > 0)
+        value = config->memory_bytes;
+    return value;
+}
+
+static void print_limits(const struct config *config, FILE *out)
+{
+    (void)fputs("\n# What each uid may hold; memory_bytes: all together. Also \"" UNLIMITED
+                "\".\n[quota]\n",
+                out);
+    for (unsigned kind = 0; kind <= QUOTA_KIND_N; kind++) {
+        const uint64_t value = limit_of(config, quota_key((enum quota_kind)kind));
+
+        (void)fprintf(out, "# %s\n%s = ", quota_help((enum quota_kind)kind),
+                      quota_key((enum quota_kind)kind));
+        if (value == QUOTA_UNLIMITED)
+            (void)fputs(UNLIMITED, out);
+        else
+            print_size(out, value);
+        (void)fputc('\n', out);
+    }
+}
+
 void config_print(const struct config *config, FILE *out)
 {
     const char *section = "";
@@ -379,18 +415,7 @@ void config_print(const struct config *config, FILE *out)
         }
         print_key(config, &config_keys[i], out);
     }
-    (void)fputs("\n# What each uid may hold; memory_bytes: all together. Also \"" UNLIMITED
-                "\".\n[quota]\n",
-                out);
-    for (unsigned i = 0; i < config->n_limits; i++) {
-        (void)fprintf(out, "%s = ", config->limits[i].key);
-        if (config->limits[i].value == QUOTA_UNLIMITED) {
-            (void)fputs(UNLIMITED, out);
-        } else {
-            print_size(out, config->limits[i].value);
-        }
-        (void)fputc('\n', out);
-    }
+    print_limits(config, out);
     (void)fputs("\n# Command lines to start and supervise: NAME = COMMAND\n[drivers]\n", out);
     for (unsigned i = 0; i < config->n_drivers; i++)
         (void)fprintf(out, "driver%u = %s\n", i + 1, config->drivers[i]);

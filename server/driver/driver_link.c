@@ -84,6 +84,8 @@ static void link_part_closed(struct driver_link *link)
 {
     if (--link->n_open > 0)
         return;
+    if (link->ops->losing)
+        link->ops->losing(link, link->why);
     lose_calls(link);
     link->ops->ended(link, link->why);
 }

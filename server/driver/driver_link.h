@@ -55,6 +55,8 @@ struct driver_link_ops {
      * Return: 0; -errno ends the connection. */
     int (*frame)(struct driver_link *link, struct frame *frame);
     void (*answers)(struct driver_link *link); /* the fill ring has answers */
+    /* the connection is over, and the calls are about to end with CALL_LOST; may be NULL */
+    void (*losing)(struct driver_link *link, int why);
     /* the connection is over; why: -ECONNRESET the driver went, -EPROTO, ...; every call has ended
      * with CALL_LOST; free in here */
     void (*ended)(struct driver_link *link, int why);

@@ -7,6 +7,7 @@
 #include "server/flow/driver_hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,13 +76,23 @@ static void tell(struct driver *driver, uint16_t type, const ProtobufCMessage *m
         trace(driver, hook, 0, 0, 0, args);
 }
 
+void driver_note_error(struct driver *driver, const char *hook, int error, const char *text)
+{
+    const char *what = text && text[0] ? text : strerrordesc_np(-error);
+
+    (void)snprintf(driver->last_error, sizeof(driver->last_error), "%s: %s", hook,
+                   what ? what : "an error of no name");
+}
+
 void hook_ended(struct driver *driver, const struct driver_call *call, int result)
 {
     const uint64_t took_ns = loop_now_ns() - call->sent_ns;
 
     driver->n.call_ns += took_ns;
-    if (result < 0)
+    if (result < 0) {
         driver->n.errors++;
+        driver_note_error(driver, call->hook, result, NULL);
+    }
     trace(driver, call->hook, call->id, took_ns, result, call->args);
 }
 
@@ -133,6 +144,8 @@ int hook_open(struct driver *driver, struct driver_call *driver_call, const stru
     char *path_field =
         (char *)(uintptr_t)path; /* protobuf-c has no const; packing does not write */
 
+    if (driver->read_only && (oflags & O_ACCMODE) != O_RDONLY)
+        return -EROFS;
     message.path = path_field;
     message.oflags = oflags;
     message.mode = mode;

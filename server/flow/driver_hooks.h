@@ -35,7 +35,8 @@ struct hook_prepare {
  * Calls: @call's end is set by the caller; answer type and hook name are set here.
  *
  * Return: 0, the end will come. The end will not come: -ENODEV the driver is dead or dying; -EBUSY
- * (open, getattr, prepare) it has left too much unread already.
+ * (open, getattr, prepare) it has left too much unread already; -EROFS (open) for writing, and the
+ * driver said that it never does.
  */
 MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
                          const char *path, uint32_t oflags, uint32_t mode);
@@ -74,9 +75,13 @@ void hook_release(struct driver *driver, uint64_t handle);
 void hook_object(struct driver *driver, const struct object *object);
 void hook_object_gone(struct driver *driver, const struct object *object);
 
+/** driver_note_error() - what musectl shows as its last error. @text: a sentence, or NULL. */
+void driver_note_error(struct driver *driver, const char *hook, int error, const char *text);
+
 /**
  * hook_ended() - count and trace the end of a call: hook, arguments, result, microseconds
- * @result: 0 or -errno as the driver answered, or -ETIMEDOUT, -ENODEV
+ * @result: 0 or -errno as the driver answered, or -ETIMEDOUT, -ENODEV. An error is the driver's last
+ *          one: who has a sentence says it with driver_note_error() afterwards.
  */
 void hook_ended(struct driver *driver, const struct driver_call *call, int result);
 

@@ -90,6 +90,7 @@ struct driver {
     struct engine *engine;
     struct driver_link *link; /* owned; NULL once dead */
     bool alive;
+    bool read_only;      /* it said so: no client ever gets a writable fd of its objects */
     uint32_t file_hooks; /* enum file_hook */
     uint32_t n_vm_ops;
     struct driver_vm_ops {
@@ -111,6 +112,9 @@ struct driver {
             calls, call_ns, errors, late, faults_asked, pages_asked, pages_supplied, faults_failed;
     } n;
     char last_error[256];
+    /* why it is gone, as far as it is known: what its clients are told */
+    int gone_error; /* errno; 0: not known yet */
+    char gone_text[192];
 };
 
 /* Where an object's bytes come from. */
@@ -145,8 +149,9 @@ struct object {
     size_t n_extents;
     int *extent_fds; /* owned */
     size_t n_extent_fds;
-    uid_t uid; /* who is charged */
-    bool lost; /* its driver died: absent pages are poison from now on */
+    unsigned n_extent_claims; /* who said them: opens, maps that live, maps under way */
+    uid_t uid;                /* who is charged */
+    bool lost;                /* its driver died: absent pages are poison from now on */
     uint64_t n_faults, n_filled_pages;
     uint32_t n_completing; /* mmap_complete calls in progress on its mappings */
     uint32_t n_invalidations;
@@ -180,6 +185,7 @@ struct file {
     uint32_t n_holders;   /* spaces whose client has not closed it: one, and those forked from it */
     uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
     char *path;           /* owned: below the driver's name */
+    bool noexec;          /* may not be mapped for execution */
     struct file_attr {
         uint64_t size, inode;
         uint32_t mode, uid, gid, nlink;
@@ -208,6 +214,7 @@ struct space {
     struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
     struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
     bool dead;               /* the client is gone: only undo runs still */
+    char refusal[256];       /* who was against the last split and why; valid in split_check.done */
     uid_t uid;
     gid_t gid;
     pid_t pid;

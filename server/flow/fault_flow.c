@@ -150,7 +150,6 @@ static void show(const struct touch *touch)
     struct range parts[2];
     unsigned n_parts;
 
-    touch->space->engine->stats.faults_hit++;
     n_parts = range_subtract(run, touch->plan.mapped, parts);
     for (unsigned i = 0; i < n_parts; i++) {
         const struct range addrs = {touch->addr + ((parts[i].start - touch->page) << shift),
@@ -264,7 +263,7 @@ static void ask_wanted(struct touch *touch)
         if (r < 0) {
             const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
 
-            fill_poison(object, touch->page, &why);
+            fill_poison_for(object, touch->page, &why, touch->space);
         }
         poison_touch(touch);
         return;
@@ -347,6 +346,7 @@ static void on_page(struct touch *touch, enum fault_action action, struct asks *
     MUST(touch->vma && touch->object);
     switch (action) {
     case FAULT_SHOW:
+        touch->space->engine->stats.faults_hit++;
         plan(touch, false);
         show_or_write(touch);
         ask_later(asks, touch, false, false);

@@ -60,6 +60,14 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
 /** fill_poison() - an absent, filling or poisoned page is poison now; whoever waits gets it */
 void fill_poison(struct object *object, uint64_t page, const struct fill_error *why);
 
+/** fill_poison_for() - the same. @space: whose touch it was, for the log; NULL: one that waits */
+void fill_poison_for(struct object *object, uint64_t page, const struct fill_error *why,
+                     const struct space *space);
+
+/** fill_mark_poison() - the driver says beforehand that pages cannot be had: absent ones are poison,
+ * so that no readahead asks for them; a touch elsewhere asks once more, as for all poison */
+void fill_mark_poison(struct object *object, struct range pages, const struct fill_error *why);
+
 /** fill_forget_valid() - the memfd lost a valid page: it is absent */
 void fill_forget_valid(struct object *object, uint64_t page);
 

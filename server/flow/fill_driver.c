@@ -163,7 +163,7 @@ void fill_answers(struct driver *driver, struct fill_ring *ring)
     }
     send_waiting(driver);
     if (wrong) {
-        driver_misbehaved(driver, wrong); /* the driver dies in here */
+        driver_misbehaved(driver, NULL, "fault", wrong); /* the driver dies in here */
         return;
     }
     if (n_answers == ANSWERS_PER_TURN || n_pages >= ANSWER_PAGES_MAX) {
@@ -206,18 +206,17 @@ void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page
 
 void fill_driver_gone(struct driver *driver)
 {
-    char text[96];
-    const struct fill_error why = {EIO, "driver", text, true};
+    struct fill_error why = {.hook = "driver", .is_final = true};
     struct object *object;
     struct list *node;
     size_t cursor = 0;
 
-    (void)snprintf(text, sizeof(text), "driver %s died", driver->name);
+    why.error = -driver_gone_error(driver, &why.text);
     driver_ref(driver);
     deadline_clear(&driver->engine->loop, &driver->answers_again);
     while ((object = idmap_next(&driver->objects, &cursor))) {
         object->lost = true;
-        poison_add_rest(&object->poison, EIO, "driver", text);
+        poison_add_rest(&object->poison, why.error, why.hook, why.text);
     }
     while ((node = list_first(&driver->runs))) {
         struct run *run = run_of(node);

@@ -26,8 +26,10 @@
 #include "common/base/log.h"
 #include "common/base/own.h"
 #include "proto/hooks.h"
+#include "server/flow/driver_hooks.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/writeback.h"
 
 /* ---- charges ---- */
@@ -223,6 +225,22 @@ int fill_retry(struct object *object, uint64_t page)
 
 /* ---- failing ---- */
 
+/* Which of the two limits leaves no room for a page. */
+static void say_limit(const struct object *object, char *buf, size_t size)
+{
+    const struct quota_table *quotas = &object->engine->quotas;
+    const uint64_t used = quota_used(quotas, object->uid, QUOTA_CACHE);
+    const uint64_t limit = quotas->limit[QUOTA_CACHE];
+
+    if (used >= limit || limit - used < object_page_bytes(object)) {
+        (void)snprintf(buf, size, "the page cache of uid %u is at its limit, %s = %" PRIu64,
+                       (unsigned)object->uid, quota_key(QUOTA_CACHE), limit);
+    } else {
+        (void)snprintf(buf, size, "the page caches of all users are at their limit, %s = %" PRIu64,
+                       QUOTA_KEY_MEMORY, quotas->limit_memory_bytes);
+    }
+}
+
 struct fill_error fill_error_of(const struct object *object, int result, char *buf, size_t size)
 {
     struct fill_error why = {.error = -result, .hook = "fault", .text = buf, .is_final = true};
@@ -231,11 +249,11 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
     case -EDQUOT:
         why.error = ENOMEM;
         why.hook = "limit";
-        (void)snprintf(buf, size, "cache limit of uid %u reached", (unsigned)object->uid);
+        say_limit(object, buf, size);
         break;
     case -EIO:
         why.hook = "driver";
-        (void)snprintf(buf, size, "driver %s died", object->driver->name);
+        why.error = -driver_gone_error(object->driver, &why.text);
         break;
     case -ERANGE:
         why.error = ENXIO;
@@ -254,13 +272,14 @@ struct fill_error fill_error_of(const struct object *object, int result, char *b
 
 /* Remembers and logs why a page failed under somebody. A driver may fail a million of them: each
  * power of two is logged. */
-static void note_failure(struct object *object, uint64_t page, const struct fill_error *why)
+static void note_failure(struct object *object, uint64_t page, const struct fill_error *why,
+                         const struct space *space)
 {
-    const struct flow_where where = {
-        .driver = object->driver, .object = object->name, .hook = why->hook};
+    const struct flow_where where = {space, object->driver, object->name, why->hook};
     char text[POISON_TEXT_BYTES + 80];
 
     poison_add(&object->poison, (struct range){page, page + 1}, why->error, why->hook, why->text);
+    driver_note_error(object->driver, why->hook, -why->error, why->text);
     object->n_failures++;
     object->driver->n.faults_failed++;
     if ((object->n_failures & (object->n_failures - 1)) != 0)
@@ -271,7 +290,22 @@ static void note_failure(struct object *object, uint64_t page, const struct fill
     flow_error("fault.failed", &where, -why->error, text);
 }
 
-void fill_poison(struct object *object, uint64_t page, const struct fill_error *why)
+/* The first client that waits in @batch. */
+static const struct space *first_client(struct list *batch)
+{
+    struct list *pos;
+
+    list_for_each(pos, batch) {
+        const struct page_waiter *waiter = CONTAINER_OF(pos, struct page_waiter, batch);
+
+        if (waiter->kind == WAITER_FAULT)
+            return waiter->space;
+    }
+    return NULL;
+}
+
+void fill_poison_for(struct object *object, uint64_t page, const struct fill_error *why,
+                     const struct space *space)
 {
     const struct range pages = {page, page + 1};
     struct list batch = LIST_INIT(batch);
@@ -279,10 +313,24 @@ void fill_poison(struct object *object, uint64_t page, const struct fill_error *
     object_ref(object);
     (void)page_table_move(&object->pages, page, PAGE_ABSENT, PAGE_FILLING);
     (void)page_table_move(&object->pages, page, PAGE_FILLING, PAGE_POISONED);
-    note_failure(object, page, why);
     run_table_take_waiters(&object->runs, pages, &batch);
+    note_failure(object, page, why, space ? space : first_client(&batch));
     fault_poison_waiters(object, &batch, -why->error);
     object_unref(object);
+}
+
+void fill_poison(struct object *object, uint64_t page, const struct fill_error *why)
+{
+    fill_poison_for(object, page, why, NULL);
+}
+
+void fill_mark_poison(struct object *object, struct range pages, const struct fill_error *why)
+{
+    poison_add(&object->poison, pages, why->error, why->hook, why->text);
+    for (uint64_t page = pages.start; page < pages.end; page++) {
+        if (page_table_move(&object->pages, page, PAGE_ABSENT, PAGE_FILLING))
+            MUST(page_table_move(&object->pages, page, PAGE_FILLING, PAGE_POISONED));
+    }
 }
 
 /* Waited-for pages that nobody brings any more: asked for one by one, else they are poison. */
@@ -435,6 +483,12 @@ void fill_forget_valid(struct object *object, uint64_t page)
     cache_drop(object,
                page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
+}
+
+void fill_runs_stale(struct object *object)
+{
+    for (struct run *run = run_table_find_next(&object->runs, 0); run; run = run_next(run))
+        run->stale = true;
 }
 
 static void forget(struct object *object, struct range pages)

@@ -62,6 +62,9 @@ void fill_failed(struct driver *driver, uint64_t request_id, uint64_t first_page
 /** fill_driver_gone() - all it owed fails with EIO; its objects are lost: absent becomes poison */
 void fill_driver_gone(struct driver *driver);
 
+/** fill_runs_stale() - what is under way is not the object's bytes any more: dropped when it comes */
+void fill_runs_stale(struct object *object);
+
 /** fill_invalidate() - forget pages (revoke): punched, absent again; the next touch asks.
  * Pages being filled: dropped when they come. */
 void fill_invalidate(struct object *object, struct range pages);

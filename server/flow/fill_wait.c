@@ -43,9 +43,22 @@ static int ask_next(struct fill_wait *wait)
         return fill_retry(object, wait->next_page);
     window = window_at(wait, wait->next_page);
     r = fill_ask(object, window, range_len(window));
+    if (r == -EDQUOT) /* not all of it, then: the page, and of the rest what there is room for */
+        r = fill_ask(object, window, 1);
     if (r < 0 && page_table_get(&object->pages, wait->next_page) != PAGE_ABSENT)
         r = 0; /* only what lies behind it could not be asked for */
     return r;
+}
+
+/* What the caller will find when it looks for the reason. */
+static int remember(const struct fill_wait *wait, int error)
+{
+    const struct range page = {wait->next_page, wait->next_page + 1};
+    char text[POISON_TEXT_BYTES];
+    const struct fill_error why = fill_error_of(wait->object, error, text, sizeof(text));
+
+    poison_add(&wait->object->poison, page, why.error, why.hook, why.text);
+    return error;
 }
 
 static void on_again(struct deadline *deadline);
@@ -65,7 +78,7 @@ static int step(struct fill_wait *wait)
         int r = ask_next(wait);
 
         if (r != 0)
-            return r;
+            return r < 0 ? remember(wait, r) : r;
         switch (page_table_get(&object->pages, wait->next_page)) {
         case PAGE_CLEAN:
         case PAGE_DIRTY:

@@ -129,6 +129,7 @@ static struct doc *driver_document(const struct driver *driver)
     doc_put_number(document, "id", driver->id);
     doc_put_text(document, "name", driver->name);
     doc_put_bool(document, "alive", driver->alive);
+    doc_put_bool(document, "read_only", driver->read_only);
     doc_put_number(document, "pid", (uint64_t)driver->pid);
     doc_put_number(document, "uid", driver->uid);
     doc_put_number(document, "age_ns", loop_now_ns() - driver->connected_ns);

@@ -181,6 +181,7 @@ static int driver_new(struct engine *engine, struct driver_link *link,
     driver->engine = engine;
     driver->link = link;
     driver->alive = true;
+    driver->read_only = hello->read_only;
     driver->file_hooks = hello->file_hooks;
     driver->hook_deadline_ns = config_hook_deadline_ns(engine->config, hello->name);
     driver->uid = link->conn.uid;
@@ -245,6 +246,69 @@ static int on_hello(struct driver_link *link, struct frame *frame)
     version_max = hello->version_max;
     muse__wire__driver_hello__free_unpacked(hello, NULL);
     return driver ? welcome(driver, version_max) : r;
+}
+
+/* ---- why a driver is gone ---- */
+
+/* Who knows first knows best. */
+static void note_gone(struct driver *driver, int error, const char *what)
+{
+    if (driver->gone_error != 0)
+        return;
+    driver->gone_error = error;
+    (void)snprintf(driver->gone_text, sizeof(driver->gone_text), "driver %s %.140s", driver->name,
+                   what);
+}
+
+static void note_nonsense(struct driver *driver, const char *what)
+{
+    char text[160];
+
+    (void)snprintf(text, sizeof(text), "was cut off: %s", what);
+    note_gone(driver, EREMOTEIO, text);
+    (void)snprintf(driver->last_error, sizeof(driver->last_error), "%s", what);
+}
+
+void driver_misbehaved(struct driver *driver, const struct space *space, const char *hook,
+                       const char *what)
+{
+    const struct flow_where where = {.space = space, .driver = driver, .hook = hook};
+
+    driver->engine->stats.driver_errors++;
+    note_nonsense(driver, what);
+    flow_error("driver.misbehaved", &where, -EREMOTEIO, what);
+    if (driver->link)
+        driver_link_close(driver->link, -EPROTO);
+}
+
+int driver_gone_error(const struct driver *driver, const char **ret_text)
+{
+    *ret_text = driver->gone_error != 0 ? driver->gone_text : "the driver died";
+    return driver->gone_error != 0 ? -driver->gone_error : -EIO;
+}
+
+static void protocol_error(struct driver *driver, const char *hook, const char *what)
+{
+    const struct flow_where where = {.driver = driver, .hook = hook};
+
+    driver->engine->stats.protocol_errors++;
+    flow_error("driver.protocol", &where, -EPROTO, what);
+    note_nonsense(driver, what);
+}
+
+/* Before its calls end: whoever waited for one is told why. */
+static void on_losing(struct driver_link *link, int why)
+{
+    struct driver *driver = link->owner;
+
+    if (!driver || driver->gone_error != 0)
+        return;
+    if (why == -EPROTO)
+        protocol_error(driver, "-", "it sent a frame that is none, or an answer of a wrong type");
+    else if (why == -ENOBUFS)
+        note_gone(driver, EIO, "was cut off: it left too much unread");
+    else
+        note_gone(driver, EIO, "died");
 }
 
 /* ---- what a driver says of itself ---- */
@@ -351,27 +415,10 @@ static int on_frame(struct driver_link *link, struct frame *frame)
     else if (frame->header.type == FRAME_INVALIDATE && frame->header.n_fds == 0)
         r = on_invalidate(driver, frame);
     if (r < 0) {
-        const struct flow_where where = {.driver = driver,
-                                         .hook = frame_type_name(frame->header.type)};
-
-        driver->engine->stats.protocol_errors++;
-        flow_error("driver.protocol", &where, r,
-                   "a message that does not belong here or does not decode");
-        (void)snprintf(driver->last_error, sizeof(driver->last_error),
-                       "sent nonsense and was cut off");
+        protocol_error(driver, frame_type_name(frame->header.type),
+                       "it sent a message that does not belong here or does not decode");
     }
     return r;
-}
-
-void driver_misbehaved(struct driver *driver, const char *what)
-{
-    const struct flow_where where = {.driver = driver, .hook = "fault"};
-
-    driver->engine->stats.driver_errors++;
-    (void)snprintf(driver->last_error, sizeof(driver->last_error), "%s", what);
-    flow_error("driver.misbehaved", &where, -EREMOTEIO, what);
-    if (driver->link)
-        driver_link_close(driver->link, -EPROTO);
 }
 
 static void on_answers(struct driver_link *link)
@@ -407,7 +454,7 @@ static void on_ended(struct driver_link *link, int why)
 }
 
 static const struct driver_link_ops link_ops = {
-    .frame = on_frame, .answers = on_answers, .ended = on_ended};
+    .frame = on_frame, .answers = on_answers, .losing = on_losing, .ended = on_ended};
 
 static void on_hello_deadline(struct deadline *deadline)
 {

@@ -36,6 +36,8 @@
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/stack_flow.h"
@@ -53,6 +55,18 @@ const char *map_request_state(const struct map_request *request)
     return map_state_name(request->txn.state);
 }
 
+/* Extents that prepare declared are as good as the mapping. */
+static void drop_extents(struct map_request *request)
+{
+    struct object *object = request->extents_of;
+
+    request->extents_of = NULL;
+    if (!object)
+        return;
+    object_unset_extents(object);
+    object_unref(object);
+}
+
 static void map_request_free(struct map_request *request)
 {
     struct space *space = request->mm.space;
@@ -60,6 +74,7 @@ static void map_request_free(struct map_request *request)
     MUST(!request->vma);
     mm_unlock(&request->mm);
     map_drop_todos(request);
+    drop_extents(request);
     split_check_cancel(&request->split);
     stack_abandon(request);
     list_del(&request->of_driver);
@@ -89,9 +104,11 @@ struct populate {
 
 static void reply_mapped(struct space *space, uint64_t id, uint64_t addr)
 {
+    const struct vma *vma = vma_tree_find(&space->aspace.vmas, addr);
     Muse__Wire__Mapped message = MUSE__WIRE__MAPPED__INIT;
 
     message.addr = addr;
+    message.has_lock = message.lock = vma && (vma->flags & VMF_LOCKED);
     space_reply(space, id, FRAME_MAPPED, &message.base);
 }
 
@@ -166,7 +183,7 @@ static void reply_ok(struct map_request *request, struct space *space)
 
     space->stats.maps++;
     space->engine->stats.maps++;
-    if (request->plan.populate && vma && !vma->direct)
+    if ((request->plan.populate || (vma && (vma->flags & VMF_LOCKED))) && vma && !vma->direct)
         populate_then_reply(space, request->mm.id, vma, request->target);
     else
         reply_mapped(space, request->mm.id, request->target.start);
@@ -178,6 +195,7 @@ static void reply_err(struct map_request *request)
                                      request->file->object->name, request->hook};
     char text[ERROR_TEXT_BYTES_MAX];
 
+    drop_extents(request);
     request->mm.space->engine->stats.map_failures++;
     flow_error("map.failed", &where, request->error, request->text);
     space_fail(request->mm.space, request->mm.id, request->error,
@@ -189,8 +207,7 @@ static void reply_err(struct map_request *request)
 static void ask_split(struct map_request *request)
 {
     if (split_check_start(&request->split) < 0) {
-        map_set_error(request, -EIO, "may_split",
-                      "the driver of the mapping to be replaced is dying");
+        map_set_error(request, -EIO, "may_split", request->mm.space->refusal);
         map_event(request, MAP_EV_SPLIT_ERR);
     }
 }
@@ -279,6 +296,17 @@ static bool has_prepare(const struct map_request *request)
     return request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE;
 }
 
+static uint64_t bytes_mapped_in(const struct aspace *aspace, struct range range)
+{
+    uint64_t n_bytes = 0;
+    const struct vma *vma;
+
+    vma_for_each_in(vma, &aspace->vmas, range.start, range.end)
+        if (vma->kind == VMA_MAPPED)
+            n_bytes += range_len(range_intersect(vma_range(vma), range));
+    return n_bytes;
+}
+
 static int choose_address(struct map_request *request, const char **ret_why)
 {
     struct aspace *aspace = &request->mm.space->aspace;
@@ -298,6 +326,11 @@ static int choose_address(struct map_request *request, const char **ret_why)
         r = aspace_check_map(aspace);
     if (r < 0)
         return r;
+    *ret_why = "over the client's limit of data (RLIMIT_DATA)";
+    r = map_check_data(&request->args, &request->plan, bytes_mapped_in(aspace, request->target));
+    if (r < 0)
+        return r;
+    *ret_why = "no such address range is free";
     request->place = request->target;
     /* outside the arena may be memory of the client's own, which a failure has to leave as it is */
     request->replace = vma_tree_overlaps(&aspace->vmas, request->target) ||
@@ -353,10 +386,11 @@ static void go_on_locked(struct map_request *request)
 {
     struct space *space = request->mm.space;
     const char *why;
-    int r = request->driver->alive ? reserve(request, &why) : -EIO;
+    int r =
+        request->driver->alive ? reserve(request, &why) : driver_gone_error(request->driver, &why);
 
     if (r < 0) {
-        map_set_error(request, r, "-", request->driver->alive ? why : "the driver died");
+        map_set_error(request, r, "-", why);
         map_event(request, MAP_EV_REFUSED);
         return;
     }
@@ -403,7 +437,7 @@ static void on_split_checked(struct split_check *check, int error)
     struct map_request *request = CONTAINER_OF(check, struct map_request, split);
 
     if (error < 0) {
-        map_set_error(request, error, "may_split", "the mapping there may not be split");
+        map_set_error(request, error, "may_split", request->mm.space->refusal);
         map_event(request, error == -ETIMEDOUT ? MAP_EV_DEADLINE : MAP_EV_SPLIT_ERR);
     } else {
         map_event(request, has_prepare(request) ? MAP_EV_SPLIT_OK : MAP_EV_SPLIT_OK_NO_HOOK);
@@ -424,6 +458,8 @@ void map_flow_driver_gone(struct driver *driver)
 {
     struct list left = LIST_INIT(left);
     struct list *node;
+    const char *why;
+    const int error = driver_gone_error(driver, &why);
 
     /* one that ends lets others run, which may end, too, and leave whichever list they are on */
     list_move_all(&left, &driver->requests);
@@ -436,7 +472,7 @@ void map_flow_driver_gone(struct driver *driver)
         if (request->call.link || request->txn.state == MAP_QUEUED ||
             request->txn.state == MAP_SPLITTING)
             continue;
-        map_set_error(request, -EIO, "-", "the driver died");
+        map_set_error(request, error, "-", why);
         fill_wait_cancel(&request->wait);
         deadline_clear(&driver->engine->loop, &request->act_deadline);
         map_event(request, MAP_EV_DRIVER_GONE);
@@ -505,15 +541,18 @@ int request_map(struct space *space, struct frame *frame)
     if (file) {
         const uint32_t access = file->oflags & O_ACCMODE;
 
-        args = (struct map_args){.addr = message->addr,
-                                 .length = message->length,
-                                 .prot = message->prot,
-                                 .flags = message->flags,
-                                 .offset = message->offset,
-                                 .readable = access != O_WRONLY,
-                                 .writable = access != O_RDONLY,
-                                 .page_bytes = object_page_bytes(file->object),
-                                 .is_taken = is_taken(space, message)};
+        args =
+            (struct map_args){.addr = message->addr,
+                              .length = message->length,
+                              .prot = message->prot,
+                              .flags = message->flags,
+                              .offset = message->offset,
+                              .readable = access != O_WRONLY,
+                              .writable = access != O_RDONLY,
+                              .noexec = file->noexec,
+                              .data_room = message->has_data_room ? message->data_room : UINT64_MAX,
+                              .page_bytes = object_page_bytes(file->object),
+                              .is_taken = is_taken(space, message)};
         r = map_check_args(&args, &plan, &why);
     }
     muse__wire__map__free_unpacked(message, NULL);

@@ -7,6 +7,7 @@
 #ifndef MUSE_SERVER_FLOW_MAP_FLOW_H
 #define MUSE_SERVER_FLOW_MAP_FLOW_H
 
+#include "proto/driver.pb-c.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/engine.h"
@@ -23,10 +24,11 @@ struct stack_request;
 
 /* A declared action or a verb, checked, waiting to be carried out. */
 struct map_todo {
-    enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT } kind;
+    enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT, TODO_SUPPLY, TODO_POISON } kind;
     struct range range; /* addresses as the driver knows them */
     int fd;             /* owned; REMAP */
     uint64_t fd_offset;
+    int error; /* POISON: errno */
 };
 
 struct map_request {
@@ -48,9 +50,11 @@ struct map_request {
     struct stack_request *stack; /* a forwarded mapping under way, or NULL */
     uint64_t prepare_id;         /* the frame id of the prepare */
     uint64_t private_data, context;
+    struct object *extents_of; /* ref: its extents are this request's word; NULL: they are not */
     struct map_todo todos[MAP_VERBS_MAX];
     unsigned n_todos, todo_next;
-    struct fill_wait wait; /* prefault */
+    char poison_text[MAP_TEXT_BYTES]; /* what the driver said with its POISON verbs */
+    struct fill_wait wait;            /* prefault */
     struct deadline act_deadline;
     enum vma_merge_kind merge;
     struct vma *merge_prev, *merge_next;
@@ -84,6 +88,16 @@ void map_ask_complete(struct map_request *request);
 /* the VMA's vm_ops: @id of @driver's tables, 0 none. Return: 0; -EINVAL with the error set. */
 MUST_CHECK int map_set_vm_ops(struct map_request *request, const struct driver *driver,
                               uint32_t id);
+/* may the driver set LOCKED? Asks the kernel for the client's limit when @answer does that. */
+void map_ask_lock_limit(const struct map_request *request, struct map_answer *answer);
+/* the verbs of a mmap_complete, the action of a legacy mmap: checked, and carried out with the event
+ * that map_after_complete() names. Return: 0; -errno with the error set. */
+MUST_CHECK int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
+                              struct frame *frame, struct range within);
+MUST_CHECK int map_take_action(struct map_request *request, const Muse__Wire__Action *action,
+                               struct frame *frame);
+void map_note_poison_text(struct map_request *request, const char *text);
+enum map_event map_after_complete(const struct map_request *request);
 void map_send_abort(struct map_request *request);
 void map_send_close(struct map_request *request);
 /* a driver without mmap_complete is done with prepare once the mapping lives

@@ -18,6 +18,7 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/stack_flow.h"
+#include "server/session/peer.h"
 
 #define PROT_ALL ((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
 
@@ -41,6 +42,24 @@ static void count_ended(struct map_request *request, uint64_t *counter)
 }
 
 /* ---- actions and verbs ---- */
+
+static enum map_todo_kind todo_kind_of(Muse__Wire__Action__Type type)
+{
+    switch (type) {
+    case MUSE__WIRE__ACTION__TYPE__REMAP:
+    case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
+        return TODO_REMAP;
+    case MUSE__WIRE__ACTION__TYPE__SUPPLY:
+        return TODO_SUPPLY;
+    case MUSE__WIRE__ACTION__TYPE__POISON:
+        return TODO_POISON;
+    case MUSE__WIRE__ACTION__TYPE__PREFAULT:
+    case MUSE__WIRE__ACTION__TYPE__EXTENTS:
+    case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
+        break;
+    }
+    return TODO_PREFAULT;
+}
 
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
                     struct range within, int *fd)
@@ -79,7 +98,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
         request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
         request->merge = VMA_MERGE_NONE;
     }
-    todo->kind = is_remap ? TODO_REMAP : TODO_PREFAULT;
+    todo->kind = todo_kind_of(action->type);
+    todo->error = status_is_legal(action->error) ? (int)action->error : EIO;
     todo->range = range_make(check.address, check.address + check.length);
     todo->fd = is_remap ? fd_take(fd) : -1;
     todo->fd_offset = check.fd_offset;
@@ -88,8 +108,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
 }
 
 /* The one action mmap_prepare may declare. */
-static int take_action(struct map_request *request, const Muse__Wire__Action *action,
-                       struct frame *frame)
+int map_take_action(struct map_request *request, const Muse__Wire__Action *action,
+                    struct frame *frame)
 {
     const char *why;
     int r;
@@ -100,11 +120,20 @@ static int take_action(struct map_request *request, const Muse__Wire__Action *ac
                                &why);
         if (r < 0)
             map_set_error(request, r == -EREMOTEIO ? -EINVAL : r, request->call.hook, why);
+        else
+            request->extents_of = object_ref(request->vm_file->object);
         return r;
     case MUSE__WIRE__ACTION__TYPE__REMAP:
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
         return add_todo(request, action, request->target, &frame->fds[0]);
+    case MUSE__WIRE__ACTION__TYPE__SUPPLY:
+    case MUSE__WIRE__ACTION__TYPE__POISON:
+        if (request->txn.legacy)
+            return add_todo(request, action, request->target, &frame->fds[0]);
+        map_set_error(request, -EINVAL, request->call.hook,
+                      "action: SUPPLY and POISON are verbs of mmap_complete");
+        return -EINVAL;
     case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
         break;
     }
@@ -112,12 +141,18 @@ static int take_action(struct map_request *request, const Muse__Wire__Action *ac
     return -EINVAL;
 }
 
+void map_note_poison_text(struct map_request *request, const char *text)
+{
+    (void)snprintf(request->poison_text, sizeof(request->poison_text), "%s", text ? text : "");
+}
+
 /* complete's verbs; the n-th REMAP uses the n-th fd. */
-static int take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
-                      struct frame *frame, struct range within)
+int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
+                   struct frame *frame, struct range within)
 {
     unsigned n_fds = 0;
 
+    map_note_poison_text(request, answer->text);
     for (size_t i = 0; i < answer->n_actions; i++) {
         const Muse__Wire__Action *action = answer->actions[i];
         int none = -1;
@@ -129,7 +164,7 @@ static int take_verbs(struct map_request *request, const Muse__Wire__Completed *
                           "action: EXTENTS belongs into mmap_prepare");
             return -EINVAL;
         }
-        if (action->type != MUSE__WIRE__ACTION__TYPE__PREFAULT && n_fds < frame->header.n_fds)
+        if (todo_kind_of(action->type) == TODO_REMAP && n_fds < frame->header.n_fds)
             fd = &frame->fds[n_fds++];
         r = add_todo(request, action, within, fd);
         if (r < 0)
@@ -230,20 +265,31 @@ static int swap_file(struct map_request *request, uint64_t handle)
 
 /* ---- mmap_prepare ---- */
 
+void map_ask_lock_limit(const struct map_request *request, struct map_answer *answer)
+{
+    uint64_t room;
+
+    answer->may_lock = request->plan.locked;
+    if (answer->may_lock || !(answer->new_flags & ~answer->old_flags & VMF_LOCKED))
+        return;
+    answer->lock_unknown = peer_lock_room(request->mm.space->pid, &room) < 0;
+    answer->may_lock = !answer->lock_unknown && room >= request->plan.length;
+}
+
 static enum map_event judge_prepared(struct map_request *request,
                                      const Muse__Wire__Prepared *answer, struct frame *frame)
 {
-    const struct map_answer check = {
+    struct map_answer check = {
         .old_flags = request->plan.vm_flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : request->plan.vm_flags,
         .old_prot = request->plan.prot,
         .new_prot = answer->has_page_prot ? answer->page_prot : request->plan.prot,
         .new_pgoff = answer->has_pgoff ? answer->pgoff : request->plan.pgoff,
         .length = request->plan.length,
-        .may_lock = request->plan.locked,
     };
     const char *why;
 
+    map_ask_lock_limit(request, &check);
     if (map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, "mmap_prepare", why);
         return MAP_EV_PREPARE_BAD;
@@ -267,7 +313,7 @@ static enum map_event judge_prepared(struct map_request *request,
                       "an mmap_prepare cannot be passed on to another driver");
         return MAP_EV_PREPARE_BAD;
     }
-    if (answer->action && take_action(request, answer->action, frame) < 0)
+    if (answer->action && map_take_action(request, answer->action, frame) < 0)
         return MAP_EV_PREPARE_BAD;
     return MAP_EV_PREPARE_OK;
 }
@@ -279,6 +325,30 @@ static void set_driver_error(struct map_request *request, int error, const char 
     map_set_error(request, error, request->call.hook, text && text[0] ? text : otherwise);
 }
 
+/* The call ended because its driver is gone. */
+static void set_lost(struct map_request *request)
+{
+    const char *why;
+    const int error = driver_gone_error(request->driver, &why);
+
+    map_set_error(request, error, request->call.hook, why);
+}
+
+/* What does not decode ends the connection, as everywhere. */
+static void undecodable(struct map_request *request)
+{
+    map_set_error(request, -EREMOTEIO, request->call.hook, "the driver's answer does not decode");
+    driver_misbehaved(request->driver, request->mm.space, request->call.hook, request->text);
+}
+
+/* The end of a call of the driver's: counted, traced, remembered. */
+static void note_end(struct map_request *request, int result)
+{
+    hook_ended(request->driver, &request->call, result);
+    if (result < 0)
+        driver_note_error(request->driver, request->call.hook, result, request->text);
+}
+
 static enum map_event read_prepared(struct map_request *request, struct frame *frame, bool late)
 {
     Muse__Wire__Prepared *answer = NULL;
@@ -287,15 +357,13 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
     if (frame->header.type == FRAME_PREPARED)
         answer = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
     if (!answer) {
-        set_driver_error(request, -EREMOTEIO, NULL, "the driver's answer does not decode");
-        driver_link_close(request->driver->link, -EPROTO);
+        undecodable(request);
         return MAP_EV_PREPARE_ERR;
     }
     if (answer->error != 0) {
         if (status_is_legal(answer->error)) {
             set_driver_error(request, -answer->error, answer->text, "the driver refused");
         } else {
-            request->driver->n.errors++;
             set_driver_error(request, -EINVAL, NULL,
                              "the driver returned a number that is no errno");
         }
@@ -322,17 +390,17 @@ static void on_prepare_end(struct driver_call *call, enum call_end end, struct f
     case CALL_ANSWERED:
     case CALL_LATE:
         event = read_prepared(request, frame, owed);
-        hook_ended(request->driver, call, event == MAP_EV_PREPARE_OK ? 0 : request->error);
+        note_end(request, event == MAP_EV_PREPARE_OK ? 0 : request->error);
         break;
     case CALL_DEADLINE:
         map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
-        hook_ended(request->driver, call, -ETIMEDOUT);
+        note_end(request, -ETIMEDOUT);
         request->driver->n.late++;
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
-        map_set_error(request, -EIO, call->hook, "the driver died");
-        hook_ended(request->driver, call, -EIO);
+        set_lost(request);
+        note_end(request, request->error);
         break;
     }
     map_event(request, event);
@@ -371,21 +439,13 @@ static enum map_event judge_error(struct map_request *request, int32_t error, co
     if (status_is_legal(error)) {
         set_driver_error(request, -error, text, "the driver refused");
     } else {
-        request->driver->n.errors++;
         set_driver_error(request, -EREMOTEIO, NULL,
                          "the driver returned a number that is no errno");
     }
     return MAP_EV_COMPLETE_ERR;
 }
 
-/* What does not decode ends the connection, as everywhere. */
-static enum map_event undecodable(struct map_request *request)
-{
-    driver_link_close(request->driver->link, -EPROTO);
-    return judge_error(request, -1, NULL);
-}
-
-static enum map_event after_complete(const struct map_request *request)
+enum map_event map_after_complete(const struct map_request *request)
 {
     if (request->todo_next < request->n_todos)
         return MAP_EV_COMPLETE_VERBS;
@@ -398,16 +458,18 @@ static enum map_event read_completed(struct map_request *request, struct frame *
         muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
     enum map_event event;
 
-    if (!answer)
-        return undecodable(request);
+    if (!answer) {
+        undecodable(request);
+        return MAP_EV_COMPLETE_ERR;
+    }
     if (answer->error != 0)
         event = judge_error(request, answer->error, answer->text);
     else if (late)
         event = MAP_EV_COMPLETE_OK;
-    else if (take_verbs(request, answer, frame, request->target) < 0)
+    else if (map_take_verbs(request, answer, frame, request->target) < 0)
         event = MAP_EV_COMPLETE_ERR;
     else
-        event = after_complete(request);
+        event = map_after_complete(request);
     muse__wire__completed__free_unpacked(answer, NULL);
     return event;
 }
@@ -415,14 +477,14 @@ static enum map_event read_completed(struct map_request *request, struct frame *
 /* The legacy hook sees an established mapping: of the fields it may still change, only flags. */
 static int take_legacy_changes(struct map_request *request, const Muse__Wire__Prepared *answer)
 {
-    const struct map_answer check = {.old_flags = request->vma->flags,
-                                     .new_flags = answer->has_vm_flags ? answer->vm_flags
-                                                                       : request->vma->flags,
-                                     .new_pgoff = request->vma->pgoff,
-                                     .length = request->plan.length,
-                                     .may_lock = request->plan.locked};
+    struct map_answer check = {.old_flags = request->vma->flags,
+                               .new_flags =
+                                   answer->has_vm_flags ? answer->vm_flags : request->vma->flags,
+                               .new_pgoff = request->vma->pgoff,
+                               .length = request->plan.length};
     const char *why = "pgoff, page_prot: the mapping is established already";
 
+    map_ask_lock_limit(request, &check);
     if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file ||
         map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, request->call.hook, why);
@@ -468,22 +530,25 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
     enum map_event event;
 
-    if (!answer)
-        return undecodable(request);
+    if (!answer) {
+        undecodable(request);
+        return MAP_EV_COMPLETE_ERR;
+    }
     if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
     } else if (late) {
         event = late_legacy(request, answer);
     } else {
         request->vma->private_data = answer->private_data;
+        map_note_poison_text(request, answer->text);
         if (take_legacy_changes(request, answer) < 0 ||
             (answer->has_vm_ops && map_set_vm_ops(request, request->driver, answer->vm_ops) < 0) ||
-            (answer->action && take_action(request, answer->action, frame) < 0))
+            (answer->action && map_take_action(request, answer->action, frame) < 0))
             event = close_refused(request, answer);
         else if (answer->forward)
             event = stack_start(request, answer->forward) < 0 ? MAP_EV_COMPLETE_ERR : MAP_EVENT_N;
         else
-            event = after_complete(request);
+            event = map_after_complete(request);
         request->seen.vm_ops = (uint32_t)request->vma->ops_id;
         request->seen.private_data = request->vma->private_data;
     }
@@ -517,17 +582,17 @@ static void on_complete_end(struct driver_call *call, enum call_end end, struct 
         else
             event = request->txn.legacy ? read_legacy(request, frame, owed)
                                         : read_completed(request, frame, owed);
-        hook_ended(request->driver, call, event == MAP_EV_COMPLETE_ERR ? request->error : 0);
+        note_end(request, event == MAP_EV_COMPLETE_ERR ? request->error : 0);
         break;
     case CALL_DEADLINE:
         map_set_error(request, -ETIMEDOUT, call->hook, "the driver did not answer in time");
-        hook_ended(request->driver, call, -ETIMEDOUT);
+        note_end(request, -ETIMEDOUT);
         request->driver->n.late++;
         event = MAP_EV_DEADLINE;
         break;
     case CALL_LOST:
-        map_set_error(request, -EIO, call->hook, "the driver died");
-        hook_ended(request->driver, call, -EIO);
+        set_lost(request);
+        note_end(request, request->error);
         break;
     }
     if (end != CALL_DEADLINE)

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include "proto/client.pb-c.h"
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
+#include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/session_flow.h"
@@ -71,6 +73,21 @@ static void on_installed(void *ctx, enum client_end end, int error)
     }
 }
 
+/*
+ * Only who may write maps shared: a shared mapping of a read-only fd cannot be registered (EPERM),
+ * a private one can. What the client asked for as private its kernel accounts, unless it said
+ * MAP_NORESERVE; huge pages would be reserved by that, and are not.
+ */
+static uint32_t install_flags(const struct map_request *request)
+{
+    const uint32_t flags = request->vma->flags;
+    const bool unaccounted = (flags & (VMF_MAYSHARE | VMF_NORESERVE)) ||
+                             object_page_bytes(request->vm_file->object) != VMA_PAGE_BYTES;
+
+    return (uint32_t)((flags & VMF_SHARED) ? MAP_SHARED : MAP_PRIVATE) |
+           (unaccounted ? (uint32_t)MAP_NORESERVE : 0);
+}
+
 void map_install(struct map_request *request)
 {
     struct space *space = request->mm.space;
@@ -83,9 +100,7 @@ void map_install(struct map_request *request)
 
     fill_in_vma(request);
     op.prot = vma_prot(request->vma);
-    /* Only who may write maps shared: a shared mapping of a read-only fd cannot be registered
-     * (EPERM), a private one can. */
-    op.flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
+    op.flags = install_flags(request);
     op.offset = request->vma->pgoff * VMA_PAGE_BYTES;
     if (client_has_fd)
         op.file_id = file->id;
@@ -226,14 +241,23 @@ static int run_remap(struct map_request *request, struct map_todo *todo)
     return session_mem_ops(space, request->mm.id, &op, 1, 0, on_remapped, request);
 }
 
+static void prefault_failed(struct map_request *request, int error, uint64_t page)
+{
+    const struct poison_record *record = poison_find(&vma_object(request->vma)->poison, page);
+    char text[MAP_TEXT_BYTES];
+
+    (void)snprintf(text, sizeof(text), "a page to be prefaulted cannot be had: %.190s",
+                   record && record->text[0] ? record->text : strerrordesc_np(-error));
+    act_failed(request, error, text);
+}
+
 static void on_prefaulted(struct fill_wait *wait, int error, uint64_t failed_page)
 {
     struct map_request *request = CONTAINER_OF(wait, struct map_request, wait);
     const struct map_todo *todo = &request->todos[request->todo_next];
 
-    (void)failed_page;
     if (error < 0) {
-        act_failed(request, error, "a page to be prefaulted cannot be had");
+        prefault_failed(request, error, failed_page);
         return;
     }
     fault_flow_show(request->mm.space, request->vma, in_place(request, todo->range));
@@ -241,24 +265,102 @@ static void on_prefaulted(struct fill_wait *wait, int error, uint64_t failed_pag
     map_run_todos(request);
 }
 
+/* The object pages at @addrs. Return: 0; -EFAULT some are beyond its end: a touch is SIGBUS. */
+static int pages_at(const struct vma *vma, struct range addrs, struct range *ret_pages)
+{
+    const struct object *object = vma_object(vma);
+    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
+
+    *ret_pages = (struct range){vma_pgoff_at(vma, addrs.start) >> down,
+                                (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
+    return ret_pages->end > object_n_pages(object) ? -EFAULT : 0;
+}
+
 /* Return: 1 done, 0 under way, -errno. */
 static int run_prefault(struct map_request *request, const struct map_todo *todo)
 {
     struct vma *vma = request->vma;
-    const struct object *object = vma_object(vma);
     const struct range addrs = in_place(request, todo->range);
-    const unsigned down = object->page_shift - VMA_PAGE_SHIFT;
-    const struct range pages = {vma_pgoff_at(vma, addrs.start) >> down,
-                                (vma_pgoff_at(vma, addrs.end - 1) >> down) + 1};
-    int r;
+    struct range pages;
+    int r = pages_at(vma, addrs, &pages);
 
-    if (pages.end > object_n_pages(object))
-        return -EFAULT; /* beyond the end: a touch would be SIGBUS */
+    if (r < 0)
+        return r;
     request->wait.done = on_prefaulted;
     r = fill_wait_start(vma_object(vma), pages, &request->wait);
     if (r > 0)
         fault_flow_show(request->mm.space, vma, addrs);
     return r;
+}
+
+/* Chosen, as for answers in the ring: 1 GiB of 4 KiB pages, a millisecond or two of our time. */
+#define VERB_PAGES_MAX (1ull << 18)
+
+/* The bytes are in the memfd: the driver's hook put them there, and no revoke came in between,
+ * because these wait for the hook. */
+static int run_supply(struct map_request *request, const struct map_todo *todo)
+{
+    struct object *object = vma_object(request->vma);
+    struct range pages;
+    int r = pages_at(request->vma, in_place(request, todo->range), &pages);
+
+    if (r < 0 || range_len(pages) > VERB_PAGES_MAX)
+        return r < 0 ? r : -E2BIG;
+    fill_supplied(object, pages, object->engine->next_id, true);
+    return 1;
+}
+
+static int run_poison(struct map_request *request, const struct map_todo *todo)
+{
+    struct space *space = request->mm.space;
+    struct object *object = vma_object(request->vma);
+    const uint64_t page_bytes = object_page_bytes(object);
+    const struct range addrs = in_place(request, todo->range);
+    const struct fill_error why = {todo->error, "mmap_complete", request->poison_text, true};
+    struct range pages;
+    int r = pages_at(request->vma, addrs, &pages);
+
+    if (r < 0)
+        return r;
+    if (!range_is_aligned(addrs, page_bytes))
+        return -EINVAL;
+    if (range_len(pages) > VERB_PAGES_MAX)
+        return -E2BIG;
+    fill_mark_poison(object, pages, &why);
+    uffd_port_poison(&space->uffd, addrs, page_bytes);
+    return 1;
+}
+
+static int run_todo(struct map_request *request, struct map_todo *todo)
+{
+    switch (todo->kind) {
+    case TODO_REMAP:
+        return run_remap(request, todo);
+    case TODO_SUPPLY:
+        return run_supply(request, todo);
+    case TODO_POISON:
+        return run_poison(request, todo);
+    case TODO_PREFAULT:
+    case TODO_NONE:
+        break;
+    }
+    return run_prefault(request, todo);
+}
+
+/* One that could not even be begun. */
+static void todo_failed(struct map_request *request, const struct map_todo *todo, int error)
+{
+    if (todo->kind == TODO_REMAP) {
+        act_failed(request, error == -ENOTCONN ? -EIO : error, "the client could not be told");
+    } else if (error == -EFAULT) {
+        act_failed(request, error, "it is about pages beyond the end of the object");
+    } else if (todo->kind != TODO_PREFAULT) {
+        act_failed(request, error,
+                   error == -E2BIG ? "it is about more pages at once than are taken"
+                                   : "it is not about whole pages of the object");
+    } else {
+        prefault_failed(request, error, request->wait.next_page);
+    }
 }
 
 void map_run_todos(struct map_request *request)
@@ -272,10 +374,10 @@ void map_run_todos(struct map_request *request)
     }
     while (request->todo_next < request->n_todos) {
         struct map_todo *todo = &request->todos[request->todo_next];
-        int r = todo->kind == TODO_REMAP ? run_remap(request, todo) : run_prefault(request, todo);
+        int r = run_todo(request, todo);
 
         if (r < 0) {
-            act_failed(request, r == -ENOTCONN ? -EIO : r, "the action cannot be carried out");
+            todo_failed(request, todo, r);
             return;
         }
         if (r == 0)
@@ -397,6 +499,9 @@ void map_merge(struct map_request *request)
     struct vma *removed = NULL;
 
     map_count_live(request, false);
+    if (request->extents_of) /* they stay as long as the object */
+        object_unref(request->extents_of);
+    request->extents_of = NULL;
     request->vma = NULL;
     vma->write_locked = false;
     if (request->merge != VMA_MERGE_NONE) {

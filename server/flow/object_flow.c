@@ -73,8 +73,10 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
     int *fds;
 
     *ret_why = "the extents make no sense";
-    if (object->source == OBJECT_EXTENTS)
+    if (object->source == OBJECT_EXTENTS) {
+        object->n_extent_claims++;
         return 0;
+    }
     if (n_extents > OBJECT_EXTENTS_MAX)
         return -EREMOTEIO;
     for (unsigned i = 0; i < n_fds; i++) {
@@ -104,6 +106,7 @@ int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents
     object->extent_fds = fds;
     object->n_extent_fds = n_fds;
     object->source = OBJECT_EXTENTS;
+    object->n_extent_claims = 1;
     return 0;
 
 refuse:
@@ -114,6 +117,22 @@ nomem:
     free(list);
     free(fds);
     return -ENOMEM;
+}
+
+void object_unset_extents(struct object *object)
+{
+    MUST(object->n_extent_claims > 0);
+    if (--object->n_extent_claims > 0)
+        return;
+    fill_runs_stale(object);
+    object->source = OBJECT_FILL;
+    for (size_t i = 0; i < object->n_extent_fds; i++)
+        fd_close(&object->extent_fds[i]);
+    free(object->extent_fds);
+    free(object->extents);
+    object->extent_fds = NULL;
+    object->extents = NULL;
+    object->n_extents = object->n_extent_fds = 0;
 }
 
 static int check_opened(const Muse__Wire__DriverOpened *opened, const char **ret_why)
@@ -128,9 +147,12 @@ static int check_opened(const Muse__Wire__DriverOpened *opened, const char **ret
 
 /* Everything an object owns; what fails is undone by object_unref(). */
 static int object_fill_in(struct object *object, const Muse__Wire__DriverOpened *opened,
-                          struct frame *frame, const char *path, bool is_sealed,
-                          const char **ret_why)
+                          struct frame *frame, const char *path, const char **ret_why)
 {
+    /* whoever may write has a writable fd, and must not shrink or grow the file with it; what the
+     * server itself resizes cannot be sealed */
+    const bool is_sealed =
+        !object->driver->read_only && !(object->driver->file_hooks & FILE_HOOK_TRUNCATE);
     int r;
 
     if (asprintf(&object->name, "%s/%s", object->driver->name, path) < 0) {
@@ -158,8 +180,8 @@ static int object_fill_in(struct object *object, const Muse__Wire__DriverOpened 
 }
 
 static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *opened,
-                      struct frame *frame, const char *path, const struct opener *opener,
-                      struct object **ret_object, const char **ret_why)
+                      struct frame *frame, const char *path, uid_t uid, struct object **ret_object,
+                      const char **ret_why)
 {
     struct engine *engine = driver->engine;
     struct object *object = calloc(1, sizeof(*object));
@@ -167,7 +189,7 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
 
     if (!object)
         return -ENOMEM;
-    if (charge_take(&engine->quotas, opener->uid, QUOTA_OBJECTS, 1) != 0) {
+    if (charge_take(&engine->quotas, uid, QUOTA_OBJECTS, 1) != 0) {
         free(object);
         *ret_why = "too many objects of this user";
         return -EDQUOT;
@@ -179,13 +201,12 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     object->key = opened->object_key;
     object->size_bytes = opened->attr->size;
     object->page_shift = opened->page_bytes == PAGE_BYTES_HUGE ? 21 : 12;
-    object->uid = opener->uid;
+    object->uid = uid;
     object->backing.fd = object->backing.fd_readonly = -1;
     list_init(&object->mappings);
     list_init(&object->invalidations);
     writeback_object_init(object);
-    r = object_fill_in(object, opened, frame, path,
-                       opener->may_write && !(driver->file_hooks & FILE_HOOK_TRUNCATE), ret_why);
+    r = object_fill_in(object, opened, frame, path, ret_why);
     if (r == 0)
         r = idmap_put(&engine->objects, object->id, object);
     if (r == 0)
@@ -200,8 +221,7 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
 }
 
 int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened, struct frame *frame,
-               const char *path, const struct opener *opener, struct object **ret_object,
-               const char **ret_why)
+               const char *path, uid_t uid, struct object **ret_object, const char **ret_why)
 {
     struct object *object = idmap_get(&driver->objects, opened->object_key);
     int r = check_opened(opened, ret_why);
@@ -209,7 +229,7 @@ int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened, st
     if (r < 0)
         return r;
     if (!object)
-        return object_new(driver, opened, frame, path, opener, ret_object, ret_why);
+        return object_new(driver, opened, frame, path, uid, ret_object, ret_why);
     if (object->size_bytes != opened->attr->size ||
         object_page_bytes(object) != opened->page_bytes) {
         *ret_why = "the driver gave one object key two sizes";

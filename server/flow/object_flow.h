@@ -7,36 +7,38 @@
 #include "proto/driver.pb-c.h"
 #include "server/flow/engine.h"
 
-/* Who opened an object first. */
-struct opener {
-    uid_t uid;      /* charged for it */
-    bool may_write; /* and its file is sealed: this client has a writable fd of it */
-};
-
 /**
  * object_get() - the object an open led to: the one that has the key, or a new one
  * @opened:  the driver's answer, untrusted
  * @frame:   brings the extents' fds; those used are taken
  * @path:    for people
- * @opener:  of a new one
+ * @uid:     charged for a new one
  * @ret_why: on failure: a static sentence
  *
  * Return: 0, a reference in @ret_object; -EREMOTEIO the answer is nonsense; -EDQUOT, -ENOMEM,
  * -EMFILE.
  */
 MUST_CHECK int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened,
-                          struct frame *frame, const char *path, const struct opener *opener,
+                          struct frame *frame, const char *path, uid_t uid,
                           struct object **ret_object, const char **ret_why);
 
 /**
  * object_set_extents() - the object's bytes are where these extents say
  *
  * From open's answer, or MUSE_ACTION_EXTENTS. Checks order, overlap and bounds; takes the fds from
- * @frame. An object that has extents already keeps them.
+ * @frame. An object that has extents already keeps them; they count as said once more.
  *
  * Return: 0; -EREMOTEIO, -ENOMEM.
  */
 MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *const *extents,
                                   size_t n_extents, struct frame *frame, const char **ret_why);
+
+/**
+ * object_unset_extents() - the map that said them has failed
+ *
+ * When nobody else said them the bytes come from the fault hook again. What is valid stays; what is
+ * being read is dropped when it comes, and asked for again where somebody waits.
+ */
+void object_unset_extents(struct object *object);
 
 #endif

@@ -22,6 +22,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
@@ -108,12 +109,11 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     struct space *space = ask->space;
     struct driver *driver = ask->driver;
     struct engine *engine = space->engine;
-    const struct opener opener = {space->uid, (ask->oflags & O_ACCMODE) != O_RDONLY};
     struct object *object;
     struct file *file = NULL;
     int r;
 
-    r = object_get(driver, opened, frame, ask->path, &opener, &object, ret_why);
+    r = object_get(driver, opened, frame, ask->path, space->uid, &object, ret_why);
     if (r < 0)
         goto release;
     r = -EMFILE;
@@ -136,6 +136,7 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     file->object = object;
     file->handle = opened->handle;
     file->oflags = ask->oflags;
+    file->noexec = opened->noexec;
     file->uid = space->uid;
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;
@@ -173,6 +174,21 @@ static void open_finish(struct open_request *request, const Muse__Wire__DriverOp
         open_fail(request, r, why);
 }
 
+int driver_failed_read(struct frame *frame, char *buf, size_t size)
+{
+    Muse__Wire__DriverFailed *failed =
+        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
+    const int error =
+        status_to_result(failed && failed->error ? (int64_t)failed->error : -1, -EREMOTEIO);
+    const char *text =
+        failed && failed->text && failed->text[0] ? failed->text : strerrordesc_np(-error);
+
+    (void)snprintf(buf, size, "%s", text ? text : "the driver refused");
+    if (failed)
+        muse__wire__driver_failed__free_unpacked(failed, NULL);
+    return error;
+}
+
 static void on_open_answer(struct open_request *request, struct frame *frame)
 {
     Muse__Wire__DriverOpened *opened;
@@ -180,7 +196,9 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
     opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
     if (!opened) {
         open_fail(request, -EREMOTEIO, "the driver's answer to open does not decode");
-        driver_link_close(request->driver->link, -EPROTO);
+        hook_ended(request->driver, &request->call, -EREMOTEIO);
+        driver_misbehaved(request->driver, request->space, "open",
+                          "its answer to open does not decode");
         return;
     }
     hook_ended(request->driver, &request->call, 0);
@@ -193,19 +211,21 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
 
 static void on_open_refused(struct open_request *request, struct frame *frame)
 {
-    Muse__Wire__DriverFailed *failed =
-        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
-    const int error = failed
-                          ? status_to_result(failed->error ? failed->error : 1u << 16, -EREMOTEIO)
-                          : -EREMOTEIO;
+    char text[ERROR_TEXT_BYTES_MAX];
+    const int error = driver_failed_read(frame, text, sizeof(text));
 
     hook_ended(request->driver, &request->call, error);
-    open_fail(request, error,
-              failed && failed->text && failed->text[0] ? failed->text
-              : strerrordesc_np(-error)                 ? strerrordesc_np(-error)
-                                                        : "the driver refused");
-    if (failed)
-        muse__wire__driver_failed__free_unpacked(failed, NULL);
+    driver_note_error(request->driver, "open", error, text);
+    open_fail(request, error, text);
+}
+
+static void open_lost(struct open_request *request)
+{
+    const char *why;
+    const int error = driver_gone_error(request->driver, &why);
+
+    hook_ended(request->driver, &request->call, error);
+    open_fail(request, error, why);
 }
 
 static void on_open_end(struct driver_call *call, enum call_end end, struct frame *frame)
@@ -230,7 +250,7 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
         break;
     case CALL_LOST:
         if (!call->late)
-            open_fail(request, -EIO, "the driver died while opening");
+            open_lost(request);
         break;
     case CALL_ANSWERED:
         if (frame->header.type == FRAME_DRIVER_FAILED)
@@ -240,19 +260,6 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
         break;
     }
     open_free(request);
-}
-
-int open_failed_errno(struct frame *frame)
-{
-    Muse__Wire__DriverFailed *failed =
-        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
-    int error = -EREMOTEIO;
-
-    if (failed && failed->error != 0)
-        error = status_to_result(failed->error, -EREMOTEIO);
-    if (failed)
-        muse__wire__driver_failed__free_unpacked(failed, NULL);
-    return error;
 }
 
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name)
@@ -268,21 +275,28 @@ struct driver *driver_find(const struct engine *engine, const char *name, size_t
     return NULL;
 }
 
-static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *message,
-                      const char **ret_why)
+/* @buf: for a sentence that is made here */
+static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *message, char *buf,
+                      size_t size, const char **ret_why)
 {
     const char *slash = strchr(message->name, '/');
     struct open_request *request;
     struct driver *driver;
     int r;
 
-    *ret_why = "no such driver";
+    *ret_why = "the name is too long";
     if (strlen(message->name) >= NAME_BYTES_MAX)
         return -ENAMETOOLONG;
     driver =
         slash ? driver_find(space->engine, message->name, (size_t)(slash - message->name)) : NULL;
-    if (!driver)
+    if (!driver) {
+        const int n = slash && slash - message->name < 200 ? (int)(slash - message->name) : 200;
+
+        (void)snprintf(buf, size, slash ? "no such driver: %.*s" : "%.*s: not DRIVER/OBJECT", n,
+                       message->name);
+        *ret_why = buf;
         return -ENODEV;
+    }
     *ret_why = "too many requests in flight";
     if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
         return -EAGAIN;
@@ -304,6 +318,8 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
                       : -ENOMEM;
     if (r < 0)
         open_free(request);
+    if (r == -EROFS)
+        *ret_why = "the driver serves all its files read-only";
     if (r == -EBUSY) {
         *ret_why = "the driver has too much unread already";
         r = -EAGAIN;
@@ -315,11 +331,12 @@ int request_open(struct space *space, struct frame *frame)
 {
     Muse__Wire__Open *message = muse__wire__open__unpack(NULL, frame->n_payload, frame->payload);
     const char *why = NULL;
+    char text[ERROR_TEXT_BYTES_MAX];
     int r;
 
     if (!message)
         return -EPROTO;
-    r = open_start(space, frame->header.id, message, &why);
+    r = open_start(space, frame->header.id, message, text, sizeof(text), &why);
     if (r < 0) {
         const struct flow_where where = {space, NULL, message->name, "open"};
 
@@ -384,16 +401,33 @@ static void reply_stat(struct space *space, uint64_t id, const struct file *file
     space_reply(space, id, FRAME_STAT, &stat.base);
 }
 
+static int getattr_failed(const struct fstat_request *request, enum call_end end,
+                          struct frame *frame, char *buf, size_t size, const char **ret_why)
+{
+    struct driver *driver = request->file->driver;
+
+    *ret_why = buf;
+    if (end == CALL_LOST)
+        return driver_gone_error(driver, ret_why);
+    if (frame->header.type == FRAME_DRIVER_FAILED)
+        return driver_failed_read(frame, buf, size);
+    *ret_why = "its answer to getattr does not decode";
+    driver_misbehaved(driver, request->space, "getattr", *ret_why);
+    return -EREMOTEIO;
+}
+
 static void on_getattr_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct fstat_request *request = CONTAINER_OF(call, struct fstat_request, call);
     Muse__Wire__Attr *attr = NULL;
-    int result = end == CALL_DEADLINE ? -ETIMEDOUT : -EIO;
+    char text[ERROR_TEXT_BYTES_MAX];
+    const char *why = "the driver did not answer getattr in time";
+    int result = -ETIMEDOUT;
 
     if (end == CALL_ANSWERED && frame->header.type == FRAME_DRIVER_ATTR)
         attr = muse__wire__attr__unpack(NULL, frame->n_payload, frame->payload);
-    else if (end == CALL_ANSWERED)
-        result = open_failed_errno(frame);
+    if (!attr && end != CALL_DEADLINE)
+        result = getattr_failed(request, end, frame, text, sizeof(text), &why);
     if (attr) {
         const uint64_t size = request->file->attr.size;
 
@@ -405,10 +439,13 @@ static void on_getattr_end(struct driver_call *call, enum call_end end, struct f
     } else {
         const struct flow_where where = {request->space, request->file->driver,
                                          request->file->object->name, "getattr"};
+        char sentence[ERROR_TEXT_BYTES_MAX];
 
         hook_ended(request->file->driver, call, result);
-        flow_error("fstat.failed", &where, result, "the driver gave no attributes");
-        space_fail(request->space, request->id, result, "the driver gave no attributes");
+        driver_note_error(request->file->driver, "getattr", result, why);
+        flow_error("fstat.failed", &where, result, why);
+        space_fail(request->space, request->id, result,
+                   flow_sentence(&where, why, sentence, sizeof(sentence)));
     }
     file_unref(request->file);
     space_unref(request->space);
@@ -489,9 +526,11 @@ static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_pa
                        failed_at - request->offset); /* short, as read(2) */
     } else {
         const struct poison_record *record = poison_find(&object->poison, failed_page);
+        const char *text = record ? record->text : "the page cannot be had";
+        const struct flow_where where = {request->space, object->driver, object->name, "pread"};
 
-        space_fail(request->space, request->id, error,
-                   record ? record->text : "the page cannot be had");
+        flow_error("pread.failed", &where, error, text);
+        space_fail(request->space, request->id, error, text);
     }
     pread_free(request);
 }
@@ -518,12 +557,9 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     request->length = length;
     request->wait.done = on_pread_valid;
     r = fill_wait_start(file->object, pages, &request->wait);
-    if (r == 0)
-        return 0;
-    if (r > 0)
-        reply_readable(space, id, length);
-    pread_free(request);
-    return r > 0 ? 0 : r;
+    if (r != 0) /* done already: it came at once, or failed at once, perhaps in the middle */
+        on_pread_valid(&request->wait, r > 0 ? 0 : r, request->wait.next_page);
+    return 0;
 }
 
 int request_pread(struct space *space, struct frame *frame)

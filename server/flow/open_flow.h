@@ -27,8 +27,9 @@ struct open_ask {
 MUST_CHECK int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
                         struct frame *frame, struct file **ret_file, const char **ret_why);
 
-/** open_failed_errno() - the errno of a DRIVER_FAILED frame, as -errno */
-int open_failed_errno(struct frame *frame);
+/** driver_failed_read() - a DRIVER_FAILED frame. @buf: its sentence, or what its errno is called.
+ * Return: -errno. */
+int driver_failed_read(struct frame *frame, char *buf, size_t size);
 
 /** driver_find() - the living driver of a name. Return: borrowed, or NULL. */
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name);

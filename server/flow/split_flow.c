@@ -3,6 +3,8 @@
 #include "server/flow/split_flow.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
@@ -37,34 +39,58 @@ static void finish(struct split_check *check, int error)
     check->done(check, error);
 }
 
-static int read_answer(struct frame *frame)
+/* @buf: the driver's sentence, or what is wrong with its answer */
+static int read_answer(struct frame *frame, char *buf, size_t size)
 {
     Muse__Wire__Completed *answer;
     int error;
 
+    (void)snprintf(buf, size, "its answer to may_split does not decode");
     if (frame->header.type != FRAME_COMPLETED)
         return -EREMOTEIO;
     answer = muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
     if (!answer)
         return -EREMOTEIO;
     error = status_to_result(answer->error, -EREMOTEIO);
+    (void)snprintf(buf, size, "%s", answer->text ? answer->text : "");
     muse__wire__completed__free_unpacked(answer, NULL);
     return error;
+}
+
+/* Who was against it, for the log and for the client's sentence. @edge: as it was asked. */
+static void note_refusal(const struct vma *vma, int error, const char *text)
+{
+    struct space *space = vma_space(vma);
+    const struct flow_where where = {space, vma_file(vma)->driver, vma_object(vma)->name,
+                                     "may_split"};
+    const char *name = strerrorname_np(-error);
+
+    if (!text[0])
+        text = strerrordesc_np(-error) ? strerrordesc_np(-error) : "no reason was given";
+    flow_error("split.refused", &where, error, text);
+    (void)snprintf(space->refusal, sizeof(space->refusal),
+                   "driver %s refused to split %.80s: %s (%.100s)", where.driver->name,
+                   where.object, name ? name : "?", text);
 }
 
 static void on_split_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct split_check *check = CONTAINER_OF(call, struct split_check, call);
     struct driver *driver = check->asked;
+    char text[160] = "it did not answer in time";
     int error = -EIO;
 
     if (end == CALL_ANSWERED)
-        error = read_answer(frame);
+        error = read_answer(frame, text, sizeof(text));
     else if (end == CALL_DEADLINE)
         error = -ETIMEDOUT;
     hook_ended(driver, call, error);
-    if (end == CALL_LOST)
+    if (end == CALL_LOST) {
         error = 0; /* a dead driver has nothing against it */
+    } else if (error < 0) {
+        driver_note_error(driver, "may_split", error, text);
+        note_refusal(check->edges[check->next - 1].vma, error, text);
+    }
     check->asked = NULL;
     driver_unref(driver);
     if (error == 0 && check->next < check->n_edges) {
@@ -86,6 +112,7 @@ int split_check_start(struct split_check *check)
     r = hook_may_split(driver, &check->call, vma, check->edges[check->next].addr);
     if (r < 0) {
         check->running = false;
+        note_refusal(vma, -EIO, "it is dying");
         return -EIO;
     }
     check->asked = driver_ref(driver);

@@ -16,8 +16,9 @@ struct split_check {
     unsigned n_edges, next;
     struct driver *asked; /* ref while a question is out */
     bool running;
-    /* 0 all may be split; -errno of the first refusal, -ETIMEDOUT, -EIO the driver died. Not called
-     * from inside split_check_start(). */
+    /* 0 all may be split; -errno of the first refusal, -ETIMEDOUT, -EIO the driver died: then
+     * space.refusal names driver, object and reason, and the log has it. Not called from inside
+     * split_check_start(). */
     void (*done)(struct split_check *check, int error);
 };
 

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,7 +24,9 @@
 #include "proto/client.pb-c.h"
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
+#include "server/flow/driver_hooks.h"
 #include "server/flow/fault_flow.h"
+#include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/open_flow.h"
@@ -43,6 +46,7 @@ struct stack_request {
     uint32_t vm_ops;
     bool vm_ops_set;
     bool completing;      /* counted in object.n_completing */
+    bool accepted;        /* its hook succeeded: what fails afterwards is closed */
     struct hook_vma seen; /* as complete saw it: what a close will name */
 };
 
@@ -86,19 +90,38 @@ static void stack_free(struct stack_request *stack)
     free(stack);
 }
 
-/* The outer mmap hook has failed, or succeeded, with this. */
+/* One line about the inner driver; @buf: the sentence for the client of the outer one's. */
+static const char *say(const struct stack_request *stack, int error, const char *hook,
+                       const char *text, char *buf, size_t size)
+{
+    char object[192];
+    const struct flow_where where = {stack->space, stack->driver, object, hook};
+
+    (void)snprintf(object, sizeof(object), "%s/%.140s", stack->driver->name, stack->path);
+    if (!text || !text[0])
+        text = strerrordesc_np(-error) ? strerrordesc_np(-error) : "an error of no name";
+    if (error != -ECANCELED)
+        flow_error("stack.failed", &where, error, text);
+    driver_note_error(stack->driver, hook, error, text);
+    return flow_sentence(&where, text, buf, size);
+}
+
+/* The outer mmap hook has failed, or succeeded, with this. @text: may be NULL. */
 static void finish(struct stack_request *stack, int error, const char *hook, const char *text)
 {
     struct map_request *outer = stack->outer;
+    char sentence[MAP_TEXT_BYTES];
 
+    if (error < 0)
+        (void)say(stack, error, hook, text, sentence, sizeof(sentence));
     stack_free(stack);
     if (!outer)
         return;
     if (error < 0) {
-        map_set_error(outer, error, hook, text);
+        map_set_error(outer, error, "mmap", sentence);
         map_event(outer, MAP_EV_COMPLETE_ERR);
     } else {
-        map_event(outer, outer->replace ? MAP_EV_COMPLETE_COMMIT : MAP_EV_COMPLETE_OK);
+        map_event(outer, map_after_complete(outer));
     }
 }
 
@@ -106,18 +129,40 @@ static void finish(struct stack_request *stack, int error, const char *hook, con
 static void give_up(struct stack_request *stack)
 {
     struct map_request *outer = stack->outer;
+    char sentence[MAP_TEXT_BYTES];
 
+    (void)say(stack, -ETIMEDOUT, stack->call.hook, "the inner driver did not answer in time",
+              sentence, sizeof(sentence));
     stack->outer = NULL;
     if (!outer)
         return;
     outer->stack = NULL;
-    map_set_error(outer, -ETIMEDOUT, stack->call.hook, "the inner driver did not answer in time");
+    map_set_error(outer, -ETIMEDOUT, "mmap", sentence);
     map_event(outer, MAP_EV_COMPLETE_ERR);
 }
 
-static int call_failed(enum call_end end)
+/* A call that was not answered. Return: -errno, what it is to the client. */
+static int call_failed(const struct stack_request *stack, enum call_end end, const char **ret_text)
 {
-    return end == CALL_DEADLINE ? -ETIMEDOUT : -EIO;
+    *ret_text = "the inner driver did not answer in time";
+    return end == CALL_DEADLINE ? -ETIMEDOUT : driver_gone_error(stack->driver, ret_text);
+}
+
+/* The hook's own error. @text: its sentence, or NULL. Return: as -errno. */
+static int hook_error(int32_t error, const char *text, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "%s",
+                   !status_is_legal(error) ? "the driver returned a number that is no errno"
+                   : text                  ? text
+                                           : "");
+    return status_to_result(error, -EREMOTEIO);
+}
+
+static int undecodable(const struct stack_request *stack, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "its answer to %s does not decode", stack->call.hook);
+    driver_misbehaved(stack->driver, stack->space, stack->call.hook, buf);
+    return -EREMOTEIO;
 }
 
 static struct hook_vma inner_view(const struct stack_request *stack)
@@ -146,48 +191,120 @@ static int hand_over(struct stack_request *stack)
     return map_set_vm_ops(outer, stack->driver, stack->vm_ops_set ? stack->vm_ops : 0);
 }
 
-static int read_status(struct frame *frame, bool legacy)
+/* What the server does for the inner driver's mapping is done in the outer request. */
+static int take_completed(struct stack_request *stack, struct frame *frame, char *buf, size_t size)
 {
-    Muse__Wire__Completed *completed;
-    Muse__Wire__Prepared *prepared;
-    int error = -EREMOTEIO;
+    Muse__Wire__Completed *answer =
+        muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
+    struct map_request *outer = stack->outer;
+    int r;
 
-    if (frame->header.type == FRAME_DRIVER_FAILED)
-        return -EREMOTEIO;
-    if (legacy) {
-        prepared = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
-        if (prepared) {
-            error = status_to_result(prepared->error, -EREMOTEIO);
-            muse__wire__prepared__free_unpacked(prepared, NULL);
-        }
-        return error;
+    if (!answer)
+        return undecodable(stack, buf, size);
+    if (answer->error != 0) {
+        r = hook_error(answer->error, answer->text, buf, size);
+        muse__wire__completed__free_unpacked(answer, NULL);
+        return r;
     }
-    completed = muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
-    if (completed) {
-        error = status_to_result(completed->error, -EREMOTEIO);
-        muse__wire__completed__free_unpacked(completed, NULL);
+    stack->accepted = true;
+    r = -ECANCELED; /* too late: the mapping is gone already */
+    if (is_wanted(stack)) {
+        r = hand_over(stack);
+        if (r == 0)
+            r = map_take_verbs(outer, answer, frame, outer->target);
+        (void)snprintf(buf, size, "%s", r < 0 ? outer->text : "");
     }
+    muse__wire__completed__free_unpacked(answer, NULL);
+    return r;
+}
+
+/* What an inner legacy hook may still change; what it may not fails the map. */
+static int judge_legacy(struct stack_request *stack, const Muse__Wire__Prepared *answer,
+                        const char **ret_why)
+{
+    struct map_answer check = {
+        .old_flags = stack->vm_flags,
+        .new_flags = answer->has_vm_flags ? answer->vm_flags : stack->vm_flags,
+        .new_pgoff = stack->outer->vma->pgoff,
+        .length = stack->outer->plan.length,
+    };
+
+    *ret_why = "a mapping that was passed on once cannot be passed on again";
+    if (answer->forward)
+        return -EOPNOTSUPP;
+    *ret_why = "pgoff, page_prot: the mapping is established already";
+    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file)
+        return -EINVAL;
+    map_ask_lock_limit(stack->outer, &check);
+    if (map_check_answer(&check, ret_why) < 0)
+        return -EINVAL;
+    stack->vm_flags = check.new_flags;
+    return 0;
+}
+
+static int take_legacy(struct stack_request *stack, struct frame *frame, char *buf, size_t size)
+{
+    Muse__Wire__Prepared *answer =
+        muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
+    const char *why = "";
+    int r;
+
+    if (!answer)
+        return undecodable(stack, buf, size);
+    if (answer->error != 0) {
+        r = hook_error(answer->error, answer->text, buf, size);
+        muse__wire__prepared__free_unpacked(answer, NULL);
+        return r;
+    }
+    stack->accepted = true;
+    stack->private_data = stack->seen.private_data = answer->private_data;
+    stack->vm_ops_set = answer->has_vm_ops;
+    stack->vm_ops = stack->seen.vm_ops = answer->vm_ops;
+    r = is_wanted(stack) ? judge_legacy(stack, answer, &why) : -ECANCELED;
+    if (r == 0) {
+        r = hand_over(stack);
+        map_note_poison_text(stack->outer, answer->text);
+        if (r == 0 && answer->action)
+            r = map_take_action(stack->outer, answer->action, frame);
+        why = r < 0 ? stack->outer->text : "";
+    }
+    (void)snprintf(buf, size, "%s", why);
+    muse__wire__prepared__free_unpacked(answer, NULL);
+    return r;
+}
+
+static int read_complete_end(struct stack_request *stack, enum call_end end, struct frame *frame,
+                             char *buf, size_t size)
+{
+    const char *why;
+    int error;
+
+    if ((end == CALL_ANSWERED || end == CALL_LATE) && frame->header.type == FRAME_DRIVER_FAILED)
+        return hook_error(-1, NULL, buf, size);
+    if (end == CALL_ANSWERED || end == CALL_LATE)
+        return stack->legacy ? take_legacy(stack, frame, buf, size)
+                             : take_completed(stack, frame, buf, size);
+    error = call_failed(stack, end, &why);
+    (void)snprintf(buf, size, "%s", why);
     return error;
 }
 
 static void on_inner_complete(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct stack_request *stack = CONTAINER_OF(call, struct stack_request, call);
-    int error = end == CALL_ANSWERED || end == CALL_LATE ? read_status(frame, stack->legacy)
-                                                         : call_failed(end);
+    char text[MAP_TEXT_BYTES] = "";
+    const int error = read_complete_end(stack, end, frame, text, sizeof(text));
 
-    hook_ended(stack->driver, call, error);
+    hook_ended(stack->driver, call, error == -ECANCELED ? 0 : error);
     if (end == CALL_DEADLINE) {
         give_up(stack);
         return;
     }
-    if (error == 0 && is_wanted(stack))
-        error = hand_over(stack);
-    else if (error == 0)
-        error = -ECANCELED; /* too late: the mapping is gone already */
-    if (error < 0 && end != CALL_LOST && !stack->legacy && has_close(stack->driver, stack->vm_ops))
+    /* as for every driver: a legacy hook that refuses has no close, a complete that fails has */
+    if (error < 0 && end != CALL_LOST && (stack->accepted || !stack->legacy) &&
+        has_close(stack->driver, stack->vm_ops))
         hook_vm_close(stack->driver, &stack->seen);
-    finish(stack, error, "mmap", "the inner driver refused");
+    finish(stack, error, call->hook, text);
 }
 
 static void ask_complete(struct stack_request *stack)
@@ -210,77 +327,93 @@ static void ask_complete(struct stack_request *stack)
         finish(stack, -EIO, "mmap_complete", "the inner driver is dying");
     } else if (r > 0) {
         r = hand_over(stack);
-        finish(stack, r, "mmap_prepare", "the inner driver's vm_ops are not registered");
+        finish(stack, r, "mmap_prepare", r < 0 ? stack->outer->text : NULL);
     }
 }
 
 /* ---- PREPARING ---- */
 
-static bool answer_is_allowed(const struct stack_request *stack, const Muse__Wire__Prepared *answer)
+static int judge_prepared(const struct stack_request *stack, const Muse__Wire__Prepared *answer,
+                          const char **ret_why)
 {
     const struct map_request *outer = stack->outer;
-    const struct map_answer check = {
+    struct map_answer check = {
         .old_flags = outer->vma->flags,
         .new_flags = answer->has_vm_flags ? answer->vm_flags : outer->vma->flags,
         .old_prot = outer->vma->prot_narrow,
         .new_prot = answer->has_page_prot ? answer->page_prot : outer->vma->prot_narrow,
         .new_pgoff = outer->vma->pgoff,
         .length = outer->plan.length,
-        .may_lock = outer->plan.locked,
     };
-    const char *why;
 
+    *ret_why = "it did not say whether it prepared: a number that is no errno";
+    if (answer->error != 0)
+        return -EINVAL;
+    *ret_why = "an action of mmap_prepare cannot be carried out on a mapping that was passed on";
+    if (answer->action)
+        return -EOPNOTSUPP;
     /* the mapping is installed already: what would change it comes too late on this path */
+    *ret_why = "pgoff, page_prot, vm_file: the mapping that was passed on is installed already";
     if ((answer->has_pgoff && answer->pgoff != outer->vma->pgoff) || answer->has_vm_file ||
-        answer->action || check.new_prot != check.old_prot)
-        return false;
-    return map_check_answer(&check, &why) == 0;
+        check.new_prot != check.old_prot)
+        return -EINVAL;
+    map_ask_lock_limit(outer, &check);
+    return map_check_answer(&check, ret_why);
+}
+
+/* It has prepared, for all that is known: now complete, or abort. */
+static void prepared(struct stack_request *stack, const Muse__Wire__Prepared *answer)
+{
+    const char *why = "the mapping is gone already";
+    int r = -ECANCELED;
+
+    stack->driver->n.prepared++;
+    stack->private_data = answer->private_data;
+    stack->context = answer->context;
+    if (is_wanted(stack))
+        r = judge_prepared(stack, answer, &why);
+    if (r == 0) {
+        stack->vm_flags = answer->has_vm_flags ? answer->vm_flags : stack->outer->vma->flags;
+        stack->vm_ops_set = answer->has_vm_ops;
+        stack->vm_ops = answer->vm_ops;
+        stack->driver->n.completed++;
+        ask_complete(stack);
+        return;
+    }
+    stack->driver->n.aborted++;
+    if (stack->driver->file_hooks & FILE_HOOK_MMAP_ABORT)
+        hook_mmap_abort(stack->driver, stack->file->handle, stack->private_data, stack->context,
+                        stack->prepare_id);
+    finish(stack, r, "mmap_prepare", why);
 }
 
 static void on_inner_prepared(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct stack_request *stack = CONTAINER_OF(call, struct stack_request, call);
     Muse__Wire__Prepared *answer = NULL;
-    int error = call_failed(end);
-    bool allowed;
+    char text[MAP_TEXT_BYTES] = "";
+    const char *why = text;
+    int error;
 
-    if ((end == CALL_ANSWERED || end == CALL_LATE) && frame->header.type == FRAME_PREPARED)
-        answer = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
-    if (answer)
-        error = status_to_result(answer->error, -EREMOTEIO);
+    if (end == CALL_ANSWERED || end == CALL_LATE) {
+        if (frame->header.type == FRAME_PREPARED)
+            answer = muse__wire__prepared__unpack(NULL, frame->n_payload, frame->payload);
+        error = answer ? status_to_result(answer->error, -EINVAL)
+                       : undecodable(stack, text, sizeof(text));
+        if (answer && answer->text)
+            (void)snprintf(text, sizeof(text), "%s", answer->text);
+    } else {
+        error = call_failed(stack, end, &why);
+    }
     hook_ended(stack->driver, call, error);
-    if (end == CALL_DEADLINE) {
+    if (end == CALL_DEADLINE)
         give_up(stack);
-        return;
-    }
-    if (error < 0 || !answer) {
-        finish(stack, error, "mmap_prepare",
-               answer && answer->text ? answer->text : "the inner driver refused");
-        if (answer)
-            muse__wire__prepared__free_unpacked(answer, NULL);
-        return;
-    }
-    stack->driver->n.prepared++;
-    stack->private_data = answer->private_data;
-    stack->context = answer->context;
-    allowed = is_wanted(stack) && answer_is_allowed(stack, answer);
-    if (allowed) {
-        stack->vm_flags = answer->has_vm_flags ? answer->vm_flags : stack->outer->vma->flags;
-        stack->vm_ops_set = answer->has_vm_ops;
-        stack->vm_ops = answer->vm_ops;
-    }
-    muse__wire__prepared__free_unpacked(answer, NULL);
-    if (!allowed) {
-        stack->driver->n.aborted++;
-        if (stack->driver->file_hooks & FILE_HOOK_MMAP_ABORT)
-            hook_mmap_abort(stack->driver, stack->file->handle, stack->private_data, stack->context,
-                            stack->prepare_id);
-        finish(stack, -EINVAL, "mmap_prepare",
-               "the inner driver changed what cannot be changed any more");
-        return;
-    }
-    stack->driver->n.completed++;
-    ask_complete(stack);
+    else if (answer && (answer->error == 0 || !status_is_legal(answer->error)))
+        prepared(stack, answer);
+    else
+        finish(stack, error, "mmap_prepare", why);
+    if (answer)
+        muse__wire__prepared__free_unpacked(answer, NULL);
 }
 
 static void ask_prepare(struct stack_request *stack)
@@ -292,6 +425,7 @@ static void ask_prepare(struct stack_request *stack)
                                          .pgoff = outer->vma->pgoff,
                                          .vm_flags = outer->vma->flags,
                                          .page_prot = outer->vma->prot_narrow};
+    int r;
 
     stack->vm_flags = outer->vma->flags;
     if (stack->legacy || !(stack->driver->file_hooks & FILE_HOOK_MMAP_PREPARE)) {
@@ -300,7 +434,10 @@ static void ask_prepare(struct stack_request *stack)
     }
     stack->call.end = on_inner_prepared;
     stack->call.wants_late = true;
-    if (hook_mmap_prepare(stack->driver, &stack->call, &prepare) < 0)
+    r = hook_mmap_prepare(stack->driver, &stack->call, &prepare);
+    if (r == -EBUSY)
+        finish(stack, -EAGAIN, "mmap_prepare", "the inner driver has too much unread already");
+    else if (r < 0)
         finish(stack, -EIO, "mmap_prepare", "the inner driver is dying");
     else
         stack->prepare_id = stack->call.id;
@@ -346,10 +483,12 @@ static int reinstall(struct stack_request *stack)
     struct map_request *outer = stack->outer;
     struct backing *backing = &stack->file->object->backing;
     const bool shared = outer->vma->flags & VMF_SHARED;
+    const bool unaccounted = outer->vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
                               .range = outer->place,
                               .prot = outer->plan.prot & outer->vma->prot_narrow,
-                              .flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE,
+                              .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
+                                       (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
                               .offset = outer->vma->pgoff * VMA_PAGE_BYTES,
                               .fd = shared ? backing->fd : backing_readonly_fd(backing)};
 
@@ -362,17 +501,24 @@ static void on_inner_opened(struct driver_call *call, enum call_end end, struct 
 {
     struct stack_request *stack = CONTAINER_OF(call, struct stack_request, call);
     Muse__Wire__DriverOpened *opened = NULL;
-    const char *why = "the inner driver refused to open";
-    int error = call_failed(end);
+    char text[MAP_TEXT_BYTES] = "";
+    const char *why = text;
+    int error = 0;
 
+    if (end == CALL_DEADLINE || end == CALL_LOST) {
+        error = call_failed(stack, end, &why);
+    } else if (frame->header.type == FRAME_DRIVER_OPENED) {
+        opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
+        if (!opened)
+            error = undecodable(stack, text, sizeof(text));
+    } else {
+        error = driver_failed_read(frame, text, sizeof(text));
+    }
     if (end == CALL_DEADLINE) {
+        hook_ended(stack->driver, call, error);
         give_up(stack);
         return;
     }
-    if (end != CALL_LOST && frame->header.type == FRAME_DRIVER_OPENED)
-        opened = muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
-    else if (end != CALL_LOST)
-        error = open_failed_errno(frame);
     if (opened) {
         const struct open_ask ask = {.space = stack->space,
                                      .driver = stack->driver,
@@ -402,11 +548,13 @@ int stack_start(struct map_request *request, const char *name)
     struct driver *driver =
         slash ? driver_find(request->driver->engine, name, (size_t)(slash - name)) : NULL;
     struct stack_request *stack;
+    char text[MAP_TEXT_BYTES];
     int r;
 
     if (!driver || driver == request->driver) {
-        map_set_error(request, driver ? -ELOOP : -ENODEV, "mmap",
-                      "forwarded to a driver that is not there, or to itself");
+        (void)snprintf(text, sizeof(text), "passed on to %.160s: %s", name,
+                       driver ? "that is this driver itself" : "there is no such driver");
+        map_set_error(request, driver ? -ELOOP : -ENODEV, "mmap", text);
         return request->error;
     }
     stack = calloc(1, sizeof(*stack));
@@ -427,8 +575,15 @@ int stack_start(struct map_request *request, const char *name)
             : -ENOMEM;
     if (r < 0) {
         stack->outer = NULL;
+        r = r == -EBUSY ? -EAGAIN : r;
+        (void)say(stack, r, "open",
+                  r == -EROFS    ? "the driver serves all its files read-only"
+                  : r == -EAGAIN ? "the driver has too much unread already"
+                  : r == -ENOMEM ? "out of memory"
+                                 : "the driver is dying",
+                  text, sizeof(text));
         stack_free(stack);
-        map_set_error(request, r, "open", "the inner driver is dying");
+        map_set_error(request, r, "mmap", text);
         return r;
     }
     request->stack = stack;

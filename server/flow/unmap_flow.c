@@ -15,9 +15,11 @@
 #include "server/flow/unmap_flow.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/client.pb-c.h"
+#include "proto/limits.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/mm_lock.h"
@@ -162,6 +164,7 @@ int unmap_locked(struct space *space, uint64_t id, struct range range,
 
     if (!op)
         return -ENOMEM;
+    space->refusal[0] = '\0';
     op->space = space_ref(space);
     op->id = id;
     op->range = range;
@@ -208,6 +211,22 @@ static void request_free(struct unmap_request *request)
     space_unref(space);
 }
 
+/* A refused split, or what else it can be. */
+static const char *why_failed(const struct space *space, int error)
+{
+    if (space->refusal[0])
+        return space->refusal;
+    switch (error) {
+    case -ENOMEM:
+        return "it would make one mapping more than the limit, or memory is short";
+    case -EIO:
+    case -ENOTCONN:
+        return "the client could not be told";
+    default:
+        return "the client could not unmap";
+    }
+}
+
 static void on_done(void *ctx, int error)
 {
     struct unmap_request *request = ctx;
@@ -215,9 +234,12 @@ static void on_done(void *ctx, int error)
 
     if (error < 0) {
         const struct flow_where where = {.space = space, .hook = "munmap"};
+        char text[ERROR_TEXT_BYTES_MAX];
 
-        flow_error("unmap.failed", &where, error, "munmap was refused");
-        space_fail(space, request->mm.id, error, "munmap was refused");
+        (void)snprintf(text, sizeof(text), "munmap: %s", why_failed(space, error));
+        if (!space->refusal[0]) /* a refusal has its line */
+            flow_error("unmap.failed", &where, error, text);
+        space_fail(space, request->mm.id, error, text);
     } else {
         space->stats.unmaps++;
         space->engine->stats.unmaps++;

@@ -94,6 +94,10 @@ static int check_type(const struct map_args *args, struct map_plan *plan, const 
     }
     if (!args->readable)
         return refuse(-EACCES, "the file is not open for reading", ret_why);
+    if (args->noexec && (vm_flags & VMF_EXEC))
+        return refuse(-EPERM, "the file may not be executed (noexec)", ret_why);
+    if (args->noexec)
+        vm_flags &= ~(uint32_t)VMF_MAYEXEC;
     if (args->flags & MAP_GROWSDOWN)
         return refuse(-EINVAL, "MAP_GROWSDOWN needs anonymous memory", ret_why);
     plan->vm_flags = vm_flags;
@@ -118,6 +122,13 @@ int map_check_args(const struct map_args *args, struct map_plan *ret_plan, const
     plan.vm_flags |= (args->flags & MAP_NORESERVE) ? VMF_NORESERVE : 0;
     *ret_plan = plan;
     return 0;
+}
+
+int map_check_data(const struct map_args *args, const struct map_plan *plan, uint64_t n_replaced)
+{
+    if ((plan->vm_flags & (VMF_WRITE | VMF_SHARED)) != VMF_WRITE || plan->length <= n_replaced)
+        return 0;
+    return plan->length - n_replaced > args->data_room ? -ENOMEM : 0;
 }
 
 int map_check_unmap(uint64_t addr, uint64_t length, struct range *ret_range)
@@ -163,6 +174,8 @@ int map_check_answer(const struct map_answer *answer, const char **ret_why)
         return refuse(-EINVAL, "vm_flags: set a flag that a driver may not set", ret_why);
     if (cleared & ~MAY_CLEAR)
         return refuse(-EINVAL, "vm_flags: cleared a flag that a driver may not clear", ret_why);
+    if ((set & VMF_LOCKED) && answer->lock_unknown)
+        return refuse(-EINVAL, "vm_flags: LOCKED, but the client's limit cannot be read", ret_why);
     if ((set & VMF_LOCKED) && !answer->may_lock)
         return refuse(-EINVAL, "vm_flags: LOCKED is over the client's limit", ret_why);
     if (answer->new_prot & ~answer->old_prot)

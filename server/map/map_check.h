@@ -21,8 +21,10 @@ struct map_args {
     uint64_t offset;     /* bytes */
     bool readable;       /* the file was opened for reading */
     bool writable;       /* and for writing */
+    bool noexec;         /* it may not be executed */
     uint64_t page_bytes; /* of the object */
     bool is_taken;       /* something is mapped in the range that addr and length name */
+    uint64_t data_room;  /* bytes: what RLIMIT_DATA leaves the client; UINT64_MAX: no limit */
 };
 
 /* What the request comes to, once it is found to be sound. */
@@ -41,10 +43,20 @@ struct map_plan {
  * @ret_why:  on failure: a static sentence
  *
  * Source: ksys_mmap_pgoff() and do_mmap() of Linux 6.18, in their order.
- * Return: 0; -EINVAL, -ENOMEM, -EEXIST, -EOVERFLOW, -EOPNOTSUPP, -EACCES.
+ * Return: 0; -EINVAL, -ENOMEM, -EEXIST, -EOVERFLOW, -EOPNOTSUPP, -EACCES, -EPERM.
  */
 MUST_CHECK int map_check_args(const struct map_args *args, struct map_plan *ret_plan,
                               const char **ret_why);
+
+/**
+ * map_check_data() - is the client's RLIMIT_DATA kept?
+ * @n_replaced: bytes of live mappings in the range, which go (MAP_FIXED)
+ *
+ * Only what is private and writable counts. Source: may_expand_vm(), as __mmap_prepare() calls it.
+ * Return: 0; -ENOMEM.
+ */
+MUST_CHECK int map_check_data(const struct map_args *args, const struct map_plan *plan,
+                              uint64_t n_replaced);
 
 /**
  * map_check_unmap() - the arguments of munmap(2)
@@ -72,6 +84,7 @@ struct map_answer {
     uint64_t new_pgoff; /* 4 KiB pages */
     uint64_t length;    /* bytes of the mapping */
     bool may_lock;      /* LOCKED is within the client's limit */
+    bool lock_unknown;  /* or nobody can tell */
 };
 
 /**

@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <muse/muse.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +37,7 @@
 #define NOBODY   65534u
 #define TASK_END UINT64_C(0x7ffffffff000)
 
-static const char *const writable[] = {"muse-file --writable %s", NULL};
+static const char *const writable[] = {"muse-file --writable %s", "muse-faulty", NULL};
 
 static struct rig rig;
 static struct muse *muse;
@@ -482,6 +484,244 @@ START_TEST(a_client_without_privilege_is_served_and_limited_as_by_the_kernel)
 }
 END_TEST
 
+/* ---- limits of the process ---- */
+
+static bool is_locked(const void *mapped);
+
+static void locked_by_the_driver(void *ctx)
+{
+    static const char sets_locked[] = "faulty/x,lock,set-flags=0x2000"; /* VM_LOCKED */
+    struct muse_file *file;
+    void *mapped;
+
+    (void)ctx;
+    set_lock_limit(16 * PAGE);
+    ck_assert_int_eq(setgroups(0, NULL), 0);
+    ck_assert_int_eq(setgid(NOBODY), 0);
+    ck_assert_int_eq(setuid(NOBODY), 0);
+    open_all();
+    file = client_open(muse, sets_locked, O_RDONLY);
+    mapped = muse_mmap(muse, NULL, 4 * PAGE, RO, MAP_SHARED, file, 0);
+    ck_assert_msg(mapped != MAP_FAILED, "%s: %s", strerrorname_np(errno), muse_last_error_text());
+    ck_assert(is_locked(mapped));
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, 13 * PAGE, RO, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL); /* 4 of the 16 are taken */
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "LOCKED is over the client's limit"));
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    mapped = muse_mmap(muse, NULL, 13 * PAGE, RO, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 13 * PAGE), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    close_all();
+}
+
+START_TEST(a_driver_may_lock_what_the_limit_of_the_client_allows)
+{
+    const void *mapped;
+
+    begin();
+    mapped = client_map_ro(muse, "faulty/x,lock,set-flags=0x2000", 40); /* root: CAP_IPC_LOCK */
+    ck_assert(is_locked(mapped));
+    ck_assert_uint_eq(faulty_word(mapped, 3, 1), 3 * 512 + 1);
+    client_join(client_fork(locked_by_the_driver, NULL));
+    ck_assert_uint_eq(rig_counter("prepare"), rig_counter("complete") + rig_counter("abort"));
+    end();
+}
+END_TEST
+
+#define DATA_ROOM ((size_t)8 << 20)
+
+static const struct row data_rows[] = {
+    {"private and writable, within", 0, DATA_ROOM / 4, RW, MAP_PRIVATE, false, 0, 0},
+    {"private and writable, over", 0, 2 * DATA_ROOM, RW, MAP_PRIVATE, false, 0, 0},
+    {"the same, noreserve", 0, 2 * DATA_ROOM, RW, MAP_PRIVATE | MAP_NORESERVE, false, 0, 0},
+    {"private and read-only", 0, 2 * DATA_ROOM, RO, MAP_PRIVATE, false, 0, 0},
+    {"shared and writable", 0, 2 * DATA_ROOM, RW, MAP_SHARED, true, 0, 0},
+    {"over, and growing down", 0, 2 * DATA_ROOM, RW, MAP_PRIVATE | MAP_GROWSDOWN, false, 0, 0},
+    {"over, and neither shared nor private", 0, 2 * DATA_ROOM, RW, 0, false, 0, 0},
+    {"over, and beyond the largest file", 0, 2 * DATA_ROOM, RW, MAP_PRIVATE, false,
+     UINT64_C(0x7ffffffffffff000), 0},
+};
+
+/* A number of kB in /proc/self/status, in bytes. */
+static uint64_t status_bytes(const char *name)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    unsigned long long kib = 0;
+    char line[256];
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoull(line + strlen(name), NULL, 10);
+    }
+    (void)fclose(file);
+    return kib * 1024;
+}
+
+static void with_little_data(void *ctx)
+{
+    const rlim_t bytes = status_bytes("VmData:") + DATA_ROOM;
+
+    (void)ctx;
+    open_all();
+    ck_assert_int_eq(setrlimit(RLIMIT_DATA, &(struct rlimit){bytes, bytes}), 0);
+    ck_assert_uint_eq(compare_rows(data_rows, N_ELEMENTS(data_rows)), 0);
+    ck_assert_ptr_eq(
+        client_map(muse, "faulty/big,size=32M", O_RDONLY, 2 * DATA_ROOM, RW, MAP_PRIVATE),
+        MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_uint_eq(rig_counter("prepare"), 0);
+    close_all();
+}
+
+START_TEST(the_limit_of_data_counts_what_is_private_and_writable)
+{
+    begin();
+    client_join(client_fork(with_little_data, NULL));
+    end();
+}
+END_TEST
+
+/* The two-letter flags of the mapping at @addr, of /proc/self/smaps. */
+static void flags_at(const void *addr, char *buf, size_t size)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    char start[32], line[512];
+    bool is_there = false;
+
+    ck_assert_ptr_nonnull(file);
+    (void)snprintf(start, sizeof(start), "%lx-", (unsigned long)(uintptr_t)addr);
+    buf[0] = '\0';
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, start, strlen(start)) == 0)
+            is_there = true;
+        if (is_there && strncmp(line, "VmFlags:", 8) == 0) {
+            (void)snprintf(buf, size, "%s", line + 8);
+            break;
+        }
+    }
+    (void)fclose(file);
+    ck_assert_msg(buf[0] != '\0', "%s not in smaps", start);
+}
+
+static bool is_locked(const void *mapped)
+{
+    char flags[256];
+
+    flags_at(mapped, flags, sizeof(flags));
+    return strstr(flags, " lo") != NULL;
+}
+
+/* "ac": its pages are charged to the machine's commit limit; "nr": they never will be. */
+static const struct {
+    int prot, flags;
+} accounted[] = {{RW, MAP_PRIVATE},
+                 {RW, MAP_PRIVATE | MAP_NORESERVE},
+                 {RO, MAP_PRIVATE},
+                 {RO, MAP_PRIVATE | MAP_NORESERVE}};
+
+START_TEST(private_memory_is_charged_to_the_machine_as_the_kernel_does)
+{
+    begin();
+    for (size_t i = 0; i < N_ELEMENTS(accounted); i++) {
+        char theirs[256], ours[256];
+        void *plain = kernel_mmap(NULL, 4 * PAGE, accounted[i].prot, accounted[i].flags, fd_ro, 0);
+        void *mapped =
+            muse_mmap(muse, NULL, 4 * PAGE, accounted[i].prot, accounted[i].flags, file_ro, 0);
+
+        ck_assert_ptr_ne(plain, MAP_FAILED);
+        ck_assert_ptr_ne(mapped, MAP_FAILED);
+        flags_at(plain, theirs, sizeof(theirs));
+        flags_at(mapped, ours, sizeof(ours));
+        for (size_t k = 0; k < 2; k++) {
+            const char *flag = k ? " nr" : " ac";
+
+            ck_assert_msg(!strstr(theirs, flag) == !strstr(ours, flag), "%zu:%s: kernel:%s muse:%s",
+                          i, flag, theirs, ours);
+        }
+        ck_assert_int_eq(kernel_munmap(plain, 4 * PAGE), 0);
+        ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
+    }
+    end();
+}
+END_TEST
+
+static void low_addresses(void *ctx)
+{
+    static const uintptr_t pages[] = {0, 1, 15, 16};
+
+    (void)ctx;
+    ck_assert_int_eq(setgroups(0, NULL), 0);
+    ck_assert_int_eq(setgid(NOBODY), 0);
+    ck_assert_int_eq(setuid(NOBODY), 0);
+    open_all();
+    struct muse_file *file = client_open(muse, "faulty/x", O_RDONLY);
+    for (size_t i = 0; i < N_ELEMENTS(pages); i++) {
+        void *addr = (void *)(pages[i] * PAGE);
+        void *got = kernel_mmap(addr, PAGE, RO, MAP_SHARED | MAP_FIXED, fd_ro, 0);
+        const int kernel = got == MAP_FAILED ? errno : 0;
+
+        if (got != MAP_FAILED)
+            ck_assert_int_eq(kernel_munmap(got, PAGE), 0);
+        got = muse_mmap(muse, addr, PAGE, RO, MAP_SHARED | MAP_FIXED, file, 0);
+        ck_assert_int_eq(got == MAP_FAILED ? errno : 0, kernel);
+        if (kernel)
+            ck_assert_uint_eq(rig_counter("prepare"), 0); /* refused before anybody was asked */
+        else
+            ck_assert_int_eq(muse_munmap(muse, got, PAGE), 0);
+    }
+    ck_assert_int_eq(muse_close(file), 0);
+    close_all();
+}
+
+START_TEST(an_address_that_is_too_low_is_refused_as_by_the_kernel)
+{
+    begin();
+    client_join(client_fork(low_addresses, NULL));
+    end();
+}
+END_TEST
+
+START_TEST(a_file_of_a_noexec_file_system_cannot_be_executed)
+{
+    char path[160], name[192];
+    struct muse_file *file;
+    void *mapped;
+    int fd;
+
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0); /* the mount is this test's and its server's */
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    begin();
+    (void)snprintf(path, sizeof(path), "%s/noexec", rig.data);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    ck_assert_int_eq(mount("none", path, "tmpfs", MS_NOEXEC, NULL), 0);
+    rig_file(&rig, "noexec/data", PAGE);
+    (void)snprintf(name, sizeof(name), "%s/data", path);
+    fd = open(name, O_RDONLY | O_CLOEXEC);
+    ck_assert_ptr_eq(kernel_mmap(NULL, PAGE, RO | PROT_EXEC, MAP_PRIVATE, fd, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    (void)close(fd);
+    file = client_open(muse, "file/noexec/data", O_RDONLY);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, RO | PROT_EXEC, MAP_PRIVATE, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "noexec"));
+    mapped = muse_mmap(muse, NULL, PAGE, RO, MAP_PRIVATE, file, 0);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert(file_is(mapped, 0, PAGE));
+    ck_assert_int_eq(muse_munmap(muse, mapped, PAGE), 0);
+    mapped = muse_mmap(muse, NULL, PAGE, RO | PROT_EXEC, MAP_PRIVATE, file_ro, 0);
+    ck_assert_ptr_ne(mapped, MAP_FAILED); /* elsewhere it may */
+    ck_assert_int_eq(muse_close(file), 0);
+    close_all();
+    while (umount2(path, 0) < 0) { /* until the driver has closed the file */
+        ck_assert_int_eq(errno, EBUSY);
+        client_sleep_ms(2);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(where_there_is_no_server_it_is_enotconn)
 {
     const struct muse_options options = {.struct_size = sizeof(options), .rundir = "/nonexistent"};
@@ -517,6 +757,11 @@ int main(void)
     tcase_add_test(tcase, names_fail_as_open_does);
     tcase_add_test(tcase, attributes_are_the_files);
     tcase_add_test(tcase, a_client_without_privilege_is_served_and_limited_as_by_the_kernel);
+    tcase_add_test(tcase, a_driver_may_lock_what_the_limit_of_the_client_allows);
+    tcase_add_test(tcase, the_limit_of_data_counts_what_is_private_and_writable);
+    tcase_add_test(tcase, private_memory_is_charged_to_the_machine_as_the_kernel_does);
+    tcase_add_test(tcase, an_address_that_is_too_low_is_refused_as_by_the_kernel);
+    tcase_add_test(tcase, a_file_of_a_noexec_file_system_cannot_be_executed);
     tcase_add_test(tcase, where_there_is_no_server_it_is_enotconn);
     return unit_run("errno", tcase);
 }

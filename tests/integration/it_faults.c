@@ -235,6 +235,36 @@ END_TEST
 
 /* ---- drivers that do not give what was asked ---- */
 
+START_TEST(a_miss_is_not_counted_as_a_hit)
+{
+    static const char *const drivers[] = {"muse-file %s", NULL};
+    struct muse_file *file;
+    char *first, *second;
+
+    begin(NULL, drivers);
+    rig_file(&rig, "data", PAGE);
+    first = client_map_ro(muse, "file/data", 1); /* extents: read within the fault */
+    ck_assert(file_is(first, 0, PAGE));
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), 1);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_miss"), 1);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_hit"), 0);
+    rig_file(&rig, "two", 64 * PAGE); /* never all valid: it does not fault natively */
+    file = client_open(muse, "file/two", O_RDONLY);
+    first = muse_mmap(muse, NULL, 8 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(first, MAP_FAILED);
+    ck_assert_int_eq(muse_madvise(muse, first, 8 * PAGE, MADV_RANDOM), 0);
+    ck_assert(file_is(first, 0, PAGE));
+    ck_assert_uint_eq(rig_stat(&rig, "faults_miss"), 2);
+    second = muse_mmap(muse, NULL, 8 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(second, MAP_FAILED);
+    ck_assert(file_is(second, 0, PAGE));
+    ck_assert_uint_eq(rig_stat(&rig, "faults_miss"), 2);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_hit"), 1);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(one_failing_page_of_a_window_is_sigbus_and_its_neighbours_are_fine)
 {
     begin(NULL, faulty);
@@ -487,6 +517,7 @@ int main(void)
     tcase_add_test(tcase, the_tail_of_the_last_page_is_zero_and_beyond_it_is_sigbus);
     tcase_add_test(tcase, an_offset_shows_the_later_part_of_the_object);
     tcase_add_test(tcase, threads_and_clients_that_touch_one_page_ask_the_driver_once);
+    tcase_add_test(tcase, a_miss_is_not_counted_as_a_hit);
     tcase_add_test(tcase, one_failing_page_of_a_window_is_sigbus_and_its_neighbours_are_fine);
     tcase_add_test(tcase, a_driver_that_fails_all_faults_gives_its_errno_as_the_reason);
     tcase_add_test(tcase, a_driver_that_supplies_in_parts_backwards_or_late_gives_the_right_bytes);

@@ -61,23 +61,29 @@ static void others_go_on(void)
 struct lie {
     const char *word;
     bool cut_off;
+    int error;        /* of muse_mmap; 0: it maps */
+    const char *text; /* part of what the client is told */
 };
 
 static void tell_lie(const struct lie *lie)
 {
     const pid_t liar = rig_driver_pid(&rig, "faulty");
+    struct muse_file *file;
+    const void *mapped;
     char name[64];
 
     (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", lie->word);
-    if (client_map(muse, name, O_RDONLY, PAGE, PROT_READ, MAP_SHARED) == MAP_FAILED) {
-        ck_assert_msg(errno == EREMOTEIO || errno == EINVAL || (lie->cut_off && errno == EIO),
-                      "%s: %s", lie->word, strerrorname_np(errno));
+    file = client_open(muse, name, O_RDONLY);
+    mapped = muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, 0);
+    if (lie->error == 0) {
+        ck_assert_msg(mapped != MAP_FAILED, "%s: %s", lie->word, strerrorname_np(errno));
     } else {
-        ck_assert_msg(strcmp(lie->word, "unknown-request") == 0 ||
-                          strcmp(lie->word, "garbage-frame") == 0 ||
-                          strcmp(lie->word, "extra-fds") == 0, /* closed, and nothing else */
-                      "%s: mapped", lie->word);
+        ck_assert_msg(mapped == MAP_FAILED, "%s: mapped", lie->word);
+        ck_assert_msg(errno == lie->error, "%s: %s", lie->word, strerrorname_np(errno));
+        ck_assert_msg(strstr(muse_last_error_text(), lie->text) != NULL, "%s: %s", lie->word,
+                      muse_last_error_text());
     }
+    ck_assert_int_eq(muse_close(file), 0);
     others_go_on();
     if (lie->cut_off)
         (void)wait_for_driver(&rig, "faulty", liar);
@@ -87,8 +93,10 @@ static void tell_lie(const struct lie *lie)
 
 START_TEST(answers_that_are_no_errno_are_the_drivers_fault)
 {
-    static const struct lie lies[] = {
-        {"bad-errno", false}, {"huge-errno", false}, {"positive", false}};
+    static const char why[] = "returned a number that is no errno";
+    static const struct lie lies[] = {{"bad-errno", false, EINVAL, why},
+                                      {"huge-errno", false, EINVAL, why},
+                                      {"positive", false, EINVAL, why}};
 
     begin(NULL);
     for (size_t i = 0; i < N_ELEMENTS(lies); i++)
@@ -99,10 +107,17 @@ END_TEST
 
 START_TEST(frames_that_break_the_protocol_cut_the_driver_off)
 {
-    static const struct lie lies[] = {{"unknown-request", true}, {"garbage-frame", true},
-                                      {"wrong-type", true},      {"client-type", true},
-                                      {"extra-fds", false},      {"uncounted-fds", true},
-                                      {"truncated", true}};
+    static const char frame[] = "driver faulty was cut off: it sent a frame that is none";
+    static const char message[] = "driver faulty was cut off: it sent a message that does not";
+    static const struct lie lies[] = {
+        {"unknown-request", true, EREMOTEIO, message},
+        {"garbage-frame", true, EREMOTEIO, frame},
+        {"wrong-type", true, EREMOTEIO, frame},
+        {"client-type", true, EREMOTEIO, frame},
+        {"extra-fds", false, 0, NULL}, /* closed, and nothing else */
+        {"uncounted-fds", true, EREMOTEIO, frame},
+        {"truncated", true, EREMOTEIO, "mmap_prepare: the driver's answer does not decode"},
+    };
 
     for (size_t i = 0; i < N_ELEMENTS(lies); i++) { /* a new server each time: no back-off yet */
         begin(NULL);
@@ -183,25 +198,28 @@ END_TEST
 
 /* ---- in the fill ring ---- */
 
-static void lie_in_the_ring(const char *word)
+static void expect_cut_off(const void *addr, const char *text)
+{
+    struct muse_error why;
+
+    ck_assert_int_eq(probe_read(addr).signal, SIGBUS);
+    ck_assert_int_eq(muse_error_at(muse, addr, &why), 0);
+    ck_assert_msg(why.error == EREMOTEIO, "%s: %s", strerrorname_np(why.error), why.text);
+    ck_assert_msg(strstr(why.text, "driver faulty was cut off: ") == why.text, "%s", why.text);
+    ck_assert_msg(strstr(why.text, text) != NULL, "%s", why.text);
+    ck_assert_str_eq(why.driver, "faulty");
+}
+
+static void lie_in_the_ring(const char *word, const char *text)
 {
     const pid_t liar = rig_driver_pid(&rig, "faulty");
-    struct muse_error why;
-    struct probe probe;
     char name[64];
     char *mapped;
 
     (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", word);
     mapped = client_map_ro(muse, name, 4);
-    probe = probe_read(mapped + PAGE);
-    if (probe.signal == 0) { /* it was answered right before the lie was found out */
-        ck_assert_uint_eq(faulty_word(mapped, 1, 0), 512);
-    } else {
-        ck_assert_int_eq(probe.signal, SIGBUS);
-        ck_assert_int_eq(muse_error_at(muse, mapped + PAGE, &why), 0);
-        ck_assert_msg(why.error == EIO || why.error == EREMOTEIO, "%s: %s", word, why.text);
-        ck_assert_str_eq(why.driver, "faulty");
-    }
+    expect_cut_off(mapped + PAGE, text);     /* it was waited for when the lie came out */
+    expect_cut_off(mapped + 3 * PAGE, text); /* and this one nobody had asked for */
     others_go_on();
     (void)wait_for_driver(&rig, "faulty", liar);
     ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
@@ -213,9 +231,9 @@ static void lie_in_the_ring(const char *word)
 START_TEST(nonsense_in_the_fill_ring_cuts_the_driver_off)
 {
     begin("[deadlines]\nhook_ms = 3000\n");
-    lie_in_the_ring("out-of-range-supply");
-    lie_in_the_ring("overflow-supply");
-    lie_in_the_ring("ring-tail");
+    lie_in_the_ring("out-of-range-supply", "an answer is about pages outside its object");
+    lie_in_the_ring("overflow-supply", "more pages at once than are taken");
+    lie_in_the_ring("ring-tail", "the ring says it has more answers than fit");
     end();
 }
 END_TEST
@@ -228,21 +246,73 @@ START_TEST(answers_about_what_is_gone_are_ignored_or_end_the_driver)
     begin("[deadlines]\nhook_ms = 3000\n");
     for (size_t i = 0; i < N_ELEMENTS(words); i++) {
         const pid_t liar = rig_driver_pid(&rig, "faulty");
-        struct probe probe;
         char name[64];
         char *mapped;
 
         (void)snprintf(name, sizeof(name), "faulty/x,lie=%s", words[i]);
         mapped = client_map_ro(muse, name, 4);
-        probe = probe_read(mapped + PAGE);
-        ck_assert(probe.signal == 0 || probe.signal == SIGBUS);
-        if (probe.signal == 0)
+        if (i == 0) {
+            ck_assert_int_eq(probe_read(mapped + PAGE).signal, 0);
             ck_assert_uint_eq(faulty_word(mapped, 1, 1), 513);
-        else
+        } else {
+            expect_cut_off(mapped + PAGE, "an answer is to a request that was never made");
             (void)wait_for_driver(&rig, "faulty", liar);
+        }
         others_go_on();
         ck_assert_int_eq(muse_munmap(muse, mapped, 4 * PAGE), 0);
     }
+    end();
+}
+END_TEST
+
+/* ---- what musectl says of it ---- */
+
+/* @ret_errors: how many errors it is said to have made. Return: the last one; borrowed. */
+static const char *last_error(json_t *document, uint64_t *ret_errors)
+{
+    const json_t *driver = json_entry(document, "name", "faulty");
+    const json_t *counts = json_object_get(driver, "counts");
+    const char *text = json_string_value(json_object_get(driver, "last_error"));
+
+    *ret_errors = (uint64_t)json_integer_value(json_object_get(counts, "errors"));
+    return text ? text : "";
+}
+
+START_TEST(each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown)
+{
+    static const struct {
+        const char *name, *text;
+    } cases[] = {
+        {"faulty/a,open-errno=13", "open: open refused as asked for"},
+        {"faulty/b,prepare-errno=13", "mmap_prepare: mmap_prepare refused as asked for"},
+        {"faulty/c,lie=bad-errno", "mmap_prepare: the driver returned a number that is no errno"},
+        {"faulty/d,set-flags=0x2", "mmap_prepare: vm_flags: set a flag that a driver may not set"},
+        {"faulty/e,complete-errno=12", "mmap_complete: mmap_complete failed as asked for"},
+        {"faulty/f,complete-errno=5000",
+         "mmap_complete: the driver returned a number that is no errno"},
+    };
+    json_t *document;
+    uint64_t n_errors;
+    char *mapped;
+
+    begin(NULL);
+    document = rig_ctl(&rig, "drivers");
+    ck_assert_str_eq(last_error(document, &n_errors), "");
+    ck_assert_uint_eq(n_errors, 0);
+    json_decref(document);
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        ck_assert_ptr_eq(client_map(muse, cases[i].name, O_RDONLY, PAGE, PROT_READ, MAP_PRIVATE),
+                         MAP_FAILED);
+        document = rig_ctl(&rig, "drivers");
+        ck_assert_str_eq(last_error(document, &n_errors), cases[i].text);
+        ck_assert_uint_eq(n_errors, i + 1);
+        json_decref(document);
+    }
+    mapped = client_map_ro(muse, "faulty/g,fault-errno=5", 1);
+    ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
+    document = rig_ctl(&rig, "drivers");
+    ck_assert_str_eq(last_error(document, &n_errors), "fault: fault fails as asked for");
+    json_decref(document);
     end();
 }
 END_TEST
@@ -391,6 +461,7 @@ int main(void)
     tcase_add_test(tcase, another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen);
     tcase_add_test(tcase, nonsense_in_the_fill_ring_cuts_the_driver_off);
     tcase_add_test(tcase, answers_about_what_is_gone_are_ignored_or_end_the_driver);
+    tcase_add_test(tcase, each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown);
     tcase_add_test(tcase, a_registration_that_is_not_allowed_is_refused_with_the_reason);
     tcase_add_test(tcase, a_driver_without_a_server_says_so);
     tcase_add_test(tcase, names_and_hooks_that_make_no_sense_are_refused);

@@ -99,6 +99,51 @@ START_TEST(an_error_of_prepare_is_the_callers_and_has_no_abort)
 }
 END_TEST
 
+static uint64_t server_counted(const char *key)
+{
+    json_t *document = rig_ctl(&rig, "drivers");
+    const json_t *driver = json_array_get(json_object_get(document, "drivers"), 0);
+    const json_t *counts = json_object_get(driver, "counts");
+    const uint64_t number = (uint64_t)json_integer_value(json_object_get(counts, key));
+
+    ck_assert_ptr_nonnull(json_object_get(counts, key));
+    json_decref(document);
+    return number;
+}
+
+START_TEST(a_prepare_that_returns_no_errno_is_aborted_with_einval)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/x,lock,lie=bad-errno,private=7", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL);
+    driver_saw(1, 0, 1, 0);
+    ck_assert_ptr_eq(map_ro("faulty/y,lock,lie=positive", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL);
+    driver_saw(2, 0, 2, 0);
+    ck_assert_uint_eq(rig_counter("mismatch"), 0);
+    ck_assert_uint_eq(rig_counter("in_flight"), 0);
+    ck_assert_uint_eq(server_counted("prepared"), 2);
+    ck_assert_uint_eq(server_counted("aborted"), 2);
+    ck_assert_uint_eq(server_counted("completed"), 0);
+    ck_assert_uint_eq(server_counted("errors"), 2);
+    end();
+}
+END_TEST
+
+START_TEST(a_complete_that_returns_no_errno_is_closed_with_eremoteio)
+{
+    begin(NULL, faulty);
+    ck_assert_ptr_eq(map_ro("faulty/x,lock,complete-errno=5000", 1), MAP_FAILED);
+    ck_assert_int_eq(errno, EREMOTEIO);
+    driver_saw(1, 1, 0, 1);
+    ck_assert_uint_eq(server_counted("completed"), 1);
+    ck_assert_uint_eq(server_counted("aborted"), 0);
+    ck_assert_uint_eq(server_counted("vm_close"), 1);
+    ck_assert_uint_eq(server_counted("errors"), 1);
+    end();
+}
+END_TEST
+
 START_TEST(an_answer_that_is_not_allowed_is_aborted_with_einval)
 {
     begin(NULL, faulty);
@@ -547,6 +592,8 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, what_is_refused_before_prepare_reaches_no_hook);
     tcase_add_test(tcase, an_error_of_prepare_is_the_callers_and_has_no_abort);
+    tcase_add_test(tcase, a_prepare_that_returns_no_errno_is_aborted_with_einval);
+    tcase_add_test(tcase, a_complete_that_returns_no_errno_is_closed_with_eremoteio);
     tcase_add_test(tcase, an_answer_that_is_not_allowed_is_aborted_with_einval);
     tcase_add_test(tcase, want_of_resources_after_prepare_is_aborted);
     tcase_add_test(tcase, a_new_mapping_is_prepared_and_completed_and_closed_at_unmap);

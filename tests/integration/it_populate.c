@@ -23,6 +23,8 @@ static const char *const faulty[] = {"muse-faulty", NULL};
 static const char *const both_modes[] = {"muse-file %s", "muse-file --name filled --mode fill %s",
                                          NULL};
 
+static const char uid_limit[] = "[quota]\ncache_bytes = 1M\n";
+
 static struct rig rig;
 static struct muse *muse;
 
@@ -175,6 +177,43 @@ START_TEST(extents_of_prepare_are_read_by_the_server)
 }
 END_TEST
 
+static bool is_read_by_the_server(void)
+{
+    json_t *document = rig_ctl(&rig, "objects");
+    const json_t *object = json_array_get(json_object_get(document, "objects"), 0);
+    const char *source = json_string_value(json_object_get(object, "source"));
+    const bool is_extents = source && strcmp(source, "extents") == 0;
+
+    ck_assert_ptr_nonnull(source);
+    json_decref(document);
+    return is_extents;
+}
+
+START_TEST(extents_of_a_prepare_whose_map_fails_are_undone)
+{
+    static const char fails[] = "faulty/a,key=9,action=extents,complete-errno=5";
+    struct muse_file *file;
+    char *mapped;
+
+    begin(NULL, faulty);
+    file = client_open(muse, "faulty/b,key=9", O_RDONLY); /* keeps the object */
+    ck_assert(!is_read_by_the_server());
+    ck_assert_ptr_eq(client_map(muse, fails, O_RDONLY, PAGE, PROT_READ, MAP_SHARED), MAP_FAILED);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert(!is_read_by_the_server());
+    mapped = client_map_ro(muse, "faulty/b,key=9", 4);
+    expect_pattern(mapped, 0, 4);
+    ck_assert_uint_gt(rig_counter("fault"), 0); /* the driver was asked, as before */
+    mapped = client_map_ro(muse, "faulty/c,key=9,action=extents", N_PAGES);
+    ck_assert(is_read_by_the_server());
+    ck_assert_ptr_eq(client_map(muse, fails, O_RDONLY, PAGE, PROT_READ, MAP_SHARED), MAP_FAILED);
+    ck_assert(is_read_by_the_server()); /* the other one's map lives */
+    expect_pattern(mapped, 0, N_PAGES);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing)
 {
     begin(NULL, faulty);
@@ -220,6 +259,222 @@ START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 }
 END_TEST
 
+START_TEST(pages_that_complete_supplies_are_there_without_a_fault_of_the_driver)
+{
+    const uint64_t *mapped, *again;
+
+    begin(NULL, faulty);
+    mapped = client_map_ro(muse, "faulty/a,verb=supply=4", 8);
+    for (size_t i = 0; i < 4 * 512; i++)
+        ck_assert_uint_eq(((const volatile uint64_t *)mapped)[i], ~(uint64_t)i);
+    ck_assert_uint_eq(rig_counter("fault"), 0);
+    again = client_map_ro(muse, "faulty/a,verb=supply=4", 8); /* of the object, for everybody */
+    ck_assert_uint_eq(faulty_word(again, 3, 1), ~(uint64_t)(3 * 512 + 1));
+    ck_assert_uint_eq(faulty_word(mapped, 5, 1), 5 * 512 + 1); /* the rest is the fault hook's */
+    ck_assert_uint_gt(rig_counter("fault"), 0);
+    ck_assert_ptr_eq(client_map(muse, "faulty/b,size=8K,verb=supply=4", O_RDONLY, 8 * PAGE,
+                                PROT_READ, MAP_SHARED),
+                     MAP_FAILED); /* beyond the object's end */
+    ck_assert_int_eq(errno, EINVAL);
+    end();
+}
+END_TEST
+
+START_TEST(pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence)
+{
+    struct muse_error why;
+    char *mapped, *other;
+
+    begin(NULL, faulty);
+    mapped = client_map_ro(muse, "faulty/a,key=7,verb=poison=2", 4);
+    for (size_t page = 0; page < 2; page++) {
+        ck_assert_int_eq(probe_read(mapped + page * PAGE).signal, SIGBUS);
+        ck_assert_int_eq(muse_error_at(muse, mapped + page * PAGE, &why), 0);
+        ck_assert_int_eq(why.error, EILSEQ);
+        ck_assert_str_eq(why.hook, "mmap_complete");
+        ck_assert_str_eq(why.text, "poisoned as asked for");
+    }
+    ck_assert_uint_eq(rig_counter("fault"), 0); /* it was not asked for these */
+    ck_assert_uint_eq(faulty_word(mapped, 2, 1), 2 * 512 + 1);
+    ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
+    other = client_map_ro(muse, "faulty/b,key=7", 4); /* another mapping asks, and gets it */
+    expect_pattern(other, 0, 4);
+    end();
+}
+END_TEST
+
+/* ---- of a driver that a mapping was passed on to ---- */
+
+static const char *const stacked[] = {"muse-faulty", "muse-faulty --legacy --name outer", NULL};
+static const char *const legacies[] = {"muse-faulty --legacy", "muse-faulty --legacy --name outer",
+                                       NULL};
+
+static char *map_stacked(const char *name)
+{
+    char *mapped = client_map(muse, name, O_RDONLY, 16 * PAGE, PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s: %s", name, strerrorname_np(errno));
+    return mapped;
+}
+
+/* Return: the errno; @sentence is in what the client is told. */
+static int refuse_stacked(const char *name, const char *sentence)
+{
+    struct muse_file *file = client_open(muse, name, O_RDONLY);
+    const void *mapped = muse_mmap(muse, NULL, 16 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+    const int error = errno;
+
+    ck_assert_ptr_eq(mapped, MAP_FAILED);
+    ck_assert_msg(strstr(muse_last_error_text(), sentence) != NULL, "%s: %s", name,
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    return error;
+}
+
+START_TEST(the_verbs_of_an_inner_complete_are_carried_out)
+{
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(NULL, stacked);
+    mapped = map_stacked("outer/a,forward=faulty/verb=prefault:8");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 8);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    mapped = map_stacked("outer/b,forward=faulty/verb=remap");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 16);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("complete"), 2);
+    ck_assert_uint_eq(rig_counter("close"), 2);
+    end();
+}
+END_TEST
+
+START_TEST(an_inner_verb_that_fails_is_followed_by_close)
+{
+    void *other;
+
+    begin(uid_limit, stacked);
+    other = client_map(muse, "faulty/other", O_RDONLY, N_PAGES * PAGE, PROT_READ,
+                       MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(other, MAP_FAILED); /* nothing is left of the page cache */
+    ck_assert_int_eq(
+        refuse_stacked("outer/a,forward=faulty/verb=prefault:8", "a page to be prefaulted"),
+        EDQUOT);
+    ck_assert_int_eq(muse_munmap(muse, other, N_PAGES * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("prepare"), 2);
+    ck_assert_uint_eq(rig_counter("complete"), 2);
+    ck_assert_uint_eq(rig_counter("close"), 2); /* each was closed, once */
+    end();
+}
+END_TEST
+
+START_TEST(an_inner_action_cannot_be_carried_out_and_is_aborted)
+{
+    begin(NULL, stacked);
+    ck_assert_int_eq(refuse_stacked("outer/a,forward=faulty/action=prefault:8",
+                                    "faulty/action=prefault:8: mmap_prepare: an action"),
+                     EOPNOTSUPP);
+    ck_assert_uint_eq(rig_counter("prepare"), 1);
+    ck_assert_uint_eq(rig_counter("abort"), 1);
+    ck_assert_uint_eq(rig_counter("complete"), 0);
+    ck_assert_int_eq(refuse_stacked("outer/a,forward=nobody/x", "there is no such driver"), ENODEV);
+    ck_assert_int_eq(
+        refuse_stacked("outer/a,forward=faulty/prepare-errno=13",
+                       "faulty/prepare-errno=13: mmap_prepare: mmap_prepare refused as asked for"),
+        EACCES);
+    end();
+}
+END_TEST
+
+START_TEST(what_an_inner_legacy_hook_sets_is_taken)
+{
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(NULL, legacies);
+    mapped = map_stacked("outer/a,forward=faulty/private=7");
+    expect_pattern(mapped, 0, 16);
+    ck_assert_uint_eq(rig_counter("close"), 0);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 16 * PAGE), 0);
+    ck_assert_uint_eq(rig_counter("close"), 1); /* its vm_ops have close */
+    mapped = map_stacked("outer/b,forward=faulty/verb=prefault:8");
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, 8);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(refuse_stacked("outer/c,forward=faulty/set-flags=0x2", "vm_flags"), EINVAL);
+    ck_assert_uint_eq(rig_counter("close"), 2); /* it had accepted */
+    ck_assert_int_eq(refuse_stacked("outer/d,forward=faulty/mmap-errno=16",
+                                    "faulty/mmap-errno=16: mmap: mmap refused as asked for"),
+                     EBUSY);
+    ck_assert_uint_eq(rig_counter("close"), 2);
+    end();
+}
+END_TEST
+
+/* ---- at the limit of the page cache ---- */
+
+static const char memory_limit[] = "[quota]\nmemory_bytes = 1M\n";
+
+static void read_up_to_the_limit(const char *config, const char *names_the_limit)
+{
+    const size_t n_room = 256 * PAGE;
+    char *buf = malloc(4 * n_room);
+    struct muse_file *file;
+
+    ck_assert_ptr_nonnull(buf);
+    begin(config, both_modes);
+    rig_file(&rig, "data", 4 * n_room);
+    file = client_open(muse, "file/data", O_RDONLY);
+    ck_assert_int_eq(muse_pread(file, buf, 4 * n_room, 0), (ssize_t)n_room); /* short, not none */
+    ck_assert(file_is(buf, 0, n_room));
+    ck_assert_int_eq(muse_pread(file, buf, 4 * n_room, (off_t)n_room), -1);
+    ck_assert_int_eq(errno, EDQUOT);
+    ck_assert_msg(strstr(muse_last_error_text(), names_the_limit) != NULL, "%s",
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+    free(buf);
+}
+
+START_TEST(pread_over_the_cache_limit_is_short_and_then_names_the_limit)
+{
+    read_up_to_the_limit(uid_limit, "uid 0 is at its limit, cache_bytes = 1048576");
+    read_up_to_the_limit(memory_limit, "all users are at their limit, memory_bytes = 1048576");
+}
+END_TEST
+
+START_TEST(populate_brings_what_there_is_room_for_and_prefault_says_what_there_is_not)
+{
+    struct muse_file *file;
+    uint64_t n_faults;
+    char *mapped;
+
+    begin(uid_limit, faulty);
+    mapped = client_map(muse, "faulty/a,size=4M", O_RDONLY, 4 * N_PAGES * PAGE, PROT_READ,
+                        MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    n_faults = rig_stat(&rig, "faults");
+    expect_pattern(mapped, 0, N_PAGES);
+    ck_assert_uint_eq(rig_stat(&rig, "faults"), n_faults);
+    ck_assert_int_eq(muse_munmap(muse, mapped, 4 * N_PAGES * PAGE), 0);
+    mapped = client_map(muse, "faulty/b,action=prefault=200", O_RDONLY, N_PAGES * PAGE, PROT_READ,
+                        MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED); /* there is room for these */
+    file = client_open(muse, "faulty/c,action=prefault=100", O_RDONLY);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, N_PAGES * PAGE, PROT_READ, MAP_SHARED, file, 0),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EDQUOT);
+    ck_assert_msg(strstr(muse_last_error_text(), "cache_bytes = 1048576") != NULL, "%s",
+                  muse_last_error_text());
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("populate");
@@ -232,8 +487,18 @@ int main(void)
     tcase_add_test(tcase, prefault_makes_the_pages_valid_before_the_mapping_is_returned);
     tcase_add_test(tcase, remap_shows_the_drivers_own_memory_and_nobody_hears_of_faults);
     tcase_add_test(tcase, extents_of_prepare_are_read_by_the_server);
+    tcase_add_test(tcase, extents_of_a_prepare_whose_map_fails_are_undone);
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
+    tcase_add_test(tcase, pages_that_complete_supplies_are_there_without_a_fault_of_the_driver);
+    tcase_add_test(tcase, pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence);
+    tcase_add_test(tcase, the_verbs_of_an_inner_complete_are_carried_out);
+    tcase_add_test(tcase, an_inner_verb_that_fails_is_followed_by_close);
+    tcase_add_test(tcase, an_inner_action_cannot_be_carried_out_and_is_aborted);
+    tcase_add_test(tcase, what_an_inner_legacy_hook_sets_is_taken);
+    tcase_add_test(tcase, pread_over_the_cache_limit_is_short_and_then_names_the_limit);
+    tcase_add_test(tcase,
+                   populate_brings_what_there_is_room_for_and_prefault_says_what_there_is_not);
     return unit_run("populate", tcase);
 }

@@ -443,6 +443,69 @@ START_TEST(hints_are_followed_where_free_and_noreplace_never_replaces)
 }
 END_TEST
 
+/* ---- who it was ---- */
+
+/* A line of the server's log that has all of @words (NULL-terminated). */
+static bool is_logged(const char *const *words)
+{
+    char path[128], line[2048];
+    bool found = false;
+    FILE *log;
+
+    (void)snprintf(path, sizeof(path), "%s/log", rig.dir);
+    log = fopen(path, "re");
+    ck_assert_ptr_nonnull(log);
+    while (!found && fgets(line, sizeof(line), log)) {
+        found = true;
+        for (size_t i = 0; words[i]; i++)
+            found = found && strstr(line, words[i]);
+    }
+    (void)fclose(log);
+    return found;
+}
+
+static void expect_sentence(int error, const char *sentence)
+{
+    ck_assert_msg(errno == error, "%s", strerrorname_np(errno));
+    ck_assert_msg(strstr(muse_last_error_text(), sentence) != NULL, "\"%s\" is not in \"%s\"",
+                  sentence, muse_last_error_text());
+}
+
+START_TEST(sentences_and_log_lines_name_driver_object_and_hook)
+{
+    static const char *const drivers[] = {"muse-faulty", "muse-faulty --name other", NULL};
+    static const char old[] = "driver other refused to split other/old,split-errno=16: EBUSY";
+    char client[32];
+    struct muse_file *file;
+    char *mapped, *failing;
+
+    rig_start(&rig, NULL, drivers);
+    muse = client_connect();
+    (void)snprintf(client, sizeof(client), " pid=%d ", (int)getpid());
+    mapped = client_map_ro(muse, "other/old,split-errno=16", 8);
+    file = client_open(muse, "faulty/new", O_RDONLY);
+    ck_assert_ptr_eq(
+        muse_mmap(muse, mapped + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0),
+        MAP_FAILED);
+    expect_sentence(EBUSY, old);
+    ck_assert_int_eq(muse_munmap(muse, mapped + PAGE, PAGE), -1);
+    expect_sentence(EBUSY, old);
+    ck_assert(is_logged((const char *[]){"split.refused", client, "driver=other", "other/old",
+                                         "hook=may_split", "errno=EBUSY", NULL}));
+    ck_assert(is_logged((const char *[]){"map.failed", client, "faulty/new", "errno=EBUSY", NULL}));
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_open(muse, "nobody/x", O_RDONLY, &file), -1);
+    expect_sentence(ENODEV, "no such driver: nobody");
+    ck_assert_int_eq(muse_open(muse, "x", O_RDONLY, &file), -1);
+    expect_sentence(ENODEV, "x: not DRIVER/OBJECT");
+    failing = client_map_ro(muse, "faulty/bad,fault-errno=5", 1);
+    ck_assert_int_eq(probe_read(failing).signal, SIGBUS);
+    ck_assert(is_logged((const char *[]){"fault.failed", client, "driver=faulty", "faulty/bad",
+                                         "hook=fault", "errno=EIO", NULL}));
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("replace");
@@ -464,5 +527,6 @@ int main(void)
     tcase_add_test(tcase, neighbours_of_one_file_merge_and_close_once_for_each_that_is_left);
     tcase_add_test(tcase, neighbours_that_differ_in_file_offset_or_private_data_do_not_merge);
     tcase_add_test(tcase, hints_are_followed_where_free_and_noreplace_never_replaces);
+    tcase_add_test(tcase, sentences_and_log_lines_name_driver_object_and_hook);
     return unit_run("replace", tcase);
 }

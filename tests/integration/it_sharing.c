@@ -17,6 +17,7 @@
 
 #include <check.h>
 
+#include "common/base/own.h"
 #include "tests/support/client.h"
 #include "tests/support/unit.h"
 
@@ -300,6 +301,69 @@ START_TEST(a_client_that_may_only_read_cannot_write_by_any_way_round)
 }
 END_TEST
 
+/* The file of the page cache is as long as it is, also for who may write into it. */
+START_TEST(a_writer_that_comes_after_a_reader_can_neither_shrink_nor_grow_the_object)
+{
+    const uint64_t n_bytes = N_PAGES * PAGE;
+    struct muse_file *file;
+    char *mapped, *written;
+    int fd;
+
+    begin(faulty);
+    mapped =
+        client_map_ro(muse, "faulty/x,size=256K", N_PAGES); /* makes the object; its fd is closed */
+    expect_pattern(mapped);
+    file = client_open(muse, "faulty/x,size=256K", O_RDWR);
+    fd = find_memfd();
+    ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+    ck_assert_int_eq(ftruncate(fd, 0), -1);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_int_eq(ftruncate(fd, (off_t)n_bytes - 1), -1);
+    ck_assert_int_eq(ftruncate(fd, (off_t)n_bytes * 2), -1);
+    ck_assert_int_eq(fallocate(fd, 0, (off_t)n_bytes, PAGE), -1);
+    ck_assert_int_eq(pwrite(fd, "x", 1, (off_t)n_bytes), -1);
+    written = muse_mmap(muse, NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(written, MAP_FAILED);
+    expect_pattern(mapped);
+    ck_assert_int_eq(probe_read(mapped + n_bytes - PAGE).signal, 0);
+    written[1] = 'w';
+    ck_assert_int_eq(mapped[1], 'w');
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
+static void expect_read_only(const char *name)
+{
+    static const int oflags[] = {O_RDWR, O_WRONLY, O_RDWR | O_CREAT};
+    struct muse_file *file = client_open(muse, name, O_RDONLY);
+    const char *why;
+
+    ck_assert_int_eq(muse_close(file), 0);
+    for (size_t i = 0; i < N_ELEMENTS(oflags); i++) {
+        ck_assert_int_eq(muse_open(muse, name, oflags[i], &file), -1);
+        ck_assert_int_eq(errno, EROFS);
+        why = muse_last_error_text();
+        ck_assert_msg(strstr(why, "read-only") != NULL, "%s", why);
+    }
+}
+
+START_TEST(a_driver_that_said_so_is_never_asked_to_open_for_writing)
+{
+    static const char *const drivers[] = {"muse-file %s", "muse-zero", "muse-faulty", NULL};
+    json_t *document;
+
+    begin(drivers);
+    expect_read_only("file/data");
+    expect_read_only("zero/64K");
+    document = rig_ctl(&rig, "drivers");
+    ck_assert(json_is_true(json_object_get(json_entry(document, "name", "file"), "read_only")));
+    ck_assert(json_is_false(json_object_get(json_entry(document, "name", "faulty"), "read_only")));
+    json_decref(document);
+    end();
+}
+END_TEST
+
 /* Reads the memfd through a mapping that nobody serves: zero pages come into being in it. */
 static void stray_reader(void *ctx)
 {
@@ -393,6 +457,9 @@ int main(void)
     tcase_add_test(tcase, two_processes_see_each_others_writes_at_once);
     tcase_add_test(tcase, one_process_sees_its_writes_in_all_its_mappings_and_in_pread);
     tcase_add_test(tcase, a_client_that_may_only_read_cannot_write_by_any_way_round);
+    tcase_add_test(tcase,
+                   a_writer_that_comes_after_a_reader_can_neither_shrink_nor_grow_the_object);
+    tcase_add_test(tcase, a_driver_that_said_so_is_never_asked_to_open_for_writing);
     tcase_add_test(tcase, a_client_that_touches_the_cache_behind_the_servers_back_hurts_nobody);
     tcase_add_test(tcase, pread_reads_the_objects_bytes_up_to_its_end);
     tcase_add_test(tcase, pread_over_a_failing_page_is_short_and_then_an_error);

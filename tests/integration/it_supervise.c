@@ -5,14 +5,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <muse/muse.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -286,6 +289,73 @@ START_TEST(a_configuration_that_is_wrong_is_named_with_its_line)
 }
 END_TEST
 
+START_TEST(print_config_shows_all_limits_as_they_will_hold)
+{
+    char path[64] = "/tmp/muse-it-conf.XXXXXX";
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    write_config(path, "[quota]\nfiles = 500\n");
+    ck_assert_int_eq(run("mused", "--config %s --memory 5G --print-config", path), 0);
+    expect_text("[quota]");
+    expect_text("files = 500");
+    expect_text("vmas = 1M");
+    expect_text("cache_bytes = unlimited");
+    expect_text("memory_bytes = 5G");
+    ck_assert_int_eq(run("mused", "--print-config"), 0);
+    expect_text("memory_bytes = unlimited");
+    (void)close(fd);
+    (void)unlink(path);
+}
+END_TEST
+
+static unsigned count_captive_folders(void)
+{
+    glob_t found;
+    unsigned n = 0;
+
+    if (glob("/tmp/mused.*", 0, NULL, &found) == 0) {
+        n = (unsigned)found.gl_pathc;
+        globfree(&found);
+    }
+    return n;
+}
+
+/* In a /tmp that nobody else uses. */
+static void start_in_vain(void *ctx)
+{
+    (void)ctx;
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_int_eq(mount("none", "/tmp", "tmpfs", 0, NULL), 0);
+    ck_assert_int_eq(unsetenv("MUSE_RUNDIR"), 0);
+    write_config("/tmp/conf", "[server]\ncontract = other\n");
+    ck_assert_int_eq(run("mused", "--config /tmp/conf --run true"), 2);
+    expect_text("contract: neither muse nor kernel-v1");
+    ck_assert_int_eq(run("mused", "--print-config --run true"), 0);
+    expect_text("[server]");
+    ck_assert_uint_eq(count_captive_folders(), 0);
+}
+
+START_TEST(a_captive_server_that_may_not_start_leaves_no_folder)
+{
+    client_join(client_fork(start_in_vain, NULL));
+}
+END_TEST
+
+START_TEST(empty_words_on_the_command_line_are_named_for_what_they_are)
+{
+    ck_assert_int_eq(run("mused", "--driver ''"), 2);
+    expect_text("--driver: no command is given");
+    ck_assert_int_eq(run("mused", "--driver '  '"), 2);
+    expect_text("--driver: no command is given");
+    ck_assert_int_eq(run("mused", "--run ''"), 2);
+    expect_text("--run: no command is given");
+    ck_assert_int_eq(run("mused", "--rundir ''"), 2);
+    expect_text("--rundir: no folder is named");
+}
+END_TEST
+
 START_TEST(wrong_usage_is_status_2_and_help_is_0)
 {
     static const char *const programs[] = {"mused",     "musectl",     "muse-file",
@@ -449,6 +519,27 @@ START_TEST(musectl_says_what_is_wrong_and_returns_1_or_2)
 }
 END_TEST
 
+static void ask_as_nobody(void *ctx)
+{
+    char sentence[160];
+
+    (void)ctx;
+    ck_assert_int_eq(setgid(65534), 0);
+    ck_assert_int_eq(setuid(65534), 0);
+    ck_assert_int_eq(run("musectl", "--rundir %s status", rig.run), 1);
+    (void)snprintf(sentence, sizeof(sentence), "musectl: permission denied: %s/control.sock",
+                   rig.run);
+    expect_text(sentence);
+}
+
+START_TEST(musectl_without_permission_says_so_and_which_socket)
+{
+    rig_start(&rig, NULL, faulty);
+    client_join(client_fork(ask_as_nobody, NULL));
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(a_limit_set_by_musectl_holds_at_once)
 {
     struct muse_file *files[3];
@@ -540,6 +631,10 @@ int main(void)
     tcase_add_test(tcase, a_signal_to_a_captive_server_ends_its_command);
     tcase_add_test(tcase, what_print_config_prints_is_read_back_as_the_same);
     tcase_add_test(tcase, a_configuration_that_is_wrong_is_named_with_its_line);
+    tcase_add_test(tcase, print_config_shows_all_limits_as_they_will_hold);
+    tcase_add_test(tcase, a_captive_server_that_may_not_start_leaves_no_folder);
+    tcase_add_test(tcase, empty_words_on_the_command_line_are_named_for_what_they_are);
+    tcase_add_test(tcase, musectl_without_permission_says_so_and_which_socket);
     tcase_add_test(tcase, wrong_usage_is_status_2_and_help_is_0);
     tcase_add_test(tcase, a_second_server_in_the_same_folder_refuses_and_the_first_goes_on);
     tcase_add_test(tcase, signals_end_the_server_cleanly_in_the_middle_of_everything);

@@ -19,6 +19,7 @@
 
 #include "common/base/own.h"
 #include "common/ipc/fd.h"
+#include "drivers/cramfs/blocksize.h"
 #include "drivers/cramfs/cramfs_image.h"
 #include "tests/support/unit.h"
 #include "tests/unit/cramfs_samples.h"
@@ -410,6 +411,40 @@ START_TEST(extended_pointers_need_the_flag)
 }
 END_TEST
 
+START_TEST(an_image_of_another_block_size_is_refused_by_name)
+{
+    static const struct {
+        const char *size;
+        unsigned long n_bytes;
+        int result;
+    } cases[] = {{"4096", 4096, 0},
+                 {"8192", 8192, -EOPNOTSUPP},
+                 {"2048", 2048, -EOPNOTSUPP},
+                 {"65536", 65536, -EOPNOTSUPP}};
+
+    CLEAN_FD int tree = open_tree();
+
+    add_small_tree(tree);
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        const char *const options[] = {"-b", cases[i].size, NULL};
+        CLEAN_FD int fd = make_image(options);
+        CLEAN(cramfs_close_p) struct cramfs *fs = NULL;
+        struct cramfs_error err;
+        unsigned long found;
+
+        ck_assert_int_eq(cramfs_open(fd, 0, &fs, NULL), 0);
+        ck_assert_msg(cramfs_check_block_size(fs, &err) == cases[i].result, "%s", cases[i].size);
+        if (cases[i].result == 0)
+            continue;
+        found = strtoul(err.text + strcspn(err.text, "0123456789"), NULL, 10);
+        ck_assert_msg(strstr(err.text, "its blocks are of ") == err.text, "%s", err.text);
+        ck_assert_msg(found == cases[i].n_bytes ||
+                          (found < cases[i].n_bytes && strstr(err.text, "bytes or more")),
+                      "%s: %s", cases[i].size, err.text);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("cramfs_image");
@@ -430,5 +465,6 @@ int main(void)
     tcase_add_test(tcase, direct_runs_are_aligned_contiguous_and_free_of_other_data);
     tcase_add_test(tcase, a_run_longer_than_one_read_of_pointers_is_found);
     tcase_add_test(tcase, extended_pointers_need_the_flag);
+    tcase_add_test(tcase, an_image_of_another_block_size_is_refused_by_name);
     return unit_run("cramfs_image", tcase);
 }

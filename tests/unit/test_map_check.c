@@ -229,6 +229,48 @@ START_TEST(the_kernel_this_runs_on_says_the_same)
 }
 END_TEST
 
+START_TEST(a_file_that_may_not_be_executed_is_eperm_and_never_may_be)
+{
+    struct map_args args = {.length = PAGE,
+                            .prot = PROT_READ | PROT_EXEC,
+                            .flags = MAP_SHARED,
+                            .readable = true,
+                            .noexec = true,
+                            .page_bytes = PAGE};
+    struct map_plan plan;
+    const char *why;
+
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), -EPERM);
+    args.readable = false; /* looked at before */
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), -EACCES);
+    args.readable = true;
+    args.prot = PROT_READ;
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), 0);
+    ck_assert_uint_eq(plan.vm_flags & (VMF_EXEC | VMF_MAYEXEC), 0);
+    args.noexec = false;
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), 0);
+    ck_assert_uint_eq(plan.vm_flags & VMF_MAYEXEC, VMF_MAYEXEC);
+}
+END_TEST
+
+START_TEST(only_private_writable_memory_counts_as_data)
+{
+    const struct map_args args = {.data_room = 2 * PAGE};
+    struct map_plan plan = {.length = 3 * PAGE, .vm_flags = VMF_READ | VMF_WRITE};
+
+    ck_assert_int_eq(map_check_data(&args, &plan, 0), -ENOMEM);
+    ck_assert_int_eq(map_check_data(&args, &plan, PAGE), 0);
+    ck_assert_int_eq(map_check_data(&args, &plan, 8 * PAGE), 0);
+    plan.length = 2 * PAGE;
+    ck_assert_int_eq(map_check_data(&args, &plan, 0), 0);
+    plan.length = 3 * PAGE;
+    plan.vm_flags = VMF_READ | VMF_MAYWRITE;
+    ck_assert_int_eq(map_check_data(&args, &plan, 0), 0);
+    plan.vm_flags = VMF_WRITE | VMF_SHARED | VMF_MAYSHARE;
+    ck_assert_int_eq(map_check_data(&args, &plan, 0), 0);
+}
+END_TEST
+
 /* ---- mmap: what it comes to ---- */
 
 static struct map_plan plan_of(uint32_t prot, uint32_t flags, enum access access)
@@ -579,6 +621,8 @@ int main(void)
 {
     TCase *tcase = tcase_create("map_check");
 
+    tcase_add_test(tcase, a_file_that_may_not_be_executed_is_eperm_and_never_may_be);
+    tcase_add_test(tcase, only_private_writable_memory_counts_as_data);
     tcase_add_loop_test(tcase, mmap_arguments_are_refused_with_the_errno_of_the_kernel, 0,
                         N_ELEMENTS(rows));
     tcase_add_loop_test(tcase, the_kernel_this_runs_on_says_the_same, 0, N_ELEMENTS(rows));

@@ -244,6 +244,32 @@ START_TEST(an_abort_comes_once_with_what_prepare_set)
 }
 END_TEST
 
+START_TEST(a_prepare_that_said_no_errno_is_aborted_and_a_refusal_is_not)
+{
+    static const char *const paths[] = {"positive", "enormous", "refuse"};
+
+    start(&probe_ops);
+    for (size_t i = 0; i < N_ELEMENTS(paths); i++) {
+        const uint64_t handle = open_file(paths[i]);
+        char line[64];
+
+        post_prepare(10 + i, handle, 0x10000, 4);
+        (void)next_line();
+        (void)next_prepared(10 + i);
+        post_abort(10 + i, handle, 0, 0);
+        if (i < 2) {
+            /* the probe had set none */
+            (void)snprintf(line, sizeof(line), "abort %s wrong pointers", paths[i]);
+            expect_line(line);
+        } else {
+            post_handle(FRAME_DRIVER_RELEASE, 0, handle);
+            expect_line("release refuse");
+        }
+    }
+    end_with(0);
+}
+END_TEST
+
 START_TEST(the_verbs_of_complete_travel_as_actions)
 {
     const Muse__Wire__Completed *completed;
@@ -572,6 +598,7 @@ int main(void)
         what_a_hook_says_wrongly_reaches_the_server_as_it_is,
         a_mapping_lives_from_prepare_to_close,
         an_abort_comes_once_with_what_prepare_set,
+        a_prepare_that_said_no_errno_is_aborted_and_a_refusal_is_not,
         the_verbs_of_complete_travel_as_actions,
         a_legacy_mmap_may_forward_and_remap_once,
         events_of_a_vma_wait_for_its_deferred_hook_and_others_go_on,

@@ -178,6 +178,8 @@ struct muse_open_result {
     size_t n_extents;
     /* called once the extents' fds were passed on; may be NULL */
     void (*extents_sent)(void *file_private);
+    /* as on a file system mounted noexec: PROT_EXEC is EPERM, and no mapping has MAYEXEC */
+    bool noexec;
 };
 
 struct muse_open_args {
@@ -271,6 +273,14 @@ struct muse_driver_ops {
 int muse_driver_main(int argc, char **argv, const struct muse_driver_ops *ops, void *user);
 
 /**
+ * muse_driver_set_read_only() - in start: this driver never opens for writing
+ *
+ * The server then answers such an open with EROFS without asking, and can keep the page caches
+ * where the kernel has large folios for them. Later than in start it has no effect.
+ */
+void muse_driver_set_read_only(struct muse_driver *driver);
+
+/**
  * muse_set_error() - one sentence that goes with the errno this hook is about to return
  * @format: printf; the text reaches the server's log and the client's muse_error_at()
  *
@@ -313,6 +323,30 @@ int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int 
 /** muse_vma_prefault() - in mmap_complete or mmap: make @n_pages from @address present before the
  * call returns. Return: as muse_vma_remap(). */
 int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages);
+
+/**
+ * muse_vma_supply() - in mmap_complete or mmap: these pages' bytes, before anybody can ask for them
+ * @address: absolute, inside the new part, aligned to the object's page
+ * @data:    n_pages * 4096 bytes, copied into the object's page cache before this returns
+ * @n_pages: 4 KiB pages; whole pages of the object, all inside it
+ *
+ * As muse_fault_supply(). They are valid for every mapping of the object once the hook returned 0.
+ *
+ * Return: as muse_vma_remap(); -ENODEV the object or the server is gone.
+ */
+int muse_vma_supply(struct muse_vma *vma, uint64_t address, const void *data, uint64_t n_pages);
+
+/**
+ * muse_vma_poison() - in mmap_complete or mmap: these pages of the mapping cannot be had
+ * @address: absolute, inside the new part, aligned to the object's page
+ * @n_pages: 4 KiB pages; whole pages of the object
+ * @error:   -errno: what muse_error_at() says; the sentence of muse_set_error() goes with it
+ *
+ * A touch is SIGBUS, and fault is not asked, until the page is supplied for another mapping.
+ *
+ * Return: as muse_vma_remap().
+ */
+int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, int error);
 
 /**
  * muse_vma_forward() - in the legacy mmap hook: pass this mapping on to a file of another driver
