@@ -553,13 +553,14 @@ START_TEST(when_the_server_is_killed_the_sdk_aborts_what_is_open_and_closes_what
 
     begin(NULL, with_report);
     driver = rig_driver_pid(&rig, "faulty");
+    preparing = start_victim("faulty/preparing,prepare-delay-ms=900");
+    completing = start_victim("faulty/completing,ops=close,complete-delay-ms=900");
+    /* after the victims: a forked child has its parent's mappings */
     ck_assert_ptr_ne(map_ro("faulty/live,ops=close", 1), MAP_FAILED);
     raw_hello(&raw, &rig);
     raw_attach(&raw);
     (void)raw_answer(&raw, FRAME_MEM_OPS,
                      raw_map(&raw, raw_open(&raw, "faulty/installing,lock"), 0, PAGE, 0));
-    preparing = start_victim("faulty/preparing,prepare-delay-ms=600");
-    completing = start_victim("faulty/completing,ops=close,complete-delay-ms=600");
     wait_for_counter("prepare", 4);
     wait_for_counter("complete", 2);
     ck_assert_uint_eq(rig_counter("abort") + rig_counter("close"), 0);
