@@ -6,7 +6,7 @@
  *   1 calls to it end; unmaps that waited for it are dropped
  *   2 the transaction that holds the lock, then the queued ones, get CLIENT_GONE: what a driver
  *     still owes is awaited
- *   3 waiters and parked faults are forgotten, the userfaultfd is closed
+ *   3 prefetches, waiters and parked faults are forgotten, the userfaultfd is closed
  *   4 every VMA is closed, in address order; then the files it held are released
  *
  * A driver dies:
@@ -34,6 +34,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
+#include "server/flow/prefetch_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/writeback.h"
@@ -88,6 +89,7 @@ void loss_client_gone(struct space *space)
     space->dead = true;
     unmap_client_gone(space);
     end_requests(space);
+    prefetch_space_gone(space);
     fault_flow_space_gone(space);
     if (space->uffd_open)
         uffd_port_close(&space->uffd); /* its closed() drops the port's reference */

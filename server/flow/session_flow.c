@@ -283,6 +283,7 @@ int space_new(struct engine *engine, const struct space_peer *peer, struct range
     idmap_init(&space->files);
     list_init(&space->mm_queue);
     list_init(&space->unmap_ops);
+    list_init(&space->prefetches);
     fault_flow_space_init(space);
     *ret_space = space;
     return 0;
@@ -430,11 +431,18 @@ static const struct request_row {
     {FRAME_FORK_BEGIN, request_fork_begin},
     {FRAME_FORK_RANGES, request_fork_ranges},
     {FRAME_FORK_END, request_fork_end},
+    {FRAME_PREFETCH, request_prefetch},
 };
+
+/* How many fds come with a request. */
+static uint8_t n_fds_of(uint16_t type)
+{
+    return type == FRAME_PREFETCH ? 1 : 0;
+}
 
 static int dispatch_ready(struct session *session, struct frame *frame)
 {
-    if (frame->header.n_fds != 0)
+    if (frame->header.n_fds != n_fds_of(frame->header.type))
         return -EPROTO;
     if (frame->header.type == FRAME_MEM_OPS_DONE)
         return on_mem_ops_done(session, frame);
