@@ -37,6 +37,7 @@
 #include "server/flow/prefetch_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
+#include "server/flow/waits.h"
 #include "server/flow/writeback.h"
 #include "server/map/map_check.h"
 
@@ -271,6 +272,7 @@ struct invalidation {
     struct driver *driver; /* ref */
     struct object *object; /* ref */
     uint64_t id;
+    uint64_t since_ns;
     struct range pages;
 };
 
@@ -292,6 +294,21 @@ static void carry_out(struct invalidation *invalidation)
     object_unref(invalidation->object);
     driver_unref(invalidation->driver);
     free(invalidation);
+}
+
+bool wait_of_invalidation(const struct list *node, struct wait_view *ret_view)
+{
+    const struct invalidation *invalidation = CONTAINER_OF_CONST(node, struct invalidation, node);
+
+    *ret_view = (struct wait_view){.what = "revoke",
+                                   .stage = "waiting",
+                                   .object = invalidation->object,
+                                   .pages = invalidation->pages,
+                                   .whom = WAITS_FOR_COMPLETE,
+                                   .driver = invalidation->driver,
+                                   .since_ns = invalidation->since_ns,
+                                   .stage_since_ns = invalidation->since_ns};
+    return true;
 }
 
 void object_completed(struct object *object)
@@ -328,6 +345,7 @@ static int on_invalidate(struct driver *driver, struct frame *frame)
     invalidation->driver = driver_ref(driver);
     invalidation->object = object_ref(object);
     invalidation->id = frame->header.id;
+    invalidation->since_ns = loop_now_ns();
     invalidation->pages.start = message->first_page < n_pages ? message->first_page : n_pages;
     invalidation->pages.end =
         message->n_pages == 0 || message->n_pages > n_pages - invalidation->pages.start

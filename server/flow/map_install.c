@@ -255,6 +255,8 @@ static int run_prefault(struct map_request *request, const struct map_todo *todo
     if (pages.end > object_n_pages(object))
         return -EFAULT; /* beyond the end: a touch would be SIGBUS */
     request->wait.done = on_prefaulted;
+    request->wait.what = "prefault";
+    request->wait.space = request->mm.space;
     r = fill_wait_start(vma_object(vma), pages, &request->wait);
     if (r > 0)
         fault_flow_show(request->mm.space, vma, addrs);

@@ -158,6 +158,8 @@ static void start_chunk(struct lane *lane)
         return;
     }
     lane->wait.done = on_filled;
+    lane->wait.what = "prefetch";
+    lane->wait.space = space;
     r = fill_wait_start(lane->object, pages, &lane->wait);
     if (r == 0)
         return;

@@ -121,6 +121,8 @@ static void fill(struct pwrite_request *request)
     int r;
 
     request->wait.done = on_filled;
+    request->wait.what = "pwrite";
+    request->wait.space = request->space;
     r = fill_wait_start(request->file->object, pages_of(request), &request->wait);
     if (r > 0)
         let_client_write(request);

@@ -370,6 +370,8 @@ int request_fallocate(struct space *space, struct frame *frame)
         request->bytes =
             range_make(message->offset, message->offset + (r < 0 ? 0 : message->length));
         request->sync.done = on_synced;
+        request->sync.what = request->what;
+        request->sync.space = request->space;
         if (r < 0)
             end(request, r, why);
         else if (!sync_start(&request->sync, request->file->object,
