@@ -284,7 +284,6 @@ int hook_truncate(struct driver *driver, struct driver_call *driver_call, const 
     message.handle = file->handle;
     message.object_key = file->object->key;
     message.size = size;
-    driver_call->space_id = file->space ? file->space->id : 0;
     (void)snprintf(driver_call->args, sizeof(driver_call->args), "file=%" PRIu64 " size=%" PRIu64,
                    file->handle, size);
     return call_new(driver, driver_call, FRAME_DRIVER_TRUNCATE, &message.base, FRAME_COMPLETED,
@@ -301,7 +300,6 @@ int hook_fallocate(struct driver *driver, struct driver_call *driver_call, const
     message.mode = mode;
     message.offset = bytes.start;
     message.length = range_len(bytes);
-    driver_call->space_id = file->space ? file->space->id : 0;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
                    "file=%" PRIu64 " mode=%#x bytes=%" PRIu64 "-%" PRIu64, file->handle, mode,
                    bytes.start, bytes.end);

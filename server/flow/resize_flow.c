@@ -232,6 +232,7 @@ static struct size_request *request_new(struct space *space, uint64_t id, uint64
     request->file = file_ref(file);
     request->id = id;
     request->what = what;
+    request->call.space_id = request->resize.call.space_id = space->id;
     return request;
 }
 

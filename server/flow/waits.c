@@ -10,6 +10,7 @@
 #include "common/base/own.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/fork_flow.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
 #include "server/flow/session_flow.h"
@@ -176,6 +177,15 @@ static bool see_client(const struct mm_request *request, struct wait_view *view)
     return false;
 }
 
+/* The client holds the lock until it says that it has forked. */
+static void see_fork(const struct mm_request *request, struct wait_view *view)
+{
+    view->deadline_ns = fork_deadline_ns(request);
+    view->stage = "forking";
+    view->whom = WAITS_FOR_CLIENT;
+    view->hook = "fork";
+}
+
 static void see_map(const struct map_request *request, struct wait_view *view)
 {
     view->stage = map_request_state(request);
@@ -210,8 +220,8 @@ bool wait_of_request(const struct mm_request *request, struct wait_view *ret_vie
     } else if (view.whom == WAITS_FOR_SERVER) {
         if (!call && !is_map(request))
             call = call_of_writer(request->space);
-        if (!call)
-            (void)see_client(request, &view); /* no: it is at work in this very turn */
+        if (!call && !see_client(request, &view) && strcmp(request->what, "fork") == 0)
+            see_fork(request, &view);
     }
     if (call)
         see_call(call, &view);

@@ -518,6 +518,24 @@ START_TEST(a_client_that_does_not_write)
 }
 END_TEST
 
+START_TEST(a_client_that_begins_to_fork_and_does_not)
+{
+    struct raw raw;
+    json_t *entry;
+
+    begin();
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    (void)raw_answer(&raw, FRAME_FORK_BEGUN, raw_ask(&raw, FRAME_FORK_BEGIN, NULL));
+    entry = find_blocked("fork", "forking");
+    ck_assert_str_eq(text_of(entry, "for"), "client");
+    ck_assert_uint_gt(number_of(entry, "left_ns"), 0);
+    json_decref(entry);
+    raw_done(&raw);
+    end();
+}
+END_TEST
+
 START_TEST(calls_that_wait_for_pages_and_hooks)
 {
     struct job pread = {.name = "faulty/x,fault-never"}, open = {.name = "faulty/y,open-never"};
@@ -730,6 +748,7 @@ int main(void)
     tcase_add_test(tcase, what_a_driver_owes_after_the_client_has_gone_on);
     tcase_add_test(tcase, a_client_that_does_not_map);
     tcase_add_test(tcase, a_client_that_does_not_write);
+    tcase_add_test(tcase, a_client_that_begins_to_fork_and_does_not);
     tcase_add_test(tcase, calls_that_wait_for_pages_and_hooks);
     tcase_add_test(tcase, a_write_that_waits_for_page_mkwrite);
     tcase_add_test(tcase, a_write_that_page_mkwrite_has_refused);
