@@ -462,7 +462,8 @@ bool sync_start(struct sync *sync, struct object *object, struct range pages)
     sync->start_seq = object->wb.seq;
     sync->is_asked = false;
     sync->since_ns = loop_now_ns();
-    if (object->pages.n_dirty == 0 || range_is_empty(sync->pages) || step(sync)) {
+    if (object->pages.n_dirty == 0 || !object_takes_pages_back(object) ||
+        range_is_empty(sync->pages) || step(sync)) {
         sync->object = NULL;
         return false;
     }

@@ -30,7 +30,8 @@ struct sync {
  * @pages: of the object, clipped to it
  * @sync:  done, what and space set by the caller, the rest is set here
  *
- * Return: whether it runs, and done() will be called; false: nothing was dirty.
+ * Return: whether it runs, and done() will be called; false: nothing was dirty, or the driver takes
+ * nothing back.
  */
 MUST_CHECK bool sync_start(struct sync *sync, struct object *object, struct range pages);
 

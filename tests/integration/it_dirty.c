@@ -118,6 +118,24 @@ START_TEST(what_was_dirty_and_is_cut_off_is_not_held)
 }
 END_TEST
 
+START_TEST(a_driver_without_writeback_keeps_nothing_and_is_not_asked)
+{
+    struct muse_file *file;
+    char byte = 0;
+
+    begin("muse-faulty");
+    file = client_open(muse, "faulty/x", O_RDWR);
+    ck_assert_int_eq(muse_pwrite(file, "hello", 5, 3 * PAGE), 5);
+    ck_assert_int_eq(muse_pread(file, &byte, 1, 3 * PAGE), 1);
+    ck_assert_int_eq(byte, 'h');
+    ck_assert_int_eq(muse_fsync(file), 0);
+    ck_assert_uint_eq(rig_stat(&rig, "runs_writeback"), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "audit"), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("dirty");
@@ -125,5 +143,6 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, what_is_dirty_is_seen_and_audited);
     tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
+    tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
     return unit_run("dirty", tcase);
 }
