@@ -12,6 +12,8 @@
     X(objects, 0, 0, false, "objects", "objects and their page caches")                            \
     X(txns, 0, 0, false, "txns", "map and unmap requests in flight")                               \
     X(faults, 0, 0, false, "faults", "pages being got, and who waits for them")                    \
+    X(blocked, 0, 0, false, "blocked", "who waits for whom, since when")                           \
+    X(why, 2, 2, false, "why SPACE ADDRESS", "what a touch of an address meets, and why")          \
     X(stats, 0, 0, false, "stats", "counters, with units")                                         \
     X(audit, 0, 0, false, "audit", "count everything again and compare")                           \
     X(trace, 0, 0, true, "trace [-f]", "the last hook calls; -f: each one as it ends")             \

@@ -143,7 +143,7 @@ static struct cell make_cell(const json_t *row, const struct column *column)
         text = json_is_integer(value) ? format_size(field_number(row, column->key), buf) : "-";
         break;
     case COLUMN_TIME:
-        text = format_time(field_number(row, column->key), buf);
+        text = json_is_null(value) ? "-" : format_time(field_number(row, column->key), buf);
         break;
     case COLUMN_COUNT:
         (void)snprintf(buf, sizeof(buf), "%zu", json_array_size(value));

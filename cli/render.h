@@ -45,7 +45,7 @@ enum column_kind {
     COLUMN_NUMBER,
     COLUMN_HEX,
     COLUMN_SIZE,  /* bytes; null is "-" */
-    COLUMN_TIME,  /* ns */
+    COLUMN_TIME,  /* ns; null is "-" */
     COLUMN_COUNT, /* how long the array is */
     COLUMN_MARK   /* the key itself when the member is true */
 };

@@ -9,7 +9,7 @@
 bool render_status(FILE *out, const json_t *document)
 {
     const json_t *limit = json_object_get(document, "memory_limit_bytes");
-    char uptime[32], used[24], of[24];
+    char uptime[32], used[24], of[24], dirty[24];
 
     (void)fputs("mused ", out);
     print_text(out, field_text(document, "version"));
@@ -29,6 +29,9 @@ bool render_status(FILE *out, const json_t *document)
     (void)fprintf(out, "page cache %s", format_size(field_number(document, "cache_bytes"), used));
     if (json_is_integer(limit))
         (void)fprintf(out, " of %s", format_size(field_number(document, "memory_limit_bytes"), of));
+    (void)fprintf(out, ", %s of it dirty in %" PRIu64 " objects",
+                  format_size(field_number(document, "dirty_bytes"), dirty),
+                  field_number(document, "dirty_objects"));
     (void)fprintf(out,
                   ", %" PRIu64 " requests in flight\n%" PRIu64 " faults, %" PRIu64 " maps, %" PRIu64
                   " unmaps, %" PRIu64 " refused\n",
@@ -179,6 +182,10 @@ bool render_objects(FILE *out, const json_t *document)
         {"VALID", "valid_pages", COLUMN_NUMBER},
         {"FILLING", "filling_pages", COLUMN_NUMBER},
         {"POISONED", "poisoned_pages", COLUMN_NUMBER},
+        {"DIRTY", "dirty_pages", COLUMN_NUMBER},
+        {"WRITTEN", "written_pages", COLUMN_NUMBER},
+        {"WBERRORS", "writeback_errors", COLUMN_NUMBER},
+        {"LAST", "writeback_error", COLUMN_TEXT},
         {"WAITING", "waiters", COLUMN_NUMBER},
         {"REFS", "refs", COLUMN_NUMBER},
         {"MAPS", "mappings", COLUMN_NUMBER},

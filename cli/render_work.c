@@ -20,7 +20,12 @@ bool render_txns(FILE *out, const json_t *document)
         {"OBJECT", "object", COLUMN_TEXT},
     };
 
+    char dirty[24];
+
     print_table(out, json_object_get(document, "txns"), columns, N_ELEMENTS(columns), NULL);
+    (void)fprintf(out, "\n%s dirty in %" PRIu64 " objects\n",
+                  format_size(field_number(document, "dirty_bytes"), dirty),
+                  field_number(document, "dirty_objects"));
     return true;
 }
 
@@ -99,6 +104,7 @@ bool render_audit(FILE *out, const json_t *document)
     const json_t *drivers = json_object_get(document, "drivers");
     const json_t *violations = json_object_get(document, "violations");
     const bool ok = field_is(document, "ok");
+    char dirty[24];
 
     for (size_t i = 0; i < json_array_size(drivers); i++)
         print_promise(out, json_array_get(drivers, i));
@@ -109,8 +115,12 @@ bool render_audit(FILE *out, const json_t *document)
                   field_number(document, "objects"), field_number(document, "files"),
                   field_number(document, "runs"), field_number(document, "waiters"),
                   field_number(document, "requests"));
-    (void)fprintf(out, "%" PRIu64 " page states counted again, %" PRIu64 " skipped\n",
-                  field_number(document, "pages_counted"), field_number(document, "pages_skipped"));
+    (void)fprintf(out,
+                  "%" PRIu64 " page states counted again, %" PRIu64 " skipped, %s dirty in %" PRIu64
+                  " objects\n",
+                  field_number(document, "pages_counted"), field_number(document, "pages_skipped"),
+                  format_size(field_number(document, "dirty_bytes"), dirty),
+                  field_number(document, "dirty_objects"));
     for (size_t i = 0; i < json_array_size(violations); i++) {
         const char *text = json_string_value(json_array_get(violations, i));
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One thread that answers deferred hooks and pending faults when it is time. Owns the entries. */
+/* One thread that answers deferred hooks and pending faults, and revokes pages, when it is time. Owns
+ * the entries. */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,10 +12,12 @@
 struct delay {
     struct list node;
     uint64_t due_ns;
-    struct muse_request *request; /* one of the two */
+    struct muse_request *request; /* one of the three: this, */
     int error;
-    struct muse_fault *fault;
+    struct muse_fault *fault; /* this, */
     void (*done)(struct muse_fault *fault);
+    struct muse_driver *driver; /* or this */
+    uint64_t object_key;
 };
 
 static uint64_t now_ns(void)
@@ -44,6 +47,8 @@ static void fire(struct delay *delay)
 {
     if (delay->request) {
         muse_reply(delay->request, delay->error);
+    } else if (delay->driver) {
+        (void)muse_invalidate(delay->driver, delay->object_key, 0, 0); /* whatever comes of it */
     } else {
         delay->done(delay->fault);
     }
@@ -144,4 +149,11 @@ void delay_fault(struct delays *delays, uint64_t ms, struct muse_fault *fault,
     const struct delay delay = {.fault = fault, .done = done};
 
     add(delays, ms, &delay);
+}
+
+void delay_revoke(struct delays *delays, struct muse_driver *driver, uint64_t object_key)
+{
+    const struct delay delay = {.driver = driver, .object_key = object_key};
+
+    add(delays, 0, &delay);
 }

@@ -42,8 +42,9 @@ struct driver_call {
     struct list node;
     struct driver_link *link;
     uint64_t sent_ns;
-    char args[160]; /* for the trace; set by who sends */
-    bool late;      /* its deadline has passed, the answer is still owed */
+    uint64_t space_id; /* whose client waits for it, for people; set by who sends; 0: nobody's */
+    char args[160];    /* for the trace; set by who sends */
+    bool late;         /* its deadline has passed, the answer is still owed */
     bool wants_late;
     /* frame: NULL unless answered or late; borrowed. The call is unlinked before, except for
      * CALL_DEADLINE with wants_late. */

@@ -198,7 +198,7 @@ void run_table_leave(struct page_waiter *waiter)
     waiter->table = NULL;
 }
 
-static struct page_waiter *first_waiter(const struct run_table *table, uint64_t page)
+struct page_waiter *run_table_first_waiter(const struct run_table *table, uint64_t page)
 {
     struct rb_node *node = table->waiters.node;
     struct page_waiter *best = NULL;
@@ -216,19 +216,24 @@ static struct page_waiter *first_waiter(const struct run_table *table, uint64_t 
     return best;
 }
 
+struct page_waiter *waiter_next(const struct page_waiter *waiter)
+{
+    return waiter_from_node(rb_next(&waiter->node));
+}
+
 uint64_t run_table_waited(const struct run_table *table, struct range pages)
 {
-    const struct page_waiter *waiter = first_waiter(table, pages.start);
+    const struct page_waiter *waiter = run_table_first_waiter(table, pages.start);
 
     return waiter && waiter->page < pages.end ? waiter->page : pages.end;
 }
 
 void run_table_take_waiters(struct run_table *table, struct range pages, struct list *batch)
 {
-    struct page_waiter *waiter = first_waiter(table, pages.start);
+    struct page_waiter *waiter = run_table_first_waiter(table, pages.start);
 
     while (waiter && waiter->page < pages.end) {
-        struct page_waiter *next = waiter_from_node(rb_next(&waiter->node));
+        struct page_waiter *next = waiter_next(waiter);
 
         run_table_leave(waiter);
         list_add_tail(batch, &waiter->batch);

@@ -52,6 +52,7 @@ struct run {
     uint64_t id;            /* of the request; parts of a cut run share it */
     struct range pages;     /* object pages still FILLING; not empty while in the table */
     uint64_t needed_end;    /* pages below it somebody waited for when it was asked */
+    uint64_t asked_ns;      /* when somebody was asked, or it got in line for that */
     uint64_t deadline_ns;   /* when it counts as failed; 0: never */
     struct run_reader reader;
     bool sent;  /* whoever is to answer knows of it; else it waits for room in the ring */
@@ -74,6 +75,7 @@ struct page_waiter {
     uint64_t vma_id;
     uint64_t addr; /* FAULT: bytes, aligned to the object's page */
     bool write;
+    uint64_t since_ns;
     /* CALL: the page's fate is known: 0, or -errno. Only note it, and act in a later turn. */
     void (*done)(struct page_waiter *waiter, int error);
 };
@@ -143,6 +145,12 @@ bool run_table_has_fault(const struct run_table *table, uint64_t page, const voi
 
 /** run_table_leave() - @waiter waits no more; a no-op when it does not wait */
 void run_table_leave(struct page_waiter *waiter);
+
+/** run_table_first_waiter() - the first who waits for @page or a later one; borrowed; or NULL */
+struct page_waiter *run_table_first_waiter(const struct run_table *table, uint64_t page);
+
+/** waiter_next() - the next one of its table, by page; borrowed; or NULL */
+struct page_waiter *waiter_next(const struct page_waiter *waiter);
 
 /** run_table_waited() - the lowest page of @pages that somebody waits for; pages.end when none */
 uint64_t run_table_waited(const struct run_table *table, struct range pages);

@@ -45,6 +45,7 @@ struct audit {
     uint64_t n_violations;
     uint64_t pages_left; /* that may still be counted again */
     uint64_t n_pages_counted, n_pages_skipped;
+    uint64_t n_dirty, dirty_bytes; /* objects that are held for dirty pages; in these */
 };
 
 /** audit_count() - fill in the records. Return: 0 or -ENOMEM. */

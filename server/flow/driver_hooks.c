@@ -152,6 +152,7 @@ int hook_open(struct driver *driver, struct driver_call *driver_call, const stru
     message.uid = space->uid;
     message.gid = space->gid;
     message.pid = (uint32_t)space->pid;
+    driver_call->space_id = space->id;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
                    "space=%" PRIu64 " oflags=%#x path=%s", space->id, oflags, path);
     return call_new(driver, driver_call, FRAME_DRIVER_OPEN, &message.base, FRAME_DRIVER_OPENED,
@@ -183,6 +184,7 @@ int hook_mmap_prepare(struct driver *driver, struct driver_call *driver_call,
     message.page_prot = prepare->page_prot;
     message.uid = prepare->space->uid;
     message.pid = (uint32_t)prepare->space->pid;
+    driver_call->space_id = prepare->space->id;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
                    "space=%" PRIu64 " file=%" PRIu64 " %#" PRIx64 "-%#" PRIx64 " pgoff=%" PRIu64
                    " %s",
@@ -204,6 +206,7 @@ int hook_mmap_complete(struct driver *driver, struct driver_call *driver_call,
     message.context = context;
     message.part_start = part.start;
     message.part_end = part.end;
+    driver_call->space_id = vma->space_id;
     vma_text(vma, driver_call->args, sizeof(driver_call->args));
     driver->engine->stats.completes++;
     return call(driver, driver_call, FRAME_COMPLETE, &message.base, FRAME_COMPLETED,
@@ -220,6 +223,7 @@ int hook_legacy_mmap(struct driver *driver, struct driver_call *driver_call,
     message.vma = &wire;
     message.part_start = vma->range.start;
     message.part_end = vma->range.end;
+    driver_call->space_id = vma->space_id;
     vma_text(vma, driver_call->args, sizeof(driver_call->args));
     return call(driver, driver_call, FRAME_LEGACY_MMAP, &message.base, FRAME_PREPARED, "mmap");
 }
@@ -235,6 +239,7 @@ int hook_may_split(struct driver *driver, struct driver_call *driver_call, const
     message.vma = &wire;
     message.has_addr = true;
     message.addr = addr;
+    driver_call->space_id = as_seen.space_id;
     vma_text(&as_seen, driver_call->args, sizeof(driver_call->args));
     return call(driver, driver_call, FRAME_MAY_SPLIT, &message.base, FRAME_COMPLETED, "may_split");
 }
@@ -249,6 +254,7 @@ int hook_page_mkwrite(struct driver *driver, struct driver_call *driver_call, co
     fill_wire_vma(&wire, &as_seen);
     message.vma = &wire;
     message.page = page;
+    driver_call->space_id = as_seen.space_id;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
                    "space=%" PRIu64 " vma=%" PRIu64 " page=%" PRIu64, as_seen.space_id, as_seen.id,
                    page);

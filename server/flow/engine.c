@@ -38,6 +38,8 @@ int engine_init(struct engine *engine, const struct config *config, const char *
         return r;
     *ret_why = "no io_uring on this machine";
     r = ring_init(&engine->ring, &engine->loop, RING_ENTRIES);
+    if (r == 0)
+        r = notifier_init(&engine->notifier);
     if (r < 0)
         return r;
     *ret_why = "no memory for the page-state tables";
@@ -60,6 +62,7 @@ void engine_done(struct engine *engine)
 {
     ring_close(&engine->ring, on_ring_closed);
     loop_done(&engine->loop);
+    notifier_done(&engine->notifier);
     trace_free(engine->trace);
     store_done(&engine->store);
     fd_close(&engine->uffd_device);

@@ -34,6 +34,7 @@
 #include "server/fault/readahead.h"
 #include "server/fault/run.h"
 #include "server/loop/loop.h"
+#include "server/loop/notify.h"
 #include "server/loop/ring.h"
 #include "server/quota/quota.h"
 #include "server/store/store.h"
@@ -52,6 +53,7 @@ struct trace;
 struct engine {
     struct loop loop;
     struct ring ring;
+    struct notifier notifier; /* for muse_prefetch */
     struct store store;
     const struct config *config; /* borrowed from server */
     struct idmap spaces;         /* id -> struct space */
@@ -213,8 +215,10 @@ struct space {
     struct run_table parked; /* faults on write-locked VMAs: waiters by address, no runs */
     struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
     struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
-    bool dead;               /* the client is gone: only undo runs still */
-    char refusal[256];       /* who was against the last split and why; valid in split_check.done */
+    struct list prefetches;  /* struct prefetch.of_space: muse_prefetch() that are not over */
+    unsigned n_prefetches;
+    bool dead;         /* the client is gone: only undo runs still */
+    char refusal[256]; /* who was against the last split and why; valid in split_check.done */
     uid_t uid;
     gid_t gid;
     pid_t pid;

@@ -90,6 +90,7 @@ static int wait_in(struct run_table *table, const struct touch *touch, uint64_t 
     waiter->vma_id = touch->vma ? touch->vma->id : 0;
     waiter->addr = touch->addr;
     waiter->write = touch->write;
+    waiter->since_ns = loop_now_ns();
     list_add_tail(&space->waiters, &waiter->space_link);
     MUST(run_table_join(table, waiter) == 0);
     return 0;

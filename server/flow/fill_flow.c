@@ -104,7 +104,8 @@ static void start(struct object *object, struct run *run)
     struct engine_stats *stats = &object->engine->stats;
     struct driver *driver = object->driver;
 
-    run->deadline_ns = loop_now_ns() + driver->hook_deadline_ns;
+    run->asked_ns = loop_now_ns();
+    run->deadline_ns = run->asked_ns + driver->hook_deadline_ns;
     run_table_insert(&object->runs, run);
     list_add_tail(&driver->runs, &run->owner_link);
     fill_driver_watch(driver);
@@ -483,6 +484,7 @@ void fill_forget_valid(struct object *object, uint64_t page)
     cache_drop(object,
                page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
+    writeback_dropped(object);
 }
 
 void fill_runs_stale(struct object *object)
@@ -522,6 +524,7 @@ static void drop(struct object *object, struct range pages, unsigned bits)
             forget(object, run);
         pages.start = run.end;
     }
+    writeback_dropped(object);
 }
 
 #define NOT_FILLING (PAGE_BITS_ALL & ~PAGE_BIT(PAGE_FILLING))

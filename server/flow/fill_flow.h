@@ -18,7 +18,10 @@ struct fill_wait {
     struct page_waiter waiter; /* on the run that holds next_page up */
     struct deadline again;     /* goes on in the next turn: others had better have theirs */
     bool pending;
-    int error; /* of next_page: 0 or -errno */
+    uint64_t since_ns;         /* of this wait */
+    const char *what;          /* set by the caller, for people: "pread" ... */
+    const struct space *space; /* likewise: for whom; borrowed, outlives the wait */
+    int error;                 /* of next_page: 0 or -errno */
     /* called once, never from inside fill_wait_start(): error 0 or -errno, of failed_page */
     void (*done)(struct fill_wait *wait, int error, uint64_t failed_page);
 };
@@ -26,7 +29,7 @@ struct fill_wait {
 /**
  * fill_wait_start() - make pages valid: populate, prefault, pread
  * @pages: object pages, inside the object
- * @wait:  done set by the caller, the rest is set here
+ * @wait:  done, what and space set by the caller, the rest is set here
  *
  * Asks in windows of 2 MiB, two ahead.
  *

@@ -148,6 +148,7 @@ int fill_wait_start(struct object *object, struct range pages, struct fill_wait 
     wait->next_page = pages.start;
     wait->error = 0;
     wait->pending = true;
+    wait->since_ns = wait->waiter.since_ns = loop_now_ns();
     r = step(wait);
     if (r != 0) {
         wait->pending = false;

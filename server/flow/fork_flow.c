@@ -323,6 +323,13 @@ static void on_client_gone(struct mm_request *mm)
 }
 
 /* The client does not say that it has forked: the others go on. */
+uint64_t fork_deadline_ns(const struct mm_request *mm)
+{
+    const struct fork_request *request = CONTAINER_OF_CONST(mm, struct fork_request, mm);
+
+    return request->deadline.is_set ? request->deadline.at_ns : 0;
+}
+
 static void on_lock_deadline(struct deadline *deadline)
 {
     struct fork_request *request = CONTAINER_OF(deadline, struct fork_request, deadline);

@@ -36,4 +36,7 @@ void fork_abandon(struct space *space);
 /** fork_drop_all() - the server ends: no child will come any more */
 void fork_drop_all(struct engine *engine);
 
+/** fork_deadline_ns() - until when a fork that has the lock may keep it; 0: it has not. For people. */
+uint64_t fork_deadline_ns(const struct mm_request *mm);
+
 #endif

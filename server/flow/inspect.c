@@ -187,6 +187,10 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return 0;
     case ADMIN_LIMITS:
         return inspect_limits(engine, request, ret_document, ret_why);
+    case ADMIN_WHY:
+        return inspect_why(engine, request, ret_document, ret_why);
+    case ADMIN_BLOCKED:
+        return inspect_blocked(engine, request, ret_document, ret_why);
     case ADMIN_MAPS: /* have a way of their own */
     case ADMIN_OBJECTS:
     case ADMIN_COMMAND_N:

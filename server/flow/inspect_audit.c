@@ -14,6 +14,7 @@
 
 #include "common/base/own.h"
 #include "server/flow/audit.h"
+#include "server/flow/writeback.h"
 
 /* Chosen: some 10 ms of looking at bytes; 64 GiB in 4 KiB pages. */
 #define AUDIT_PAGES_MAX      (UINT64_C(1) << 24)
@@ -178,13 +179,18 @@ static void check_pages(struct audit *audit, const struct object *object)
 static void check_object(struct audit *audit, const struct audit_object *found)
 {
     const struct object *object = found->object;
-    const uint64_t n_refs = found->n_files + found->n_vmas + object->runs.n_runs;
+    const uint64_t n_held = writeback_n_refs(object);
+    const uint64_t n_refs = found->n_files + found->n_vmas + object->runs.n_runs + n_held;
     const char *why = run_table_validate(&object->runs);
     const struct list *pos;
     uint64_t n_mappings = 0;
 
     if (why)
         violation(audit, "object %s: runs: %s", object->name, why);
+    why = writeback_validate(object);
+    if (why)
+        violation(audit, "object %s: %s", object->name, why);
+    audit->n_dirty += list_is_linked(&object->wb.dirty);
     check_pages(audit, object);
     check_runs(audit, object);
     list_for_each(pos, &object->mappings)
@@ -196,11 +202,30 @@ static void check_object(struct audit *audit, const struct audit_object *found)
     if (!is_explained(audit, object->n_refs, n_refs)) {
         violation(audit,
                   "object %s: %" PRIu64 " references, but %" PRIu64 " files + %" PRIu64
-                  " mappings + %" PRIu64 " runs",
-                  object->name, object->n_refs, found->n_files, found->n_vmas, object->runs.n_runs);
+                  " mappings + %" PRIu64 " runs + %" PRIu64 " for what is dirty",
+                  object->name, object->n_refs, found->n_files, found->n_vmas, object->runs.n_runs,
+                  n_held);
     }
     if (idmap_get(&audit->engine->objects, object->id) != object)
         violation(audit, "object %s: is used, but not listed", object->name);
+}
+
+/* After all objects: those in the list of dirty ones are just those that say so. */
+static void check_dirty(struct audit *audit)
+{
+    const struct list *pos;
+    uint64_t n = 0;
+
+    list_for_each(pos, &audit->engine->dirty) {
+        const struct object *object = CONTAINER_OF_CONST(pos, struct object, wb.dirty);
+
+        n++;
+        audit->dirty_bytes += object->pages.n_dirty << object->page_shift;
+    }
+    if (n != audit->n_dirty) {
+        violation(audit, "%" PRIu64 " objects are listed as dirty, %" PRIu64 " are held as such", n,
+                  audit->n_dirty);
+    }
 }
 
 static void check_file(struct audit *audit, const struct audit_file *found)
@@ -293,6 +318,7 @@ static struct doc *compare(struct audit *audit)
     cursor = 0;
     while ((thing = idmap_next(&audit->objects, &cursor)))
         check_object(audit, thing);
+    check_dirty(audit);
     cursor = 0;
     while ((thing = idmap_next(&audit->files, &cursor)))
         check_file(audit, thing);
@@ -305,6 +331,8 @@ static struct doc *compare(struct audit *audit)
     doc_put_number(document, "runs", audit->n_runs);
     doc_put_number(document, "waiters", audit->n_waiters);
     doc_put_number(document, "requests", audit->n_requests);
+    doc_put_number(document, "dirty_objects", audit->n_dirty);
+    doc_put_number(document, "dirty_bytes", audit->dirty_bytes);
     doc_put_number(document, "calls", audit->n_calls);
     doc_put_number(document, "pages_counted", audit->n_pages_counted);
     doc_put_number(document, "pages_skipped", audit->n_pages_skipped);

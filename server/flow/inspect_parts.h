@@ -34,7 +34,7 @@ typedef int inspect_fn(struct engine *engine, const struct admin_request *reques
                        struct doc **ret_document, const char **ret_why);
 
 inspect_fn inspect_status, inspect_drivers, inspect_spaces, inspect_txns, inspect_faults,
-    inspect_stats, inspect_audit, inspect_limits;
+    inspect_stats, inspect_audit, inspect_limits, inspect_why, inspect_blocked;
 
 /**
  * inspect_maps(), inspect_objects() - as inspect_fn(), or the beginning of the document
@@ -56,6 +56,23 @@ MUST_CHECK int inspect_objects(const struct engine *engine, struct inspect_curso
  */
 MUST_CHECK int inspect_more(const struct engine *engine, struct inspect_cursor *cursor,
                             char **ret_text);
+
+/* Pieces of documents that several commands show. inspect_show.c, inspect_work.c */
+
+/** inspect_find_space() - by the number an admin wrote. Return: borrowed; NULL: there is none. */
+struct space *inspect_find_space(const struct engine *engine, const char *text);
+
+/** inspect_vma_document() - a mapping or placeholder */
+struct doc *inspect_vma_document(const struct vma *vma);
+
+/** inspect_put_writeback() - what of @object is dirty, was written back, and failed */
+void inspect_put_writeback(struct doc *document, const struct object *object);
+
+/** inspect_dirty_bytes() - of all objects together. @ret_n_objects: that have any */
+uint64_t inspect_dirty_bytes(const struct engine *engine, uint64_t *ret_n_objects);
+
+/** inspect_run_document() - pages being got */
+struct doc *inspect_run_document(const struct run *run);
 
 /** inspect_cursor_done() - free what it owns; all zero again */
 void inspect_cursor_done(struct inspect_cursor *cursor);

@@ -2,6 +2,7 @@
 /* What there is, for the control socket: server, drivers, spaces, mappings, objects. Reads only. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/own.h"
@@ -40,6 +41,7 @@ int inspect_status(struct engine *engine, const struct admin_request *request,
 {
     const struct quota_table *quotas = &engine->quotas;
     struct doc *document = doc_object();
+    uint64_t n_dirty;
 
     (void)request;
     (void)ret_why;
@@ -56,6 +58,8 @@ int inspect_status(struct engine *engine, const struct admin_request *request,
     doc_put_number(document, "requests", quotas->total[QUOTA_REQUESTS]);
     doc_put_number(document, "cache_bytes", quotas->total[QUOTA_CACHE]);
     doc_put_limit(document, "memory_limit_bytes", quotas->limit_memory_bytes);
+    doc_put_number(document, "dirty_bytes", inspect_dirty_bytes(engine, &n_dirty));
+    doc_put_number(document, "dirty_objects", n_dirty);
     doc_put_number(document, "faults", engine->stats.faults);
     doc_put_number(document, "maps", engine->stats.maps);
     doc_put_number(document, "unmaps", engine->stats.unmaps);
@@ -257,10 +261,12 @@ static void put_mapping(struct doc *document, const struct vma *vma)
     doc_put_bool(document, "graduated", vma->graduated);
     doc_put_bool(document, "write_locked", vma->write_locked);
     doc_put_bool(document, "outside_arena", vma->outside_arena);
+    doc_put_bool(document, "tracks_writes", vma->tracks_writes);
+    doc_put_bool(document, "page_mkwrite", vma->has_mkwrite);
     doc_put_number(document, "n_faults", vma->n_faults);
 }
 
-static struct doc *vma_document(const struct vma *vma)
+struct doc *inspect_vma_document(const struct vma *vma)
 {
     struct doc *document = doc_object();
 
@@ -273,7 +279,7 @@ static struct doc *vma_document(const struct vma *vma)
     return document;
 }
 
-static const struct space *find_space(const struct engine *engine, const char *text)
+struct space *inspect_find_space(const struct engine *engine, const char *text)
 {
     char *end;
     unsigned long long id;
@@ -293,7 +299,7 @@ static bool maps_part(const struct space *space, struct inspect_cursor *cursor, 
     vma_for_each_in(vma, &space->aspace.vmas, cursor->from, UINT64_MAX) {
         if (n++ == ENTRIES_PER_PART)
             break;
-        doc_add(array, vma_document(vma));
+        doc_add(array, inspect_vma_document(vma));
     }
     if (vma)
         cursor->from = vma->start;
@@ -316,7 +322,7 @@ static int begin_long(struct doc *document, const char *key, struct doc *array, 
 int inspect_maps(const struct engine *engine, const struct admin_request *request,
                  struct inspect_cursor *cursor, char **ret_text, const char **ret_why)
 {
-    const struct space *space = find_space(engine, request->args[0]);
+    const struct space *space = inspect_find_space(engine, request->args[0]);
     struct doc *document, *array;
 
     if (!space) {
@@ -334,6 +340,37 @@ int inspect_maps(const struct engine *engine, const struct admin_request *reques
 
 /* ---- objects ---- */
 
+void inspect_put_writeback(struct doc *document, const struct object *object)
+{
+    const struct object_wb *wb = &object->wb;
+    const bool is_held = list_is_linked(&wb->dirty);
+    const uint64_t now_ns = loop_now_ns();
+
+    doc_put_number(document, "dirty_pages", object->pages.n_dirty);
+    doc_put_number(document, "dirty_bytes", object->pages.n_dirty << object->page_shift);
+    doc_put_limit(document, "dirty_age_ns", is_held ? now_ns - wb->dirty_since_ns : UINT64_MAX);
+    doc_put_number(document, "written_pages", wb->n_written);
+    doc_put_number(document, "writeback_runs", wb->n_runs);
+    doc_put_number(document, "writeback_errors", wb->error_seq);
+    doc_put_number(document, "writeback_errno", (uint64_t)wb->error);
+    doc_put_text(document, "writeback_error", wb->error ? strerrorname_np(wb->error) : NULL);
+}
+
+uint64_t inspect_dirty_bytes(const struct engine *engine, uint64_t *ret_n_objects)
+{
+    const struct list *pos;
+    uint64_t n_bytes = 0;
+
+    *ret_n_objects = 0;
+    list_for_each(pos, &engine->dirty) {
+        const struct object *object = CONTAINER_OF_CONST(pos, struct object, wb.dirty);
+
+        n_bytes += object->pages.n_dirty << object->page_shift;
+        (*ret_n_objects)++;
+    }
+    return n_bytes;
+}
+
 static struct doc *object_document(const struct object *object)
 {
     struct doc *document = doc_object();
@@ -348,7 +385,7 @@ static struct doc *object_document(const struct object *object)
     doc_put_number(document, "resident_bytes", backing_resident_bytes(&object->backing));
     doc_put_number(document, "pages", object->pages.n_pages);
     doc_put_number(document, "valid_pages", object->pages.n_valid);
-    doc_put_number(document, "dirty_pages", object->pages.n_dirty);
+    inspect_put_writeback(document, object);
     doc_put_number(document, "filling_pages", object->pages.n_filling);
     doc_put_number(document, "poisoned_pages", object->pages.n_poisoned);
     doc_put_number(document, "runs", object->runs.n_runs);

@@ -77,6 +77,7 @@ int inspect_txns(struct engine *engine, const struct admin_request *request,
     const struct driver *driver;
     const struct space *space;
     const struct list *pos;
+    uint64_t n_dirty;
     size_t cursor = 0;
 
     (void)request;
@@ -97,12 +98,14 @@ int inspect_txns(struct engine *engine, const struct admin_request *request,
     }
     *ret_document = doc_object();
     doc_put(*ret_document, "txns", array);
+    doc_put_number(*ret_document, "dirty_bytes", inspect_dirty_bytes(engine, &n_dirty));
+    doc_put_number(*ret_document, "dirty_objects", n_dirty);
     return 0;
 }
 
 /* ---- faults ---- */
 
-static struct doc *run_document(const struct run *run)
+struct doc *inspect_run_document(const struct run *run)
 {
     const struct object *object = run->owner;
     const uint64_t now_ns = loop_now_ns();
@@ -119,6 +122,7 @@ static struct doc *run_document(const struct run *run)
     doc_put_number(document, "n_needed", needed.end > needed.start ? range_len(needed) : 0);
     doc_put_bool(document, "sent", run->sent);
     doc_put_bool(document, "stale", run->stale);
+    doc_put_number(document, "age_ns", now_ns - run->asked_ns);
     doc_put_number(document, "left_ns", run->deadline_ns > now_ns ? run->deadline_ns - now_ns : 0);
     return document;
 }
@@ -134,6 +138,7 @@ static struct doc *waiter_document(const struct space *space, const struct page_
     doc_put_bool(document, "write", waiter->write);
     doc_put_bool(document, "parked", waiter->table == &space->parked);
     doc_put_number(document, "page", waiter->page);
+    doc_put_number(document, "age_ns", loop_now_ns() - waiter->since_ns);
     return document;
 }
 
@@ -151,7 +156,7 @@ int inspect_faults(struct engine *engine, const struct admin_request *request,
     (void)ret_why;
     while ((driver = idmap_next(&engine->drivers, &cursor))) {
         list_for_each(pos, &driver->runs)
-            doc_add(runs, run_document(CONTAINER_OF_CONST(pos, struct run, owner_link)));
+            doc_add(runs, inspect_run_document(CONTAINER_OF_CONST(pos, struct run, owner_link)));
     }
     cursor = 0;
     while ((space = idmap_next(&engine->spaces, &cursor))) {

@@ -6,7 +6,7 @@
  *   1 calls to it end; unmaps that waited for it are dropped
  *   2 the transaction that holds the lock, then the queued ones, get CLIENT_GONE: what a driver
  *     still owes is awaited
- *   3 waiters and parked faults are forgotten, the userfaultfd is closed
+ *   3 prefetches, waiters and parked faults are forgotten, the userfaultfd is closed
  *   4 every VMA is closed, in address order; then the files it held are released
  *
  * A driver dies:
@@ -34,8 +34,10 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
+#include "server/flow/prefetch_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
+#include "server/flow/waits.h"
 #include "server/flow/writeback.h"
 #include "server/map/map_check.h"
 
@@ -88,6 +90,7 @@ void loss_client_gone(struct space *space)
     space->dead = true;
     unmap_client_gone(space);
     end_requests(space);
+    prefetch_space_gone(space);
     fault_flow_space_gone(space);
     if (space->uffd_open)
         uffd_port_close(&space->uffd); /* its closed() drops the port's reference */
@@ -333,6 +336,7 @@ struct invalidation {
     struct driver *driver; /* ref */
     struct object *object; /* ref */
     uint64_t id;
+    uint64_t since_ns;
     struct range pages;
 };
 
@@ -354,6 +358,21 @@ static void carry_out(struct invalidation *invalidation)
     object_unref(invalidation->object);
     driver_unref(invalidation->driver);
     free(invalidation);
+}
+
+bool wait_of_invalidation(const struct list *node, struct wait_view *ret_view)
+{
+    const struct invalidation *invalidation = CONTAINER_OF_CONST(node, struct invalidation, node);
+
+    *ret_view = (struct wait_view){.what = "revoke",
+                                   .stage = "waiting",
+                                   .object = invalidation->object,
+                                   .pages = invalidation->pages,
+                                   .whom = WAITS_FOR_COMPLETE,
+                                   .driver = invalidation->driver,
+                                   .since_ns = invalidation->since_ns,
+                                   .stage_since_ns = invalidation->since_ns};
+    return true;
 }
 
 void object_completed(struct object *object)
@@ -390,6 +409,7 @@ static int on_invalidate(struct driver *driver, struct frame *frame)
     invalidation->driver = driver_ref(driver);
     invalidation->object = object_ref(object);
     invalidation->id = frame->header.id;
+    invalidation->since_ns = loop_now_ns();
     invalidation->pages.start = message->first_page < n_pages ? message->first_page : n_pages;
     invalidation->pages.end =
         message->n_pages == 0 || message->n_pages > n_pages - invalidation->pages.start

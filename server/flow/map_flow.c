@@ -172,6 +172,8 @@ static void populate_then_reply(struct space *space, uint64_t id, const struct v
     populate->addr = addrs.start;
     populate->addrs = addrs;
     populate->wait.done = on_populated;
+    populate->wait.what = "populate";
+    populate->wait.space = space;
     r = fill_wait_start(vma_object(vma), pages, &populate->wait);
     if (r != 0)
         on_populated(&populate->wait, r, 0);

@@ -287,6 +287,8 @@ static int run_prefault(struct map_request *request, const struct map_todo *todo
     if (r < 0)
         return r;
     request->wait.done = on_prefaulted;
+    request->wait.what = "prefault";
+    request->wait.space = request->mm.space;
     r = fill_wait_start(vma_object(vma), pages, &request->wait);
     if (r > 0)
         fault_flow_show(request->mm.space, vma, addrs);

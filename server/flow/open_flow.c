@@ -477,6 +477,7 @@ int request_fstat(struct space *space, struct frame *frame)
     request->file = file_ref(file);
     request->id = frame->header.id;
     request->call.end = on_getattr_end;
+    request->call.space_id = space->id;
     if (hook_getattr(file->driver, &request->call, file->handle) < 0) {
         reply_stat(space, frame->header.id, file);
         space_unref(request->space);
@@ -556,6 +557,8 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     request->offset = offset;
     request->length = length;
     request->wait.done = on_pread_valid;
+    request->wait.what = "pread";
+    request->wait.space = space;
     r = fill_wait_start(file->object, pages, &request->wait);
     if (r != 0) /* done already: it came at once, or failed at once, perhaps in the middle */
         on_pread_valid(&request->wait, r > 0 ? 0 : r, request->wait.next_page);

@@ -121,6 +121,8 @@ static void fill(struct pwrite_request *request)
     int r;
 
     request->wait.done = on_filled;
+    request->wait.what = "pwrite";
+    request->wait.space = request->space;
     r = fill_wait_start(request->file->object, pages_of(request), &request->wait);
     if (r > 0)
         let_client_write(request);
@@ -146,6 +148,7 @@ static int start(struct pwrite_request *request, const char **ret_why)
 
     if (request->bytes.end > size && resize_is_possible(file->object)) {
         request->resize.done = on_grown;
+        request->resize.call.space_id = request->space->id;
         return resize_start(&request->resize, file, request->bytes.end);
     }
     if (request->bytes.end > size)

@@ -232,6 +232,7 @@ static struct size_request *request_new(struct space *space, uint64_t id, uint64
     request->file = file_ref(file);
     request->id = id;
     request->what = what;
+    request->call.space_id = request->resize.call.space_id = space->id;
     return request;
 }
 
@@ -370,6 +371,8 @@ int request_fallocate(struct space *space, struct frame *frame)
         request->bytes =
             range_make(message->offset, message->offset + (r < 0 ? 0 : message->length));
         request->sync.done = on_synced;
+        request->sync.what = request->what;
+        request->sync.space = request->space;
         if (r < 0)
             end(request, r, why);
         else if (!sync_start(&request->sync, request->file->object,

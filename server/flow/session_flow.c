@@ -29,11 +29,14 @@
 #include "server/flow/fork_flow.h"
 #include "server/flow/loss_flow.h"
 #include "server/flow/requests.h"
+#include "server/flow/waits.h"
 
 struct client_call {
     struct list node; /* in session.client_calls */
     struct session *session;
     uint64_t id;
+    const char *what; /* for people: the first of the calls it was told to make */
+    uint64_t since_ns;
     struct deadline deadline;
     client_end_fn *end; /* NULL: nobody wants to hear of it any more */
     void *ctx;
@@ -116,6 +119,40 @@ static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int 
     }
 }
 
+static const char *op_name(int kind)
+{
+    switch ((Muse__Wire__MemOps__Kind)kind) {
+    case MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE:
+        return "mmap";
+    case MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE:
+    case MUSE__WIRE__MEM_OPS__KIND__MUNMAP:
+        return "munmap";
+    case MUSE__WIRE__MEM_OPS__KIND__MOVE:
+        return "mremap";
+    case MUSE__WIRE__MEM_OPS__KIND__PWRITE:
+        return "pwrite";
+    case _MUSE__WIRE__MEM_OPS__KIND_IS_INT_SIZE:
+        break;
+    }
+    return "change its memory";
+}
+
+bool wait_of_client_call(const struct list *node, struct wait_view *ret_view)
+{
+    const struct client_call *call = CONTAINER_OF_CONST(node, struct client_call, node);
+
+    *ret_view = (struct wait_view){.what = call->what,
+                                   .stage = call->end ? "told" : "late",
+                                   .space = call->session->space,
+                                   .request_id = call->id,
+                                   .whom = WAITS_FOR_CLIENT,
+                                   .hook = call->what,
+                                   .since_ns = call->since_ns,
+                                   .stage_since_ns = call->since_ns,
+                                   .deadline_ns = call->deadline.is_set ? call->deadline.at_ns : 0};
+    return true;
+}
+
 int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
                     uint64_t deadline_ns, client_end_fn *end, void *ctx)
 {
@@ -140,6 +177,8 @@ int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, 
     message.ops = wire_ptrs;
     call->session = session;
     call->id = id;
+    call->what = n_ops > 0 ? op_name(ops[0].kind) : "nothing";
+    call->since_ns = loop_now_ns();
     call->end = end;
     call->ctx = ctx;
     call->deadline.fn = on_client_deadline;
@@ -283,6 +322,7 @@ int space_new(struct engine *engine, const struct space_peer *peer, struct range
     idmap_init(&space->files);
     list_init(&space->mm_queue);
     list_init(&space->unmap_ops);
+    list_init(&space->prefetches);
     fault_flow_space_init(space);
     *ret_space = space;
     return 0;
@@ -430,11 +470,18 @@ static const struct request_row {
     {FRAME_FORK_BEGIN, request_fork_begin},
     {FRAME_FORK_RANGES, request_fork_ranges},
     {FRAME_FORK_END, request_fork_end},
+    {FRAME_PREFETCH, request_prefetch},
 };
+
+/* How many fds come with a request. */
+static uint8_t n_fds_of(uint16_t type)
+{
+    return type == FRAME_PREFETCH ? 1 : 0;
+}
 
 static int dispatch_ready(struct session *session, struct frame *frame)
 {
-    if (frame->header.n_fds != 0)
+    if (frame->header.n_fds != n_fds_of(frame->header.type))
         return -EPROTO;
     if (frame->header.type == FRAME_MEM_OPS_DONE)
         return on_mem_ops_done(session, frame);

@@ -590,6 +590,11 @@ int stack_start(struct map_request *request, const char *name)
     return 0;
 }
 
+const struct driver_call *stack_call(const struct map_request *request)
+{
+    return request->stack && request->stack->call.link ? &request->stack->call : NULL;
+}
+
 void stack_abandon(struct map_request *request)
 {
     if (request->stack)

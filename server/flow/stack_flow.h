@@ -17,6 +17,9 @@
  */
 MUST_CHECK int stack_start(struct map_request *request, const char *name);
 
+/** stack_call() - what the inner driver has been asked and not answered; borrowed; NULL: nothing */
+const struct driver_call *stack_call(const struct map_request *request);
+
 /** stack_abandon() - the request is over; what the inner driver still owes is undone without it */
 void stack_abandon(struct map_request *request);
 

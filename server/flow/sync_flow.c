@@ -112,6 +112,7 @@ static void make_durable(struct sync_request *request)
         return;
     }
     request->call.end = on_fsync_end;
+    request->call.space_id = request->space->id;
     if (hook_fsync(driver, &request->call, request->file->object) < 0)
         file_synced(request, -EIO, "the driver cannot be asked for fsync");
 }
@@ -125,6 +126,8 @@ static void sync_pages(struct sync_request *request, struct file *file, struct r
 {
     request->file = file_ref(file);
     request->sync.done = on_written_back;
+    request->sync.what = request->what;
+    request->sync.space = request->space;
     if (!sync_start(&request->sync, file->object, pages))
         make_durable(request);
 }

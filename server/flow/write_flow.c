@@ -27,6 +27,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/waits.h"
 #include "server/flow/writeback.h"
 
 /* Chosen: how long the page that page_mkwrite refused is poison: far longer than a woken thread needs
@@ -281,6 +282,29 @@ void write_flow_fault(const struct write_fault *fault, struct range around)
                                  object_page_bytes(fault->object));
     else
         ask(fault);
+}
+
+bool wait_of_mkwrite(const struct list *of_space, struct wait_view *ret_view)
+{
+    const struct mkwrite *mkwrite = CONTAINER_OF_CONST(of_space, struct mkwrite, of_space);
+    const bool is_asked = mkwrite->stage == MKWRITE_ASKED;
+
+    *ret_view = (struct wait_view){.what = "fault",
+                                   .stage = is_asked ? "page_mkwrite" : "refused",
+                                   .space = mkwrite->space,
+                                   .address = mkwrite->addr,
+                                   .write = true,
+                                   .object = mkwrite->object,
+                                   .pages = {mkwrite->page, mkwrite->page + 1},
+                                   .whom = WAITS_FOR_DRIVER,
+                                   .driver = mkwrite->driver,
+                                   .hook = "page_mkwrite",
+                                   .args = mkwrite->call.args,
+                                   .since_ns = mkwrite->call.sent_ns,
+                                   .stage_since_ns = mkwrite->call.sent_ns,
+                                   .deadline_ns = is_asked ? mkwrite->call.deadline.at_ns
+                                                           : mkwrite->heal.at_ns};
+    return is_asked;
 }
 
 /* What was asked of a driver ends by itself, and finds the space dead; nobody needs healed pages. */

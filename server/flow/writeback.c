@@ -37,6 +37,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/waits.h"
 
 #define RUNS_MAX       4u /* chosen: of one object; two hide each other's latency, four the disk's */
 #define RUN_BYTES_MAX  (2u << 20) /* chosen: as the largest window that is read */
@@ -327,6 +328,24 @@ static int run_start(struct object *object, struct range pages)
     return -EIO;
 }
 
+bool wait_of_writeback(const struct list *node, struct wait_view *ret_view)
+{
+    const struct wb_run *run = CONTAINER_OF_CONST(node, struct wb_run, node);
+
+    *ret_view = (struct wait_view){.what = "writeback",
+                                   .stage = "asked",
+                                   .object = run->object,
+                                   .pages = run->pages,
+                                   .whom = WAITS_FOR_DRIVER,
+                                   .driver = run->driver,
+                                   .hook = "writeback",
+                                   .args = run->call.args,
+                                   .since_ns = run->call.sent_ns,
+                                   .stage_since_ns = run->call.sent_ns,
+                                   .deadline_ns = run->call.deadline.at_ns};
+    return true;
+}
+
 /* A run that was numbered up to @seq and is about some of these pages. */
 static const struct wb_run *find_run(const struct object *object, struct range pages, uint64_t seq)
 {
@@ -442,7 +461,9 @@ bool sync_start(struct sync *sync, struct object *object, struct range pages)
     sync->cursor = sync->pages.start;
     sync->start_seq = object->wb.seq;
     sync->is_asked = false;
-    if (object->pages.n_dirty == 0 || range_is_empty(sync->pages) || step(sync)) {
+    sync->since_ns = loop_now_ns();
+    if (object->pages.n_dirty == 0 || !object_takes_pages_back(object) ||
+        range_is_empty(sync->pages) || step(sync)) {
         sync->object = NULL;
         return false;
     }
@@ -484,6 +505,7 @@ static void flush_background(struct object *object)
     if (!sync)
         return; /* it is due again */
     sync->done = on_flushed;
+    sync->what = "flush";
     if (!sync_start(sync, object, page_table_range(&object->pages)))
         free(sync);
 }
@@ -536,6 +558,46 @@ void writeback_driver_gone(struct driver *driver)
         if (object->pages.n_dirty > 0 && object_takes_pages_back(object))
             give_up(object);
     }
+}
+
+void writeback_dropped(struct object *object)
+{
+    let_go_if_clean(object);
+}
+
+const char *writeback_validate(const struct object *object)
+{
+    const bool is_held = list_is_linked(&object->wb.dirty);
+    const bool is_given_up = object->lost || object->wb.n_tries >= TRIES_MAX;
+    const struct list *pos;
+    unsigned n_runs = 0;
+
+    list_for_each(pos, &object->wb.runs) {
+        const struct wb_run *run = CONTAINER_OF_CONST(pos, struct wb_run, node);
+
+        n_runs++;
+        if (run->object != object)
+            return "a run that is written back belongs to another object";
+        if (!range_contains_range(page_table_range(&object->pages), run->pages))
+            return "a run that is written back lies outside of the object";
+    }
+    if (n_runs != object->wb.n_runs)
+        return "n_runs is not the number of runs that are written back";
+    if (is_held && object->pages.n_dirty == 0 && n_runs == 0)
+        return "is held for dirty pages, and has none";
+    if (!is_held && object->pages.n_dirty > 0 && object_takes_pages_back(object) && !is_given_up)
+        return "has dirty pages, and is not held for them";
+    return NULL;
+}
+
+uint64_t writeback_n_refs(const struct object *object)
+{
+    uint64_t n = object->wb.n_runs + (list_is_linked(&object->wb.dirty) ? 1u : 0u);
+    const struct list *pos;
+
+    list_for_each(pos, &object->wb.syncs)
+        n++;
+    return n;
 }
 
 int file_take_error(struct file *file)

@@ -18,6 +18,9 @@ struct sync {
     uint64_t start_seq; /* what was under way when it started has a lower or equal number */
     uint64_t end_seq;   /* what it has to wait for as well, once the cursor is at the end */
     bool is_asked;      /* the cursor is at the end */
+    uint64_t since_ns;
+    const char *what;          /* set by the caller, for people: "msync" ... */
+    const struct space *space; /* likewise: for whom, NULL: for nobody; outlives the sync */
     /* called once, never from inside sync_start(); errors are in object.wb.error */
     void (*done)(struct sync *sync);
 };
@@ -25,9 +28,10 @@ struct sync {
 /**
  * sync_start() - write back what is dirty now
  * @pages: of the object, clipped to it
- * @sync:  done set by the caller, the rest is set here
+ * @sync:  done, what and space set by the caller, the rest is set here
  *
- * Return: whether it runs, and done() will be called; false: nothing was dirty.
+ * Return: whether it runs, and done() will be called; false: nothing was dirty, or the driver takes
+ * nothing back.
  */
 MUST_CHECK bool sync_start(struct sync *sync, struct object *object, struct range pages);
 
@@ -59,6 +63,17 @@ void writeback_driver_gone(struct driver *driver);
 /** writeback_flush() - the server ends: write everything back now. Return: whether something is
  * under way or dirty still; call again. */
 bool writeback_flush(struct engine *engine);
+
+/** writeback_dropped() - pages left the object without being written back: without dirty ones it is
+ * held no longer. The caller has a reference. */
+void writeback_dropped(struct object *object);
+
+/** writeback_validate() - runs, and whether it is held as it should be. Return: NULL, or what is wrong
+ * (static). */
+const char *writeback_validate(const struct object *object);
+
+/** writeback_n_refs() - references of the object that its dirty pages, runs and syncs are */
+uint64_t writeback_n_refs(const struct object *object);
 
 /** writeback_object_init(), writeback_object_done() - the object's part, in place */
 void writeback_object_init(struct object *object);

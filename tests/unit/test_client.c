@@ -2,6 +2,7 @@
 /* libmuse against a server that follows a script: connecting, files, errors, fork. Memory is
  * test_client_memory.c's. */
 #include <muse/muse.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 
 #include "proto/limits.h"
@@ -349,6 +350,67 @@ END_TEST
 
 /* --- errors --- */
 
+/* PREFETCH with the client's eventfd, which is told right away. */
+static uint64_t read_prefetch(struct server *server)
+{
+    struct frame *frame = server_read(server, FRAME_PREFETCH);
+    Muse__Wire__Prefetch *message =
+        muse__wire__prefetch__unpack(NULL, frame->n_payload, frame->payload);
+    const uint64_t one = 1;
+
+    REQUIRE(message && message->addr == 8192 && message->length == 4097);
+    REQUIRE(frame->header.n_fds == 1 &&
+            write(frame->fds[0], &one, sizeof(one)) == (ssize_t)sizeof(one));
+    muse__wire__prefetch__free_unpacked(message, NULL);
+    return frame->header.id;
+}
+
+static void answer_prefetch(struct server *server, bool has_hole)
+{
+    Muse__Wire__Prefetched prefetched = MUSE__WIRE__PREFETCHED__INIT;
+    const uint64_t id = read_prefetch(server);
+
+    prefetched.has_hole = has_hole;
+    server_send(server, FRAME_PREFETCHED, id, &prefetched, -1);
+}
+
+static void script_prefetch(struct server *server)
+{
+    server_greet(server);
+    answer_prefetch(server, false);
+    answer_prefetch(server, true);
+    server_fail(server, read_prefetch(server), EBADF, "no eventfd");
+    server_fail(server, read_prefetch(server), ENOMEM, NULL);
+    server_expect_end(server);
+}
+
+START_TEST(prefetch_hands_the_eventfd_over_and_only_a_hole_is_ENOMEM)
+{
+    static const int errors[] = {0, ENOMEM, EBADF, EAGAIN};
+    struct server server;
+    struct muse *muse;
+    int told = eventfd(0, EFD_CLOEXEC);
+    uint64_t n = 0;
+
+    server_start(&server, script_prefetch, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_prefetch(muse, (void *)1, 4096, told), -1); /* not asked at all */
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(muse_prefetch(muse, NULL, 4096, -1), -1);
+    ck_assert_int_eq(errno, EBADF);
+    for (size_t i = 0; i < N_ELEMENTS(errors); i++) {
+        errno = 0;
+        ck_assert_int_eq(muse_prefetch(muse, (void *)8192, 4097, told), errors[i] ? -1 : 0);
+        ck_assert_int_eq(errno, errors[i]);
+    }
+    ck_assert_int_eq(read(told, &n, sizeof(n)), sizeof(n));
+    ck_assert_uint_eq(n, N_ELEMENTS(errors));
+    muse_disconnect(muse);
+    server_stop(&server);
+    (void)close(told);
+}
+END_TEST
+
 static void script_error_at(struct server *server)
 {
     Muse__Wire__ErrorIs error = MUSE__WIRE__ERROR_IS__INIT;
@@ -627,6 +689,7 @@ static Suite *client_suite(void)
     tcase_add_test(tcase, bad_names_and_missing_arguments_never_reach_the_server);
     tcase_add_test(tcase, disconnecting_closes_files_left_open);
     tcase_add_test(tcase, pread_goes_in_pieces_and_stops_at_the_end_or_before_an_error);
+    tcase_add_test(tcase, prefetch_hands_the_eventfd_over_and_only_a_hole_is_ENOMEM);
     tcase_add_test(tcase, error_at_tells_who_failed_or_that_nothing_is_known);
     tcase_add_loop_test(tcase, a_server_that_goes_or_talks_nonsense_is_ENOTCONN_ever_after, 0,
                         (int)N_ELEMENTS(breakers));

@@ -10,9 +10,10 @@
 #include "tests/support/unit.h"
 
 /* musectl is a program, not a library: its renderers are compiled in here. */
-#include "cli/render.c"      /* NOLINT(bugprone-suspicious-include) */
-#include "cli/render_show.c" /* NOLINT(bugprone-suspicious-include) */
-#include "cli/render_work.c" /* NOLINT(bugprone-suspicious-include) */
+#include "cli/render.c"         /* NOLINT(bugprone-suspicious-include) */
+#include "cli/render_blocked.c" /* NOLINT(bugprone-suspicious-include) */
+#include "cli/render_show.c"    /* NOLINT(bugprone-suspicious-include) */
+#include "cli/render_work.c"    /* NOLINT(bugprone-suspicious-include) */
 
 /* What @render prints for @json. Return: from malloc. */
 static char *rendered(render_fn *render, const char *json, bool *ret_ok)
@@ -167,6 +168,112 @@ START_TEST(no_limit_is_unlimited)
 }
 END_TEST
 
+START_TEST(blocked_is_a_table_and_a_sentence_for_each)
+{
+    CLEAN(free_p)
+    char *text = rendered(
+        render_blocked,
+        "{\"blocked\":[{\"what\":\"fault\",\"stage\":\"asked\",\"space\":3,\"pid\":12,\"for\":\"driver\","
+        "\"driver\":\"slow\",\"hook\":\"fault\",\"age_ns\":1500000000,\"stage_ns\":1000,\"left_ns\":null,"
+        "\"object\":\"slow/x\",\"sentence\":\"pid 12 waits\\u001b\"}],\"n_blocked\":8,\"n_left_out\":7}",
+        NULL);
+
+    expect_part(text, "1.5 s  asked");
+    expect_part(text, "  -      3   12  driver  slow    fault  fault  slow/x\n");
+    expect_part(text, "\npid 12 waits\\x1b\n");
+    expect_part(text, "(7 more, which are younger, are left out)\n");
+}
+END_TEST
+
+START_TEST(nothing_blocked_is_a_line_of_titles)
+{
+    CLEAN(free_p)
+    char *text =
+        rendered(render_blocked, "{\"blocked\":[],\"n_blocked\":0,\"n_left_out\":0}", NULL);
+
+    ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+}
+END_TEST
+
+START_TEST(why_shows_what_there_is_and_ends_with_the_sentence)
+{
+    CLEAN(free_p)
+    char *text = rendered(
+        render_why,
+        "{\"space\":3,\"pid\":12,\"program\":\"cat\",\"address\":4096,\"in_arena\":true,"
+        "\"mapping\":{\"start\":4096,\"end\":8192,\"id\":9,\"state\":\"mapped\",\"perms\":\"rw-s\",\"pgoff\":2,"
+        "\"vm_ops\":1,\"write_locked\":true,\"tracks_writes\":true},"
+        "\"object\":{\"name\":\"file/a\",\"size_bytes\":8192,\"source\":\"fill\",\"driver\":\"file\","
+        "\"driver_alive\":false,\"lost\":true,\"dirty_bytes\":4096,\"writeback_errors\":2,"
+        "\"writeback_error\":\"ENOSPC\"},"
+        "\"page\":{\"number\":2,\"offset\":8192,\"state\":\"poisoned\",\"beyond_end\":false},"
+        "\"poison\":{\"errno\":5,\"hook\":\"fault\",\"text\":\"the disk\\n\"},"
+        "\"run\":{\"id\":7,\"first_page\":2,\"n_pages\":3,\"source\":\"fill\",\"age_ns\":2000000000,"
+        "\"left_ns\":8000000000,\"sent\":false,\"stale\":true},"
+        "\"lock\":{\"sentence\":\"map waits\"},\"waiters\":[{\"sentence\":\"pid 5 waits\"}],\"n_waiters\":4,"
+        "\"sentence\":\"a touch fails: because\"}",
+        NULL);
+
+    ck_assert_str_eq(
+        text, "address  1000 in space 3, pid 12 (cat)\n"
+              "mapping  1000-2000 rw-s offset 2000, mapped, id 9, vm_ops 1, write_locked, "
+              "tracks_writes\n"
+              "object   file/a, 8K, by fill of driver file (dead), lost, dirty 4K, 2 errors of "
+              "writing back, the last ENOSPC\n"
+              "page     2, byte 8192 of the object, poisoned\n"
+              "poison   EIO in fault: the disk\\x0a\n"
+              "run      7: pages 2-5 by fill, for 2.0 s, 8.0 s left, in line, stale\n"
+              "lock     map waits\n"
+              "waiter   pid 5 waits\n"
+              "waiter   3 more\n"
+              "so       a touch fails: because\n");
+}
+END_TEST
+
+START_TEST(why_of_an_address_where_nothing_is)
+{
+    CLEAN(free_p)
+    char *text =
+        rendered(render_why,
+                 "{\"space\":3,\"pid\":12,\"program\":\"cat\",\"address\":255,\"in_arena\":"
+                 "false,\"mapping\":null,\"lock\":null,\"waiters\":[],\"n_waiters\":0,"
+                 "\"sentence\":\"a touch fails: nothing\"}",
+                 NULL);
+
+    ck_assert_str_eq(text, "address  ff in space 3, pid 12 (cat), outside of its arena\n"
+                           "mapping  none\n"
+                           "so       a touch fails: nothing\n");
+}
+END_TEST
+
+START_TEST(objects_show_what_is_dirty_and_what_failed)
+{
+    CLEAN(free_p)
+    char *text = rendered(render_objects,
+                          "{\"objects\":[{\"id\":1,\"name\":\"file/a\",\"dirty_pages\":12,"
+                          "\"written_pages\":345,\"writeback_errors\":2,\"writeback_error\":"
+                          "\"ENOSPC\"}]}",
+                          NULL);
+
+    expect_part(text, "DIRTY  WRITTEN  WBERRORS  LAST  ");
+    expect_part(text, "   12      345         2  ENOSPC");
+}
+END_TEST
+
+START_TEST(status_and_txns_say_how_much_is_dirty)
+{
+    CLEAN(free_p)
+    char *status = rendered(
+        render_status, "{\"cache_bytes\":8192,\"dirty_bytes\":4096,\"dirty_objects\":3}", NULL);
+    CLEAN(free_p)
+    char *txns =
+        rendered(render_txns, "{\"txns\":[],\"dirty_bytes\":4096,\"dirty_objects\":3}", NULL);
+
+    expect_part(status, "page cache 8K, 4K of it dirty in 3 objects, ");
+    expect_part(txns, "\n4K dirty in 3 objects\n");
+}
+END_TEST
+
 /* Every renderer, whatever it is given: no crash, and text that ends. */
 START_TEST(documents_of_the_wrong_shape_do_no_harm)
 {
@@ -179,11 +286,14 @@ START_TEST(documents_of_the_wrong_shape_do_no_harm)
         "{}",
         "[]",
         "{\"drivers\":7,\"spaces\":{},\"maps\":\"x\",\"objects\":null,\"txns\":1,\"runs\":2,\"waiters\":3,"
-        "\"counters\":4,\"users\":5,\"trace\":6,\"limits\":7,\"violations\":8}",
+        "\"counters\":4,\"users\":5,\"trace\":6,\"limits\":7,\"violations\":8,\"blocked\":9,\"mapping\":1,"
+        "\"object\":[],\"page\":2,\"poison\":[3],\"run\":\"4\",\"lock\":true}",
         "{\"drivers\":[7,null,{\"name\":3,\"hooks\":[1],\"vm_ops\":[2],\"counts\":5}],\"spaces\":[{\"id\":\"x\"}],"
         "\"maps\":[1,{\"perms\":\"rw\",\"state\":\"mapped\"}],\"objects\":[[]],\"txns\":[null],\"runs\":[false],"
         "\"waiters\":[0],\"counters\":[\"\"],\"users\":[{\"used\":{\"a\":\"b\"}},1],\"trace\":[{}],"
-        "\"limits\":[{\"key\":\"_bytes\",\"limit\":-1}],\"violations\":[{}]}",
+        "\"limits\":[{\"key\":\"_bytes\",\"limit\":-1}],\"violations\":[{}],\"blocked\":[3,{\"sentence\":1}],"
+        "\"mapping\":{\"perms\":3},\"object\":{\"name\":[]},\"page\":{},\"poison\":{\"errno\":-5},"
+        "\"run\":{\"source\":0},\"lock\":{},\"waiters\":[[]],\"n_waiters\":99}",
     };
 
     for (size_t i = 0; i < N_ELEMENTS(renderers); i++) {
@@ -235,6 +345,12 @@ int main(void)
     tcase_add_test(tcase, a_trace_entry_is_one_line);
     tcase_add_test(tcase, lost_trace_entries_are_told);
     tcase_add_test(tcase, no_limit_is_unlimited);
+    tcase_add_test(tcase, blocked_is_a_table_and_a_sentence_for_each);
+    tcase_add_test(tcase, nothing_blocked_is_a_line_of_titles);
+    tcase_add_test(tcase, why_shows_what_there_is_and_ends_with_the_sentence);
+    tcase_add_test(tcase, why_of_an_address_where_nothing_is);
+    tcase_add_test(tcase, objects_show_what_is_dirty_and_what_failed);
+    tcase_add_test(tcase, status_and_txns_say_how_much_is_dirty);
     tcase_add_test(tcase, documents_of_the_wrong_shape_do_no_harm);
     tcase_add_test(tcase, musectl_knows_the_commands_of_the_server);
     return unit_run("render", tcase);

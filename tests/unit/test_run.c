@@ -107,17 +107,41 @@ START_TEST(cutting_the_middle_makes_a_second_part_next_to_the_first)
     start(&one, 1, 10, 20);
     start(&two, 2, 30, 40);
     one.deadline_ns = 77;
+    one.asked_ns = 55;
     ck_assert(run_cut_needs_spare(&one, (struct range){13, 15}));
     ck_assert(!run_table_cut(&table, &one, (struct range){13, 15}, &spare));
     ck_assert(range_equal(one.pages, (struct range){10, 13}));
     ck_assert(range_equal(spare.pages, (struct range){15, 20}));
     ck_assert_uint_eq(spare.id, 1);
     ck_assert_uint_eq(spare.deadline_ns, 77);
+    ck_assert_uint_eq(spare.asked_ns, 55);
     ck_assert_uint_eq(owed_ids(), 112);
     ck_assert_ptr_eq(run_table_find(&table, 15), &spare);
     ck_assert_ptr_null(run_table_find(&table, 14));
     ck_assert_uint_eq(table.n_runs, 3);
     ck_assert_ptr_null(run_table_validate(&table));
+}
+END_TEST
+
+START_TEST(waiters_are_walked_in_page_order)
+{
+    struct page_waiter late = fault(9, &space_a), early = fault(3, &space_a);
+    struct page_waiter other = fault(3, &space_b);
+    const struct page_waiter *waiter;
+    unsigned n = 0;
+
+    ck_assert_ptr_null(run_table_first_waiter(&table, 0));
+    join(&late);
+    join(&early);
+    join(&other);
+    for (waiter = run_table_first_waiter(&table, 3); waiter && waiter->page == 3;
+         waiter = waiter_next(waiter))
+        n++;
+    ck_assert_uint_eq(n, 2);
+    ck_assert_ptr_eq(waiter, &late);
+    ck_assert_ptr_null(waiter_next(waiter));
+    ck_assert_ptr_eq(run_table_first_waiter(&table, 4), &late);
+    ck_assert_ptr_null(run_table_first_waiter(&table, 10));
 }
 END_TEST
 
@@ -212,6 +236,7 @@ int main(void)
     tcase_add_test(tcase, a_run_is_found_by_each_of_its_pages);
     tcase_add_test(tcase, cutting_an_edge_leaves_the_rest_in_flight);
     tcase_add_test(tcase, cutting_the_middle_makes_a_second_part_next_to_the_first);
+    tcase_add_test(tcase, waiters_are_walked_in_page_order);
     tcase_add_test(tcase, the_same_fault_waits_once);
     tcase_add_test(tcase, calls_for_the_same_page_wait_each_for_itself);
     tcase_add_test(tcase, completed_pages_yield_their_waiters_in_page_order);

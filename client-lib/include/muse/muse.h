@@ -189,6 +189,25 @@ int muse_munmap(struct muse *muse, void *addr, size_t len);
 int muse_madvise(struct muse *muse, void *addr, size_t len, int advice);
 
 /**
+ * muse_prefetch() - have pages made resident, and be told when they are
+ * @muse:    the handle
+ * @addr:    page-aligned; any part of one or several mappings
+ * @len:     bytes, rounded up to pages; may be 0
+ * @eventfd: of eventfd(2); borrowed for the call, the server then holds a copy of its own
+ *
+ * Returns at once. Later, when a touch of the pages neither waits nor faults any more, 1 is added
+ * to the eventfd: once, also when some of the pages cannot be had (muse_error_at() tells why), were
+ * unmapped meanwhile, or when the driver died. After 256 pages of a mapping that failed, and when its
+ * driver does not answer in time or the page cache is full, the rest of that mapping is left to be
+ * got when it is touched. Nothing is added when the server goes.
+ *
+ * Return: 0; -1 and errno. ENOMEM: a part of the range is not mapped; the rest is prefetched, and 1 is
+ * added all the same. With other errors nothing is added: EINVAL not aligned or no range, EBADF
+ * @eventfd is none, EAGAIN too many prefetches, or no memory for one, and those of every call.
+ */
+int muse_prefetch(struct muse *muse, const void *addr, size_t len, int eventfd);
+
+/**
  * muse_pread() - read from an object, as pread(2); coherent with its mappings
  * @file:   the file
  * @buf:    @len bytes, caller's

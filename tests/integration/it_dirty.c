@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What musectl says of written pages: status, txns and audit agree on how many are dirty, objects keep
+ * what was written back and what failed; and nothing is held for pages that are gone.
+ */
+#include <muse/muse.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <check.h>
+
+#include "common/base/own.h"
+#include "tests/support/client.h"
+#include "tests/support/unit.h"
+
+#define N_PAGES 16u
+
+static struct rig rig;
+static struct muse *muse;
+
+/* Nothing is written back because of its age. */
+static void begin(const char *driver)
+{
+    const char *const drivers[] = {driver, NULL};
+
+    rig_start(&rig, "[deadlines]\nwriteback_ms = 600000\n", drivers);
+    muse = client_connect();
+}
+
+static void end(void)
+{
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+
+static char *map_of(const char *name)
+{
+    char *mapped =
+        client_map(muse, name, O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    return mapped;
+}
+
+static const char *text_of(const json_t *document, const char *key)
+{
+    const char *text = json_string_value(json_object_get(document, key));
+
+    return text ? text : "";
+}
+
+static uint64_t number_of(const json_t *document, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(document, key));
+}
+
+static void expect_dirty(uint64_t n_pages, uint64_t n_objects)
+{
+    static const char *const commands[] = {"status", "txns", "audit"};
+
+    for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
+        json_t *document = rig_ctl(&rig, commands[i]);
+
+        ck_assert_uint_eq(number_of(document, "dirty_bytes"), n_pages * PAGE);
+        ck_assert_uint_eq(number_of(document, "dirty_objects"), n_objects);
+        json_decref(document);
+    }
+}
+
+START_TEST(what_is_dirty_is_seen_and_audited)
+{
+    json_t *document, *object;
+
+    begin("muse-faulty --register=writes");
+    char *one = map_of("faulty/x,writeback-fails=1");
+    char *two = map_of("faulty/y");
+
+    expect_dirty(0, 0);
+    one[0] = two[5 * PAGE] = two[9 * PAGE] = 1;
+    expect_dirty(3, 2);
+    ck_assert_int_eq(rig_ctl_status(&rig, "audit"), 0);
+    ck_assert_int_eq(muse_msync(muse, two, N_PAGES * PAGE, MS_SYNC), 0);
+    expect_dirty(1, 1);
+    ck_assert_int_eq(muse_msync(muse, one, N_PAGES * PAGE, MS_SYNC), -1);
+    ck_assert_int_eq(muse_msync(muse, one, N_PAGES * PAGE, MS_SYNC), 0);
+    expect_dirty(0, 0);
+    document = rig_ctl(&rig, "objects");
+    object = json_entry(document, "name", "faulty/x,writeback-fails=1");
+    ck_assert_uint_eq(number_of(object, "written_pages"), 1);
+    ck_assert_uint_eq(number_of(object, "writeback_errors"), 1);
+    ck_assert_uint_eq(number_of(object, "writeback_errno"), EIO);
+    ck_assert_str_eq(text_of(object, "writeback_error"), "EIO");
+    object = json_entry(document, "name", "faulty/y");
+    ck_assert_uint_eq(number_of(object, "written_pages"), 2);
+    ck_assert(json_is_null(json_object_get(object, "writeback_error")));
+    json_decref(document);
+    end();
+}
+END_TEST
+
+START_TEST(what_was_dirty_and_is_cut_off_is_not_held)
+{
+    struct muse_file *opened;
+    char *mapped;
+
+    begin("muse-file --writable %s");
+    rig_file(&rig, "data", N_PAGES * PAGE);
+    mapped = map_of("file/data");
+    opened = client_open(muse, "file/data", O_RDWR);
+    mapped[5 * PAGE] = mapped[9 * PAGE] = 1;
+    expect_dirty(2, 1);
+    ck_assert_int_eq(muse_ftruncate(opened, 5 * PAGE), 0);
+    expect_dirty(0, 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "audit"), 0);
+    ck_assert_int_eq(muse_close(opened), 0);
+    end(); /* no object is left */
+}
+END_TEST
+
+START_TEST(a_driver_without_writeback_keeps_nothing_and_is_not_asked)
+{
+    struct muse_file *file;
+    char byte = 0;
+
+    begin("muse-faulty");
+    file = client_open(muse, "faulty/x", O_RDWR);
+    ck_assert_int_eq(muse_pwrite(file, "hello", 5, 3 * PAGE), 5);
+    ck_assert_int_eq(muse_pread(file, &byte, 1, 3 * PAGE), 1);
+    ck_assert_int_eq(byte, 'h');
+    ck_assert_int_eq(muse_fsync(file), 0);
+    ck_assert_uint_eq(rig_stat(&rig, "runs_writeback"), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "audit"), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("dirty");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, what_is_dirty_is_seen_and_audited);
+    tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
+    tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
+    return unit_run("dirty", tcase);
+}
