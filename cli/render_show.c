@@ -177,6 +177,7 @@ bool render_objects(FILE *out, const json_t *document)
         {"VALID", "valid_pages", COLUMN_NUMBER},
         {"FILLING", "filling_pages", COLUMN_NUMBER},
         {"POISONED", "poisoned_pages", COLUMN_NUMBER},
+        {"EVICTED", "n_evicted_pages", COLUMN_NUMBER},
         {"WAITING", "waiters", COLUMN_NUMBER},
         {"REFS", "refs", COLUMN_NUMBER},
         {"MAPS", "mappings", COLUMN_NUMBER},

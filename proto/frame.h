@@ -54,6 +54,7 @@
     X(FORK_RANGES_ARE, 0x143)                                                                      \
     X(FORK_END, 0x144)                                                                             \
     X(FORK_ATTACH, 0x145)                                                                          \
+    X(READ_DONE, 0x150)                                                                            \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \

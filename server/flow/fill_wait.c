@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "common/base/own.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 
@@ -19,8 +20,7 @@
 
 static struct range window_at(const struct fill_wait *wait, uint64_t page)
 {
-    const uint64_t n_pages =
-        WINDOWS_AHEAD * ((uint64_t)STORE_BUFFER_BYTES >> wait->object->page_shift);
+    const uint64_t n_pages = WINDOWS_AHEAD * evict_flow_window(wait->object);
     const uint64_t room = wait->pages.end - page;
 
     return (struct range){page, page + (room < n_pages ? room : n_pages)};

@@ -34,6 +34,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
+#include "server/flow/open_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/writeback.h"
@@ -89,6 +90,7 @@ void loss_client_gone(struct space *space)
     unmap_client_gone(space);
     end_requests(space);
     fault_flow_space_gone(space);
+    pread_space_gone(space);
     if (space->uffd_open)
         uffd_port_close(&space->uffd); /* its closed() drops the port's reference */
     close_mappings(space);

@@ -33,4 +33,7 @@ int open_failed_errno(struct frame *frame);
 /** driver_find() - the living driver of a name. Return: borrowed, or NULL. */
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name);
 
+/** pread_space_gone() - the client died: its reads end */
+void pread_space_gone(struct space *space);
+
 #endif

@@ -430,6 +430,7 @@ static const struct request_row {
     {FRAME_FORK_BEGIN, request_fork_begin},
     {FRAME_FORK_RANGES, request_fork_ranges},
     {FRAME_FORK_END, request_fork_end},
+    {FRAME_READ_DONE, request_read_done},
 };
 
 static int dispatch_ready(struct session *session, struct frame *frame)
