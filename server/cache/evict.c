@@ -554,6 +554,11 @@ struct evict_object *evict_owner(const struct evict *evict, uint32_t handle)
     return evict->owners[at(evict, handle)->owner];
 }
 
+bool evict_is_main(const struct evict *evict, uint32_t handle)
+{
+    return at(evict, handle)->in_main != 0;
+}
+
 /* ---- the choice ---- */
 
 uint32_t evict_next(struct evict *evict, struct evict_pool *pool, uint64_t small_max_bytes)

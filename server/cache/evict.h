@@ -154,6 +154,9 @@ struct range evict_pages(const struct evict *evict, uint32_t handle);
 /** evict_owner() - whose they are */
 struct evict_object *evict_owner(const struct evict *evict, uint32_t handle);
 
+/** evict_is_main() - whether it is past probation: in MAIN, or held */
+bool evict_is_main(const struct evict *evict, uint32_t handle);
+
 /** evict_find() - the entry with the lowest pages that end above @page; 0: none */
 uint32_t evict_find(const struct evict *evict, const struct evict_object *object, uint64_t page);
 

@@ -30,7 +30,7 @@
 /* Chosen: what one call may look at, and what one turn of the loop evicts in the background; a
  * punch is 5 to 100 µs. */
 #define LOOKS_PER_CALL 512u
-#define RUNS_PER_TURN  16u
+#define RUNS_PER_TURN  8u
 /* Chosen: a mapping that lost pages is watched that long at least, however complete it is again. */
 #define RECENT_NS      1000000000ull
 /* Chosen: readers that go on at the same time, two windows each. */
@@ -651,5 +651,12 @@ bool evict_flow_covers(const struct object *object)
 
 uint64_t evict_flow_bytes(const struct engine *engine)
 {
-    return evict_bytes(&engine->evict->index);
+    uint64_t bytes = evict_bytes(&engine->evict->index);
+    const struct evict_user *user;
+    size_t cursor = 0;
+
+    while ((user = idmap_next(&engine->evict->users, &cursor)))
+        bytes += sizeof(*user) +
+                 (user->pool.ghosts ? user->pool.n_ghosts : 0) * sizeof(struct evict_ghost);
+    return bytes;
 }

@@ -82,8 +82,7 @@ static uint64_t n_ghosts, n_forgotten;
 static bool is_ghost(unsigned object, uint64_t first, uint64_t end)
 {
     const uint32_t handle = evict_find(&evict, &objects[object], first);
-    const bool is_in_main =
-        evict.chunks[handle / 1024][handle % 1024].in_main; /* CHUNK_ENTRIES of evict.c */
+    const bool is_in_main = evict_is_main(&evict, handle);
     bool is_known = false;
 
     for (uint64_t page = first; page < end && page < first + 16; page++)
