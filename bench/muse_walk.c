@@ -60,10 +60,12 @@ int main(int argc, char **argv)
         if (map_object(muse, argv[2 + i], &objects[i]) < 0)
             fprintf(stderr, "muse_walk: %s: %s\n", argv[2 + i], muse_last_error_text());
     }
-    for (long round = 0; round < n_rounds; round++)
-        for (int i = 0; i < n_objects; i++)
+    for (long round = 0; round < n_rounds; round++) {
+        for (int i = 0; i < n_objects; i++) {
             for (size_t at = 0; at < objects[i].len; at += PAGE_BYTES)
                 sum += objects[i].bytes[at];
+        }
+    }
     printf("%u\n", sum);
     muse_disconnect(muse);
     free(objects);

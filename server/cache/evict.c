@@ -34,6 +34,7 @@
 
 static struct evict_entry *at(const struct evict *evict, uint32_t i)
 {
+    MUST(evict->chunks);
     return &evict->chunks[i >> CHUNK_SHIFT][i & (CHUNK_ENTRIES - 1)];
 }
 

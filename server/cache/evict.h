@@ -160,8 +160,8 @@ bool evict_is_main(const struct evict *evict, uint32_t handle);
 /** evict_find() - the entry with the lowest pages that end above @page; 0: none */
 uint32_t evict_find(const struct evict *evict, const struct evict_object *object, uint64_t page);
 
-/** evict_drop() - its pages have gone. @remember: for lack of room: GHOST shall know them. */
-void evict_drop(struct evict *evict, uint32_t handle, bool remember);
+/** evict_drop() - its pages have gone. @is_remembered: for lack of room: GHOST shall know them. */
+void evict_drop(struct evict *evict, uint32_t handle, bool is_remembered);
 
 /**
  * evict_keep() - what is left of an entry stays

@@ -10,7 +10,10 @@
  * which takes the pages from every client -> ABSENT -> the charge is dropped on_again            in
  * later turns, down to the low mark, so that the next fault finds room
  *
- * What may not go is held back and looked at again when something has changed. The next touch of a
+ * What may not go is held back and looked at again when something has changed. When all that is
+ * left is dirty, it is written back, and whoever needs room waits for it: faults are parked, calls
+ * ask again. They fail when nothing was evicted and nothing written back for as long as a driver has
+ * for a hook. The next touch of a
  * page that went is a MISSING fault, like any other. Pages that are filling stay, so whoever waits
  * for one is shown it before it can go.
  *
@@ -25,7 +28,9 @@
 #include "common/base/own.h"
 #include "server/cache/evict.h"
 #include "server/config/config.h"
+#include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
+#include "server/flow/writeback.h"
 
 /* Chosen: what one call may look at, and what one turn of the loop evicts in the background; a
  * punch is 5 to 100 µs. */
@@ -35,6 +40,8 @@
 #define RECENT_NS      1000000000ull
 /* Chosen: readers that go on at the same time, two windows each. */
 #define WINDOWS_MAX    4u
+/* Chosen: who waits for room by asking now and then asks at least once while there is no hope. */
+#define HOPELESS_NS    100000000ull
 #define SMALL_MIN      (WINDOWS_MAX * (uint64_t)STORE_BUFFER_BYTES)
 
 struct evict_user {
@@ -51,6 +58,10 @@ struct evict_flow {
     struct idmap users; /* uid -> struct evict_user, owned; those who have objects */
     struct evict_guard *guards;
     struct deadline again;
+    struct deadline retry;    /* who waits for room tries again */
+    struct deadline patience; /* set: somebody waits for room, until then at most */
+    uint64_t progress;        /* when that was set: pages evicted and written back so far */
+    uint64_t hopeless_until_ns;
     uint64_t epoch; /* counts what may let held pages go */
     uint64_t n_searches;
 };
@@ -143,13 +154,13 @@ uint64_t evict_flow_clip(const struct object *object, uint64_t offset, uint64_t 
 /* ---- may they go? ---- */
 
 /*
- * Whether clean pages of the object are as the driver has them, and can be had again. Writes
- * through shared mappings and writable fds are not tracked yet, so an object that anybody ever
- * opened for writing keeps its pages. This is the one place to change when they are.
+ * Whether clean pages of the object are as the driver has them, and can be had again. Writes are
+ * seen only where they are written back: where they are not, an object that anybody ever opened for
+ * writing keeps its pages.
  */
 static bool object_may_evict(const struct object *object)
 {
-    return !object->lost && !object->had_writer;
+    return !object->lost && (!object->had_writer || object_takes_pages_back(object));
 }
 
 static struct object *object_of(const struct evict *index, uint32_t handle)
@@ -366,6 +377,72 @@ static void make_memory_room(struct evict_flow *flow, uint64_t n_bytes, uint64_t
     }
 }
 
+/* ---- everything is dirty ---- */
+
+/* Objects with dirty pages: these become clean, and may go then. */
+static void write_back(struct engine *engine)
+{
+    struct list *pos, *tmp;
+    uint64_t n_left = 0;
+
+    list_for_each(pos, &engine->dirty)
+        n_left++; /* a kick moves an object to the end */
+    list_for_each_safe(pos, tmp, &engine->dirty) {
+        if (n_left-- == 0)
+            break;
+        writeback_kick(CONTAINER_OF(pos, struct object, wb.dirty));
+    }
+}
+
+static uint64_t progress_of(const struct engine *engine)
+{
+    return engine->stats.pages_evicted + engine->stats.pages_written;
+}
+
+static void retry_all(struct evict_flow *flow)
+{
+    static const struct range everywhere = {0, ASPACE_TASK_END};
+    struct space *space;
+    size_t cursor = 0;
+
+    while ((space = idmap_next(&flow->engine->spaces, &cursor)))
+        fault_flow_range_ready(space, everywhere);
+}
+
+static void on_retry(struct deadline *deadline)
+{
+    struct evict_flow *flow = CONTAINER_OF(deadline, struct evict_flow, retry);
+
+    if (flow->progress != progress_of(flow->engine))
+        deadline_clear(&flow->engine->loop, &flow->patience);
+    retry_all(flow);
+}
+
+/* Nothing was evicted or written back for as long as a driver has for a hook. */
+static void on_patience(struct deadline *deadline)
+{
+    struct evict_flow *flow = CONTAINER_OF(deadline, struct evict_flow, patience);
+
+    flow->hopeless_until_ns = loop_now_ns() + HOPELESS_NS;
+    retry_all(flow);
+}
+
+bool evict_flow_wait(struct engine *engine)
+{
+    struct evict_flow *flow = engine->evict;
+    const uint64_t now_ns = loop_now_ns();
+
+    if (now_ns < flow->hopeless_until_ns || list_is_empty(&engine->dirty))
+        return false;
+    write_back(engine);
+    if (!flow->patience.is_set) {
+        flow->progress = progress_of(engine);
+        deadline_set(&engine->loop, &flow->patience,
+                     now_ns + engine->config->hook_deadline_ms * 1000000ull);
+    }
+    return true;
+}
+
 /* ---- in the background ---- */
 
 static void on_again(struct deadline *deadline)
@@ -385,6 +462,8 @@ static void on_again(struct deadline *deadline)
     }
     make_memory_room(flow, memory_mark, RUNS_PER_TURN);
     is_enough &= memory_room(engine) >= memory_mark;
+    if (!is_enough)
+        write_back(engine);
     if (!is_enough && engine->stats.pages_evicted != before)
         deadline_set(&engine->loop, &flow->again, loop_now_ns());
 }
@@ -420,7 +499,11 @@ void evict_flow_limits(struct engine *engine)
 
 void evict_flow_changed(struct engine *engine)
 {
-    engine->evict->epoch++;
+    struct evict_flow *flow = engine->evict;
+
+    flow->epoch++;
+    if (flow->patience.is_set && !flow->retry.is_set)
+        deadline_set(&engine->loop, &flow->retry, loop_now_ns());
 }
 
 /* ---- by name ---- */
@@ -535,6 +618,8 @@ int evict_flow_new(struct engine *engine)
         return -ENOMEM;
     flow->engine = engine;
     flow->again.fn = on_again;
+    flow->retry.fn = on_retry;
+    flow->patience.fn = on_patience;
     evict_init(&flow->index);
     idmap_init(&flow->users);
     engine->evict = flow;
@@ -549,6 +634,8 @@ void evict_flow_free(struct engine *engine)
         return;
     MUST(idmap_count(&flow->users) == 0);
     deadline_clear(&engine->loop, &flow->again);
+    deadline_clear(&engine->loop, &flow->retry);
+    deadline_clear(&engine->loop, &flow->patience);
     evict_done(&flow->index);
     idmap_done(&flow->users);
     free(flow);

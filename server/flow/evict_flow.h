@@ -55,6 +55,14 @@ void evict_flow_touch(struct object *object, const struct vma *vma, uint64_t pag
  * not locked any more, pages became clean */
 void evict_flow_changed(struct engine *engine);
 
+/**
+ * evict_flow_wait() - there is no room, and nothing clean that could go: is it worth waiting?
+ *
+ * Then dirty pages are on their way back, and parked faults are looked at again when some are clean.
+ * Return: whether; false: there are none, or the drivers do not take them.
+ */
+bool evict_flow_wait(struct engine *engine);
+
 /** evict_flow_limits() - a limit was changed: what is over it goes in the next turns */
 void evict_flow_limits(struct engine *engine);
 

@@ -264,6 +264,10 @@ static void ask_wanted(struct touch *touch)
         return;
     case PAGE_ABSENT:
     case PAGE_POISONED:
+        if (r == -EDQUOT && evict_flow_wait(object->engine)) {
+            park(touch);
+            return;
+        }
         if (r < 0) {
             const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
 

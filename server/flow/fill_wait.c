@@ -17,6 +17,8 @@
 #define WINDOWS_AHEAD  2u
 /* chosen: windows that come without waiting (zeros) before others have their turn */
 #define STEPS_PER_TURN 4u
+/* chosen: how soon who waits for room looks again: some clusters are written back in that time */
+#define ROOM_NS        2000000ull
 
 static struct range window_at(const struct fill_wait *wait, uint64_t page)
 {
@@ -50,10 +52,15 @@ static int ask_next(struct fill_wait *wait)
 
 static void on_again(struct deadline *deadline);
 
-static void go_on_later(struct fill_wait *wait)
+static void go_on_at(struct fill_wait *wait, uint64_t at_ns)
 {
     wait->again.fn = on_again;
-    deadline_set(&wait->object->engine->loop, &wait->again, loop_now_ns());
+    deadline_set(&wait->object->engine->loop, &wait->again, at_ns);
+}
+
+static void go_on_later(struct fill_wait *wait)
+{
+    go_on_at(wait, loop_now_ns());
 }
 
 /* Return: 1 all valid; 0 waiting; -errno: next_page cannot be had. */
@@ -64,6 +71,10 @@ static int step(struct fill_wait *wait)
     for (unsigned n_steps = 0; n_steps < STEPS_PER_TURN; n_steps++) {
         int r = ask_next(wait);
 
+        if (r == -EDQUOT && evict_flow_wait(object->engine)) {
+            go_on_at(wait, loop_now_ns() + ROOM_NS);
+            return 0;
+        }
         if (r != 0)
             return r;
         switch (page_table_get(&object->pages, wait->next_page)) {

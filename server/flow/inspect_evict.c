@@ -47,29 +47,25 @@ int inspect_evict(struct engine *engine, const struct admin_request *request,
                   struct inspect_cursor *cursor, char **ret_text, const char **ret_why)
 {
     const struct object *object;
-    struct doc *document = doc_object();
-    struct doc *array = doc_array();
+    struct doc *document, *array;
     size_t i = 0;
     bool more;
 
-    cursor->is_evict = true;
+    *ret_why = "the server is out of memory";
     cursor->ids = calloc(idmap_count(&engine->objects) + 1, sizeof(*cursor->ids));
-    while (cursor->ids && (object = idmap_next(&engine->objects, &i)))
+    if (!cursor->ids)
+        return -ENOMEM;
+    cursor->is_evict = true;
+    while ((object = idmap_next(&engine->objects, &i)))
         if (is_called(object, request->args[0]))
             cursor->ids[cursor->n_ids++] = object->id;
     if (cursor->n_ids == 0) {
-        const int r = cursor->ids ? -ENOENT : -ENOMEM;
-
-        *ret_why = cursor->ids ? "no object is called that" : "the server is out of memory";
-        (void)doc_free(document);
-        (void)doc_free(array);
-        return r;
+        *ret_why = "no object is called that";
+        return -ENOENT;
     }
+    document = doc_object();
+    array = doc_array();
     more = inspect_evict_part(engine, cursor, array);
     doc_put(document, "evicted", array);
-    if (doc_take_begin(document, more, ret_text) < 0) {
-        *ret_why = "the server is out of memory";
-        return -ENOMEM;
-    }
-    return more;
+    return doc_take_begin(document, more, ret_text) < 0 ? -ENOMEM : more;
 }

@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <muse/muse.h>
 #include <pthread.h>
 #include <signal.h>
@@ -434,18 +435,20 @@ START_TEST(the_limit_on_all_takes_from_who_has_most)
 }
 END_TEST
 
-START_TEST(an_object_open_for_writing_keeps_its_pages_and_a_fault_too_many_says_why)
+/* A driver without writeback: what was written exists nowhere else. */
+START_TEST(what_nobody_takes_back_stays_and_a_fault_too_many_says_why)
 {
+    static const char *const faulty[] = {"muse-faulty", NULL};
     struct muse_error why;
     struct muse *muse;
     unsigned char *mapped;
     struct probe probe = {.signal = 0};
     size_t page;
 
-    rig_start(&rig, "[server]\nmemory = 1M\n", writable);
-    rig_file(&rig, "data", 4 * MIB);
+    rig_start(&rig, "[server]\nmemory = 1M\n", faulty);
     muse = client_connect();
-    mapped = client_map(muse, "file/data", O_RDWR, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
+    mapped =
+        client_map(muse, "faulty/x,size=4M", O_RDWR, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     for (page = 0; page < 1024 && probe.signal == 0; page++)
         probe = probe_write(mapped + page * PAGE, (unsigned char)(page + 1));
@@ -453,12 +456,144 @@ START_TEST(an_object_open_for_writing_keeps_its_pages_and_a_fault_too_many_says_
     ck_assert_int_eq(muse_error_at(muse, mapped + (page - 1) * PAGE, &why), 0);
     ck_assert_int_eq(why.error, ENOMEM);
     ck_assert_ptr_nonnull(strstr(why.text, "limit"));
-    ck_assert_int_eq(rig_ctl_status(&rig, "evict file/data"), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "evict faulty/x,size=4M"), 0);
     for (size_t i = 0; i < page - 1; i++)
         ck_assert_uint_eq(mapped[i * PAGE], (unsigned char)(i + 1));
     ck_assert_uint_eq(rig_stat(&rig, "pages_evicted"), 0);
     muse_disconnect(muse);
     rig_stop(&rig);
+}
+END_TEST
+
+/* ---- written ---- */
+
+static void expect_on_disk(unsigned salt)
+{
+    static unsigned char buf[MIB];
+    char path[160];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/data", rig.data);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    for (size_t at = 0; at < DATA; at += MIB) {
+        ck_assert_int_eq(pread(fd, buf, MIB, (off_t)at), MIB);
+        for (size_t i = 0; i < MIB; i++) {
+            if (buf[i] != (unsigned char)(rig_byte(at + i) + salt))
+                ck_abort_msg("byte %zu of the file", at + i);
+        }
+    }
+    ck_assert_int_eq(close(fd), 0);
+}
+
+START_TEST(four_times_the_limit_is_written_and_read)
+{
+    struct muse *muse;
+    unsigned char *mapped;
+    uint64_t random = 77;
+
+    rig_start(&rig, bounded, writable);
+    rig_file(&rig, "data", DATA);
+    muse = client_connect();
+    mapped = client_map(muse, "file/data", O_RDWR, DATA, PROT_READ | PROT_WRITE, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    sampler_start();
+    for (size_t i = 0; i < DATA; i++)
+        mapped[i] = (unsigned char)(mapped[i] + 1);
+    for (unsigned i = 0; i < 4000; i++) { /* again, at random, so that clean and dirty mix */
+        const size_t at = unit_random(&random) % DATA;
+
+        mapped[at] = (unsigned char)(mapped[at] + 1);
+        mapped[at] = (unsigned char)(mapped[at] - 1);
+    }
+    for (size_t i = 0; i < DATA; i++)
+        if (mapped[i] != (unsigned char)(rig_byte(i) + 1))
+            ck_abort_msg("byte %zu of the mapping", i);
+    sampler_stop(LIMIT);
+    ck_assert_int_eq(muse_msync(muse, mapped, DATA, MS_SYNC), 0);
+    expect_on_disk(1);
+    ck_assert_uint_gt(rig_stat(&rig, "pages_evicted"), (DATA - LIMIT) / PAGE);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_poisoned"), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "audit"), 0);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(four_times_the_limit_is_pwritten_while_it_is_evicted)
+{
+    static unsigned char buf[300000];
+    struct muse_file *file;
+    struct muse *muse;
+
+    rig_start(&rig, bounded, writable);
+    rig_file(&rig, "data", DATA);
+    muse = client_connect();
+    file = client_open(muse, "file/data", O_RDWR);
+    for (size_t at = 0, n; at < DATA; at += n) {
+        ssize_t done;
+
+        n = DATA - at < sizeof(buf) ? DATA - at : sizeof(buf);
+        for (size_t i = 0; i < n; i++)
+            buf[i] = (unsigned char)(rig_byte(at + i) + 2);
+        done = muse_pwrite(file, buf, n, (off_t)at);
+        ck_assert_msg(done == (ssize_t)n, "pwrite at %zu: %zd %s", at, done,
+                      muse_last_error_text());
+        if (at / sizeof(buf) % 16 == 0)
+            ck_assert_int_eq(rig_ctl_status(&rig, "evict file/data"), 0);
+    }
+    ck_assert_int_eq(muse_fsync(file), 0);
+    expect_on_disk(2);
+    ck_assert_uint_gt(rig_stat(&rig, "pages_evicted"), (DATA - 2 * LIMIT) / PAGE);
+    ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(when_all_is_dirty_and_the_driver_is_slow_a_write_waits)
+{
+    static const char *const faulty[] = {"muse-faulty --register=writes", NULL};
+    const char *name = "faulty/x,size=4M,writeback-delay-ms=40";
+    struct muse *muse;
+    unsigned char *mapped;
+
+    rig_start(&rig, "[server]\nmemory = 512K\n", faulty);
+    muse = client_connect();
+    mapped = client_map(muse, name, O_RDWR, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    for (size_t page = 0; page < 512; page++)
+        mapped[page * PAGE] = (unsigned char)page;
+    ck_assert_uint_eq(rig_stat(&rig, "faults_poisoned"), 0);
+    ck_assert_uint_ge(rig_stat(&rig, "pages_evicted"), 512 - 128);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(when_all_is_dirty_and_the_driver_never_writes_it_is_sigbus_and_no_hang)
+{
+    static const char *const faulty[] = {"muse-faulty --register=writes", NULL};
+    const char *name = "faulty/x,size=4M,writeback-never";
+    struct probe probe = {.signal = 0};
+    struct muse_error why;
+    struct muse *muse;
+    unsigned char *mapped;
+    size_t page;
+
+    rig_start(&rig, "[server]\nmemory = 512K\n[deadlines]\nhook_ms = 300\n", faulty);
+    muse = client_connect();
+    mapped = client_map(muse, name, O_RDWR, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    for (page = 0; page < 512 && probe.signal == 0; page++)
+        probe = probe_write(mapped + page * PAGE, (unsigned char)page);
+    ck_assert_int_eq(probe.signal, SIGBUS);
+    ck_assert_int_eq(muse_error_at(muse, mapped + (page - 1) * PAGE, &why), 0);
+    ck_assert_ptr_nonnull(strstr(why.text, "limit"));
+    for (size_t i = 0; i < page - 1; i++)
+        ck_assert_uint_eq(mapped[i * PAGE], (unsigned char)i);
+    muse_disconnect(muse);
+    rig_kill(&rig); /* what is dirty still keeps its object */
 }
 END_TEST
 
@@ -781,7 +916,11 @@ int main(void)
     tcase_add_loop_test(tcase, private_pages_stay_and_the_others_come_again, 0, 2);
     tcase_add_loop_test(tcase, a_user_over_his_quota_evicts_his_own_pages_only, 0, 2);
     tcase_add_loop_test(tcase, the_limit_on_all_takes_from_who_has_most, 0, 2);
-    tcase_add_test(tcase, an_object_open_for_writing_keeps_its_pages_and_a_fault_too_many_says_why);
+    tcase_add_test(tcase, what_nobody_takes_back_stays_and_a_fault_too_many_says_why);
+    tcase_add_test(tcase, four_times_the_limit_is_written_and_read);
+    tcase_add_test(tcase, four_times_the_limit_is_pwritten_while_it_is_evicted);
+    tcase_add_test(tcase, when_all_is_dirty_and_the_driver_is_slow_a_write_waits);
+    tcase_add_test(tcase, when_all_is_dirty_and_the_driver_never_writes_it_is_sigbus_and_no_hang);
     tcase_add_loop_test(
         tcase, what_a_client_is_reading_through_its_fd_stays_until_it_says_so_or_dies, 0, 2);
     tcase_add_loop_test(tcase, a_client_that_never_says_it_has_read_is_refused_at_some_point, 0, 2);

@@ -47,10 +47,12 @@ static uint64_t bytes_in(bool main)
 {
     uint64_t bytes = 0;
 
-    for (unsigned q = 0; q < EVICT_QUEUE_N; q++)
-        for (size_t i = 0; i < model.n[q]; i++)
+    for (unsigned q = 0; q < EVICT_QUEUE_N; q++) {
+        for (size_t i = 0; i < model.n[q]; i++) {
             if ((q == EVICT_MAIN || q == EVICT_HELD) == main)
                 bytes += (model.queues[q][i].end - model.queues[q][i].first) * 4096;
+        }
+    }
     return bytes;
 }
 
