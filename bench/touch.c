@@ -4,11 +4,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "bench/content.h"
+
+/* As YCSB has it (Cooper et al. 2010). */
+#define ZIPF_THETA 0.99
 
 uint64_t touch_now_ns(void)
 {
@@ -40,23 +44,77 @@ void touch_summarize(uint64_t *times_ns, uint64_t n_ops, uint64_t total_ns,
     };
 }
 
-/* The pages in the order of the visit: all of them, shuffled (Fisher-Yates) when the plan says so.
- * Return: NULL without memory. */
-static uint64_t *make_order(const struct touch_plan *plan)
+/* All pages, shuffled (Fisher-Yates) when the plan says so. NULL without memory. */
+static uint64_t *all_pages(const struct touch_plan *plan)
 {
-    uint64_t *order = calloc(plan->n_pages, sizeof(*order));
+    uint64_t *pages = calloc(plan->n_pages, sizeof(*pages));
 
-    if (!order)
+    if (!pages)
         return NULL;
     for (uint64_t i = 0; i < plan->n_pages; i++)
-        order[i] = i;
-    for (uint64_t i = plan->n_pages; plan->random && i > 1; i--) {
+        pages[i] = i;
+    for (uint64_t i = plan->n_pages; plan->order != TOUCH_IN_ORDER && i > 1; i--) {
         uint64_t j = content_mix(plan->seed + i) % i;
-        uint64_t swap = order[i - 1];
+        uint64_t swap = pages[i - 1];
 
-        order[i - 1] = order[j];
-        order[j] = swap;
+        pages[i - 1] = pages[j];
+        pages[j] = swap;
     }
+    return pages;
+}
+
+/* The rank below which @share of all draws fall. */
+static uint64_t rank_of(const double *sums, uint64_t n, double share)
+{
+    uint64_t low = 0, high = n - 1;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+
+        if (sums[middle] > share * sums[n - 1])
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* @pages by rank. NULL without memory. */
+static uint64_t *draw_zipf(const struct touch_plan *plan, const uint64_t *pages)
+{
+    uint64_t *order = calloc(plan->n_touch, sizeof(*order));
+    double *sums = calloc(plan->n_pages, sizeof(*sums));
+    double sum = 0;
+    uint64_t n_scanned = 0;
+
+    for (uint64_t i = 0; sums && i < plan->n_pages; i++)
+        sums[i] = sum += pow((double)(i + 1), -ZIPF_THETA);
+    for (uint64_t i = 0; order && sums && i < plan->n_touch; i++) {
+        uint64_t number = content_mix(content_mix(plan->seed) + i);
+
+        if (plan->order == TOUCH_MIX && i % 4 == 3)
+            order[i] = n_scanned++ % plan->n_pages;
+        else
+            order[i] = pages[rank_of(sums, plan->n_pages, (double)(number >> 11) * 0x1p-53)];
+    }
+    if (!sums) {
+        free(order);
+        order = NULL;
+    }
+    free(sums);
+    return order;
+}
+
+/* The pages in the order of the visit. NULL without memory. */
+static uint64_t *make_order(const struct touch_plan *plan)
+{
+    uint64_t *pages = all_pages(plan);
+    uint64_t *order;
+
+    if (!pages || plan->order == TOUCH_IN_ORDER || plan->order == TOUCH_SHUFFLED)
+        return pages;
+    order = draw_zipf(plan, pages);
+    free(pages);
     return order;
 }
 

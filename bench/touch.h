@@ -12,12 +12,19 @@
 #include <stdio.h>
 
 /* What to visit. */
+enum touch_order {
+    TOUCH_IN_ORDER, /* the first ones */
+    TOUCH_SHUFFLED, /* a random choice in random order, none twice */
+    TOUCH_ZIPF,     /* page by page drawn anew, the r-th most frequent of them r^-0.99 as often */
+    TOUCH_MIX,      /* three of four so, the fourth the next page of a scan that begins again */
+};
+
 struct touch_plan {
     uint64_t n_pages; /* of the mapping */
-    uint64_t n_touch; /* pages to visit, 1..n_pages, none twice */
+    uint64_t n_touch; /* pages to visit; in order or shuffled: at most n_pages */
     uint64_t seed;    /* of the random order */
-    bool random;      /* a random choice of pages in random order, else the first ones in order */
-    bool full;        /* read every word of a page, not one */
+    enum touch_order order;
+    bool full; /* read every word of a page, not one */
 };
 
 /* How it went. Times are nanoseconds of CLOCK_MONOTONIC. */

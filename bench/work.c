@@ -18,18 +18,16 @@
 #define HOLD_MAX_MS (30 * 60 * 1000)
 
 static const char *const kind_names[] = {
-    [WORK_SEQ] = "seq",
-    [WORK_RAND] = "rand",
-    [WORK_HOLD] = "hold",
-    [WORK_MAPUNMAP] = "mapunmap",
+    [WORK_SEQ] = "seq",   [WORK_RAND] = "rand", [WORK_HOLD] = "hold",
+    [WORK_ZIPF] = "zipf", [WORK_MIX] = "mix",   [WORK_MAPUNMAP] = "mapunmap",
 };
 
 static void print_usage(FILE *out, const char *program, const char *what)
 {
     fprintf(
         out,
-        "usage: %s --work seq|rand|hold|mapunmap --size BYTES [--ops N] [--seed N] [--cold] [--full]%s%s\n"
-        "  --ops     pages to visit (default all), or map+unmap pairs (default 10000)\n"
+        "usage: %s --work seq|rand|hold|zipf|mix|mapunmap --size BYTES [--ops N] [--seed N] [--cold] [--full]%s%s\n"
+        "  --ops     pages to visit (default all; zipf, mix: any number), or map+unmap pairs (default 10000)\n"
         "  --cold    exit with status 3 when any page is resident before the first touch\n"
         "  --full    read whole pages, not one word of each\n"
         "  --second  measure a second client while a first one holds every page (uffd_bare)\n",
@@ -158,6 +156,28 @@ static void hold_until_eof(void)
     }
 }
 
+static bool repeats(enum work_kind kind)
+{
+    return kind == WORK_ZIPF || kind == WORK_MIX;
+}
+
+static enum touch_order order_of(enum work_kind kind)
+{
+    switch (kind) {
+    case WORK_RAND:
+        return TOUCH_SHUFFLED;
+    case WORK_ZIPF:
+        return TOUCH_ZIPF;
+    case WORK_MIX:
+        return TOUCH_MIX;
+    case WORK_SEQ:
+    case WORK_HOLD:
+    case WORK_MAPUNMAP:
+        break;
+    }
+    return TOUCH_IN_ORDER;
+}
+
 /* Visits the pages of one mapping. */
 static int run_touch(const struct work_options *options, const struct work_target *target,
                      void *base, bool quiet)
@@ -165,9 +185,11 @@ static int run_touch(const struct work_options *options, const struct work_targe
     uint64_t n_pages = options->size_bytes / CONTENT_PAGE_BYTES;
     struct touch_plan plan = {
         .n_pages = n_pages,
-        .n_touch = options->n_ops > 0 && options->n_ops < n_pages ? options->n_ops : n_pages,
+        .n_touch = options->n_ops > 0 && (options->n_ops < n_pages || repeats(options->kind))
+                       ? options->n_ops
+                       : n_pages,
         .seed = options->seed,
-        .random = options->kind == WORK_RAND,
+        .order = order_of(options->kind),
         .full = options->full,
     };
     int64_t resident = count_resident(target, base, options->size_bytes);
@@ -179,7 +201,8 @@ static int run_touch(const struct work_options *options, const struct work_targe
                 (long long)resident);
         return WORK_EXIT_WARM;
     }
-    if (plan.random && target->advise(target->ctx, base, options->size_bytes, MADV_RANDOM) < 0)
+    if (plan.order != TOUCH_IN_ORDER &&
+        target->advise(target->ctx, base, options->size_bytes, MADV_RANDOM) < 0)
         return failed("madvise", errno);
     r = touch_run(base, &plan, &result);
     if (r < 0)

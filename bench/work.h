@@ -18,6 +18,8 @@ enum work_kind {
     WORK_SEQ,      /* visit pages in order */
     WORK_RAND,     /* visit pages in random order, under MADV_RANDOM */
     WORK_HOLD,     /* visit all, say so, keep the mapping until standard input ends */
+    WORK_ZIPF,     /* visit pages by a zipfian draw, under MADV_RANDOM */
+    WORK_MIX,      /* the same, and every fourth visit is the next page of a scan */
     WORK_MAPUNMAP, /* map and unmap one page, many times */
 };
 

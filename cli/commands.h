@@ -17,6 +17,7 @@
     X(stats, 0, 0, false, "stats", "counters, with units")                                         \
     X(audit, 0, 0, false, "audit", "count everything again and compare")                           \
     X(trace, 0, 0, true, "trace [-f]", "the last hook calls; -f: each one as it ends")             \
-    X(limits, 0, 2, false, "limits [KEY [VALUE]]", "show or change what each uid may hold")
+    X(limits, 0, 2, false, "limits [KEY [VALUE]]", "show or change what each uid may hold")        \
+    X(evict, 1, 1, false, "evict OBJECT", "drop the clean pages of an object")
 
 #endif

@@ -186,6 +186,7 @@ bool render_objects(FILE *out, const json_t *document)
         {"WRITTEN", "written_pages", COLUMN_NUMBER},
         {"WBERRORS", "writeback_errors", COLUMN_NUMBER},
         {"LAST", "writeback_error", COLUMN_TEXT},
+        {"EVICTED", "n_evicted_pages", COLUMN_NUMBER},
         {"WAITING", "waiters", COLUMN_NUMBER},
         {"REFS", "refs", COLUMN_NUMBER},
         {"MAPS", "mappings", COLUMN_NUMBER},

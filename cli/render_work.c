@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is under way and what was counted: txns, faults, stats, audit, trace, limits. */
+/* What is under way and what was counted: txns, faults, stats, audit, trace, limits, evict. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -230,5 +230,45 @@ bool render_limits(FILE *out, const json_t *document)
         print_text(out, field_text(limit, "help"));
         (void)fputs(field_is(limit, "per_uid") ? ", for each uid\n" : "\n", out);
     }
+    return true;
+}
+
+/* ---- evict ---- */
+
+/* What came in parts, one row an object. Return: a new array, or NULL. */
+static json_t *sum_parts(const json_t *parts)
+{
+    json_t *rows = json_array();
+    json_t *row = NULL;
+
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *part = json_array_get(parts, i);
+        json_int_t n_pages = (json_int_t)field_number(part, "evicted_pages");
+
+        if (row && field_number(row, "id") == field_number(part, "id")) {
+            n_pages += (json_int_t)field_number(row, "evicted_pages");
+        } else {
+            row = json_object();
+            (void)json_array_append_new(rows, row); /* without memory: a shorter table */
+        }
+        (void)json_object_update(row, (json_t *)(uintptr_t)part); /* reads it only */
+        (void)json_object_set_new(row, "evicted_pages", json_integer(n_pages));
+    }
+    return rows;
+}
+
+bool render_evict(FILE *out, const json_t *document)
+{
+    static const struct column columns[] = {
+        {"ID", "id", COLUMN_NUMBER},
+        {"EVICTED", "evicted_pages", COLUMN_NUMBER},
+        {"LEFT", "valid_pages", COLUMN_NUMBER},
+        {"OBJECT", "name", COLUMN_TEXT},
+    };
+
+    json_t *rows = sum_parts(json_object_get(document, "evicted"));
+
+    print_table(out, rows, columns, N_ELEMENTS(columns), "id");
+    json_decref(rows);
     return true;
 }

@@ -97,3 +97,15 @@ int call_ask(struct muse *muse, const struct question *question, struct mail **r
     request_end(&muse->requests, &request);
     return r;
 }
+
+int call_tell(struct muse *muse, enum frame_type type, const ProtobufCMessage *message)
+{
+    struct request request;
+    int r = request_begin(&muse->requests, &request);
+
+    if (r < 0)
+        return r;
+    r = request_send(&muse->requests, &request, type, message, -1);
+    request_end(&muse->requests, &request);
+    return r;
+}

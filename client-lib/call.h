@@ -33,6 +33,9 @@ struct question {
 MUST_CHECK int call_ask(struct muse *muse, const struct question *question,
                         struct mail **ret_answer);
 
+/** call_tell() - send a frame that has no answer. Return: 0; -ENOTCONN; -ENOMEM. */
+MUST_CHECK int call_tell(struct muse *muse, enum frame_type type, const ProtobufCMessage *message);
+
 /** call_garbled() - a message makes no sense: end the connection, say so; then fail with -EPROTO */
 void call_garbled(struct muse *muse);
 

@@ -239,9 +239,21 @@ int muse_fstat(struct muse_file *file, struct stat *ret)
 
 /* --- pread --- */
 
-/* Have bytes of the object made valid in its memfd.
- * @ret_len: how many are, 0 at the end; at most @len */
-static int make_readable(struct muse_file *file, off_t offset, size_t len, size_t *ret_len)
+/* The server may evict what it kept for this read. A failure ends the connection, or is one of
+ * memory, and then they stay until it ends. */
+static void say_read(struct muse *muse, uint64_t pin)
+{
+    Muse__Wire__ReadDone message = MUSE__WIRE__READ_DONE__INIT;
+
+    message.pin = pin;
+    if (pin != 0)
+        (void)!call_tell(muse, FRAME_READ_DONE, &message.base);
+}
+
+/* Have bytes of the object made valid in its memfd. @ret_len: how many are, 0 at the end; at most
+ * @len. @ret_pin: for say_read(). */
+static int make_readable(struct muse_file *file, off_t offset, size_t len, size_t *ret_len,
+                         uint64_t *ret_pin)
 {
     Muse__Wire__Pread message = MUSE__WIRE__PREAD__INIT;
     const struct question question = {
@@ -262,6 +274,7 @@ static int make_readable(struct muse_file *file, off_t offset, size_t len, size_
         return -EPROTO;
     }
     *ret_len = readable->length < len ? (size_t)readable->length : len;
+    *ret_pin = readable->has_pin ? readable->pin : 0;
     muse__wire__readable__free_unpacked(readable, NULL);
     return 0;
 }
@@ -270,8 +283,9 @@ static int make_readable(struct muse_file *file, off_t offset, size_t len, size_
 static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_len)
 {
     size_t n_valid = 0;
+    uint64_t pin = 0;
     ssize_t n;
-    int r = make_readable(file, offset, len, &n_valid);
+    int r = make_readable(file, offset, len, &n_valid, &pin);
 
     if (r < 0)
         return r;
@@ -280,16 +294,18 @@ static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offse
         return 0;
     }
     if (file->fd < 0) {
+        say_read(file->muse, pin);
         error_say("this object cannot be read, only mapped");
         return -EOPNOTSUPP;
     }
     do {
         n = pread(file->fd, buf, n_valid, offset);
     } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    *ret_len = (size_t)n;
-    return 0;
+    r = n < 0 ? -errno : 0;
+    say_read(file->muse, pin);
+    if (r == 0)
+        *ret_len = (size_t)n;
+    return r;
 }
 
 static int read_file(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_done)

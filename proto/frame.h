@@ -56,6 +56,7 @@
     X(FORK_ATTACH, 0x145)                                                                          \
     X(PREFETCH, 0x150)                                                                             \
     X(PREFETCHED, 0x151)                                                                           \
+    X(READ_DONE, 0x158)                                                                            \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \

@@ -18,7 +18,8 @@
     X(AUDIT, "audit", 0, 0, false, "audit", "count everything again and compare")                  \
     X(TRACE, "trace", 0, 0, true, "trace [-f]", "the last hook calls; -f: each one as it ends")    \
     X(LIMITS, "limits", 0, 2, false, "limits [KEY [VALUE]]",                                       \
-      "show or change what each uid may hold")
+      "show or change what each uid may hold")                                                     \
+    X(EVICT, "evict", 1, 1, false, "evict OBJECT", "drop the clean pages of an object")
 
 enum admin_command_id {
 #define X(name, word, min, max, follow, syntax, help) ADMIN_##name,

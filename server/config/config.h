@@ -34,12 +34,14 @@
       "how long a page may be dirty before it is written back")                                    \
     X(deadlines, install_ms, install_deadline_ms, COUNT, "5000", "a client's mmap, after prepare") \
     X(deadlines, fork_ms, fork_deadline_ms, COUNT, "10000",                                        \
-      "a client's fork, and its child's coming")
+      "a client's fork, and its child's coming")                                                   \
+    X(debug, touches, touches, TEXT, "", "record the pages that faults are about in this file")
 
 struct config {
     char rundir[96]; /* sockets must fit sun_path */
     char contract[16];
     char hand_out_uffd[16];
+    char touches[128];
     uint64_t memory_bytes, arena_bytes;
     uint64_t client_mode, driver_mode, control_mode;
     uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, fork_deadline_ms, writeback_ms;

@@ -8,7 +8,9 @@
 #include "common/ipc/fd.h"
 #include "server/config/config.h"
 #include "server/flow/driver_hooks.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/touch_log.h"
 #include "server/flow/trace.h"
 #include "server/flow/writeback.h"
 
@@ -46,6 +48,12 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     r = store_init(&engine->store);
     if (r == 0)
         r = trace_new(&engine->trace);
+    if (r == 0)
+        r = evict_flow_new(engine);
+    if (r == 0 && config->touches[0] != '\0') {
+        *ret_why = "the file for [debug] touches cannot be made";
+        r = touch_log_new(&engine->touches, config->touches);
+    }
     if (r < 0)
         return r;
     /* may be absent or forbidden: then clients get their userfaultfd themselves */
@@ -60,6 +68,8 @@ static void on_ring_closed(struct ring *ring)
 
 void engine_done(struct engine *engine)
 {
+    evict_flow_free(engine);
+    touch_log_free(engine->touches);
     ring_close(&engine->ring, on_ring_closed);
     loop_done(&engine->loop);
     notifier_done(&engine->notifier);

@@ -29,6 +29,7 @@
 #include "common/base/must.h"
 #include "common/base/rbtree.h"
 #include "proto/hooks.h"
+#include "server/cache/evict.h"
 #include "server/cache/page_table.h"
 #include "server/cache/poison.h"
 #include "server/fault/readahead.h"
@@ -44,10 +45,12 @@
 struct admin;
 struct config;
 struct driver_link;
+struct evict_flow;
 struct fork_request;
 struct listener;
 struct mm_request;
 struct session;
+struct touch_log;
 struct trace;
 
 struct engine {
@@ -69,6 +72,8 @@ struct engine {
     struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
     struct deadline flusher;   /* when the oldest of them is due */
     struct trace *trace;       /* owned: hook calls to whoever follows */
+    struct evict_flow *evict;  /* owned: which pages go when the caches are full */
+    struct touch_log *touches; /* owned: NULL: not recorded */
     int uffd_device;           /* owned: /dev/userfaultfd, or -1 */
     uint64_t next_id;          /* spaces, objects, drivers, VMAs, runs: one counter */
     uint64_t started_ns;
@@ -80,6 +85,7 @@ struct engine {
         uint64_t maps, unmaps, map_failures, merges, prepares, completes, aborts, closes, opens;
         uint64_t sessions_refused, protocol_errors, driver_errors, pages_invalidated, graduations;
         uint64_t faults_write, mkwrites, runs_writeback, pages_written, writeback_errors;
+        uint64_t pages_evicted, evict_passes, ghost_hits, refaults;
     } stats;
 };
 
@@ -174,6 +180,10 @@ struct object {
         uint64_t error_seq;      /* how many failures */
         uint64_t n_written;      /* pages written back */
     } wb;
+    struct evict_object evict;
+    struct list pins; /* struct evict_pin.node: pages that clients read through their fd */
+    bool had_writer;  /* it is, or was, open for writing: what is clean is not known */
+    uint64_t n_evicted_pages, evicted_at_ns;
 };
 
 /* An open file. VMAs point to it (vma.file). */
@@ -219,6 +229,8 @@ struct space {
     unsigned n_prefetches;
     bool dead;         /* the client is gone: only undo runs still */
     char refusal[256]; /* who was against the last split and why; valid in split_check.done */
+    struct list preads;      /* reads of pages through its fds: struct pread_request.of_space */
+    unsigned n_preads;
     uid_t uid;
     gid_t gid;
     pid_t pid;

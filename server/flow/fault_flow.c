@@ -31,8 +31,10 @@
 
 #include "common/base/own.h"
 #include "server/fault/fault.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/touch_log.h"
 #include "server/flow/write_flow.h"
 
 /* Chosen: what is asked for apart from the rest of a window, so that its reader goes on after a
@@ -199,10 +201,11 @@ static void poison_outside(struct space *space, const struct vma *vma, uint64_t 
 static void plan(struct touch *touch, bool is_miss)
 {
     const struct object *object = touch->object;
-    const struct readahead_limits limits =
+    struct readahead_limits limits =
         readahead_limits_of(touch->vma, object->page_shift, object_n_pages(object));
     uint64_t n_history = 0;
 
+    limits.max_pages = (uint32_t)evict_flow_window(object);
     if (is_miss && touch->page > limits.pages.start) {
         const uint64_t room = touch->page - limits.pages.start;
         const uint64_t n = room < READAHEAD_AROUND_PAGES ? room : READAHEAD_AROUND_PAGES;
@@ -261,6 +264,10 @@ static void ask_wanted(struct touch *touch)
         return;
     case PAGE_ABSENT:
     case PAGE_POISONED:
+        if (r == -EDQUOT && evict_flow_wait(object->engine)) {
+            park(touch);
+            return;
+        }
         if (r < 0) {
             const struct fill_error why = fill_error_of(object, r, text, sizeof(text));
 
@@ -280,7 +287,6 @@ static void ask_wanted(struct touch *touch)
 static void ask_ahead(const struct touch *touch)
 {
     const struct run_reader reader = {touch->space->id, touch->vma->id, touch->addr};
-    const uint64_t n_bytes = range_len(touch->plan.ahead) << touch->object->page_shift;
 
     if (touch->is_retry)
         return;
@@ -288,8 +294,7 @@ static void ask_ahead(const struct touch *touch)
         (void)!fill_ask_for(touch->object, touch->plan.now, touch->plan.now.start, &reader);
     if (range_is_empty(touch->plan.ahead))
         return;
-    if (quota_room(&touch->space->engine->quotas, touch->object->uid, QUOTA_CACHE) < n_bytes ||
-        fill_ask_for(touch->object, touch->plan.ahead, touch->plan.ahead.start, &reader) < 0)
+    if (fill_ask_for(touch->object, touch->plan.ahead, touch->plan.ahead.start, &reader) < 0)
         readahead_forget(&touch->vma->stream);
 }
 
@@ -345,9 +350,11 @@ static void look(struct touch *touch, struct fault_query *ret_query)
 static void on_page(struct touch *touch, enum fault_action action, struct asks *asks)
 {
     MUST(touch->vma && touch->object);
+    touch_log_add(touch->space->engine->touches, touch->object->id, touch->page);
     switch (action) {
     case FAULT_SHOW:
         touch->space->engine->stats.faults_hit++;
+        evict_flow_touch(touch->object, touch->vma, touch->page);
         plan(touch, false);
         show_or_write(touch);
         ask_later(asks, touch, false, false);
@@ -544,6 +551,7 @@ void fault_flow_space_init(struct space *space)
     run_table_init(&space->parked);
     list_init(&space->waiters);
     list_init(&space->mkwrites);
+    list_init(&space->preads);
 }
 
 void fault_flow_space_gone(struct space *space)

@@ -11,7 +11,10 @@
  * One UFFDIO_CONTINUE for each (space, mapping) concerned shows all that came at once, but for the
  * marker page.
  */
+#include <errno.h>
+
 #include "common/base/own.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
 
@@ -203,6 +206,8 @@ void fault_show_complete(struct object *object)
 {
     struct list *pos;
 
+    if (evict_was_recent(object))
+        return;
     list_for_each(pos, &object->mappings) {
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
@@ -216,8 +221,9 @@ void fault_show_complete(struct object *object)
     }
 }
 
-void fault_show_track(struct object *object, struct range pages)
+bool fault_show_track(struct object *object, struct range pages)
 {
+    bool is_watched = true;
     struct list *pos;
 
     list_for_each(pos, &object->mappings) {
@@ -227,10 +233,13 @@ void fault_show_track(struct object *object, struct range pages)
         if (!vma->graduated || !space->uffd_open ||
             range_is_empty(vma_addrs_of(vma, object, pages)))
             continue;
-        /* It fails only when the mapping or the process is gone: nobody sees anything there. */
-        (void)!uffd_port_register(&space->uffd, vma_range(vma), UFFD_TRACKED);
-        vma->graduated = false;
+        /* Other failures: the mapping or the process is gone, and nobody sees anything there. */
+        if (uffd_port_register(&space->uffd, vma_range(vma), UFFD_TRACKED) == -ENOMEM)
+            is_watched = false;
+        else
+            vma->graduated = false;
     }
+    return is_watched;
 }
 
 /* A part mapped from a driver's own fd cannot be registered: such a mapping keeps what it has. */
@@ -240,8 +249,8 @@ static bool may_graduate(const struct vma *vma)
     const struct readahead_limits limits =
         readahead_limits_of(vma, object->page_shift, object_n_pages(object));
 
-    return !(vma->flags & VMF_PFNMAP) && !vma->tracks_writes && !range_is_empty(limits.pages) &&
-           page_table_is_valid(&object->pages, limits.pages);
+    return !(vma->flags & VMF_PFNMAP) && !vma->tracks_writes && !evict_was_recent(object) &&
+           !range_is_empty(limits.pages) && page_table_is_valid(&object->pages, limits.pages);
 }
 
 bool fault_flow_will_graduate(const struct vma *vma)

@@ -104,8 +104,9 @@ void fault_poison_waiters(struct object *object, struct list *batch, int error);
 /** fault_show_complete() - all pages are valid: the object's mappings need no watching any more */
 void fault_show_complete(struct object *object);
 
-/** fault_show_track() - pages of the object are about to go: mappings of them are watched again */
-void fault_show_track(struct object *object, struct range pages);
+/** fault_show_track() - pages of the object are about to go: mappings of them are watched again.
+ * Return: false: the kernel has no memory for it, and one stays native. */
+bool fault_show_track(struct object *object, struct range pages);
 
 /** vma_page_at() - the object page that lies at @addr, an address in @vma */
 static inline uint64_t vma_page_at(const struct vma *vma, const struct object *object,

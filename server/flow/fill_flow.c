@@ -27,6 +27,7 @@
 #include "common/base/own.h"
 #include "proto/hooks.h"
 #include "server/flow/driver_hooks.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
@@ -37,14 +38,6 @@
 static void cache_drop(struct object *object, uint64_t n_pages)
 {
     charge_drop(&object->engine->quotas, object->uid, QUOTA_CACHE, n_pages << object->page_shift);
-}
-
-static int cache_take(struct object *object, uint64_t n_pages)
-{
-    int r = charge_take(&object->engine->quotas, object->uid, QUOTA_CACHE,
-                        n_pages << object->page_shift);
-
-    return r > 0 ? -EDQUOT : r;
 }
 
 static struct range bytes_of(const struct object *object, struct range pages)
@@ -67,6 +60,7 @@ static void give_back(struct object *object, struct range pages)
 {
     cache_drop(object,
                page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_ABSENT));
+    evict_flow_gone(object, pages);
 }
 
 /* Takes pages out of a run. Without memory for a second part all of the run from there on is given
@@ -132,7 +126,8 @@ static int start_new(struct object *object, struct range pages, uint64_t needed_
 {
     struct run *run = malloc(sizeof(*run));
 
-    if (!run) {
+    if (!run || evict_flow_filling(object, pages) < 0) {
+        free(run);
         give_back(object, pages);
         return -ENOMEM;
     }
@@ -145,29 +140,32 @@ static int start_new(struct object *object, struct range pages, uint64_t needed_
     return 0;
 }
 
-/* Charges claimed pages. When not all of them are granted, only those somebody waits for, then
- * nothing.
- * Return: 0 and the pages still claimed (may be none); -errno when pages that somebody waits for
- * were given back. */
+static void unclaim(struct object *object, struct range pages)
+{
+    (void)page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_ABSENT);
+}
+
+/* Charges claimed pages. When not all of them are granted, as many as there is room for, or only
+ * those somebody waits for, then nothing. Return: 0 and the pages still claimed (may be none);
+ * -errno when pages that somebody waits for were given back. */
 static int charge_claimed(struct object *object, uint64_t needed_end, struct range *pages)
 {
-    struct range needed = range_intersect(
-        *pages,
-        (struct range){pages->start, needed_end > pages->start ? needed_end : pages->start});
-    int r = cache_take(object, range_len(*pages));
+    const uint64_t n_pages = range_len(*pages);
+    uint64_t n = needed_end > pages->start ? needed_end - pages->start : 0;
+    uint64_t n_room;
+    int r = evict_flow_charge(object, n_pages);
 
     if (r == 0)
         return 0;
-    if (range_len(needed) < range_len(*pages)) {
-        (void)page_table_move_range(&object->pages, (struct range){needed.end, pages->end},
-                                    PAGE_BIT(PAGE_FILLING), PAGE_ABSENT);
-        *pages = needed;
-        if (range_is_empty(needed))
-            return 0;
-        r = cache_take(object, range_len(needed));
+    n_room = quota_room(&object->engine->quotas, object->uid, QUOTA_CACHE) >> object->page_shift;
+    n = n > n_room ? n : n_room;
+    if (n < n_pages) {
+        unclaim(object, (struct range){pages->start + n, pages->end});
+        pages->end = pages->start + n;
+        r = evict_flow_charge(object, n);
     }
     if (r < 0)
-        (void)page_table_move_range(&object->pages, *pages, PAGE_BIT(PAGE_FILLING), PAGE_ABSENT);
+        unclaim(object, *pages);
     return r;
 }
 
@@ -184,9 +182,11 @@ int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
                  const struct run_reader *reader)
 {
     const uint64_t max_pages = STORE_BUFFER_BYTES >> object->page_shift;
+    struct evict_guard guard;
     int r = check_source(object);
 
     pages = range_intersect(pages, (struct range){0, object_n_pages(object)});
+    evict_guard_begin(&guard, object, pages);
     while (r == 0 && !range_is_empty(pages)) {
         struct range run;
         const uint64_t first = page_table_find(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
@@ -201,6 +201,7 @@ int fill_ask_for(struct object *object, struct range pages, uint64_t needed_end,
         if (r == 0 && !range_is_empty(run))
             r = start_new(object, run, needed_end, reader);
     }
+    evict_guard_end(&guard);
     return r;
 }
 
@@ -211,17 +212,22 @@ int fill_ask(struct object *object, struct range pages, uint64_t n_needed)
 
 int fill_retry(struct object *object, uint64_t page)
 {
+    const struct range pages = {page, page + 1};
+    struct evict_guard guard;
     int r = check_source(object);
 
     if (r < 0)
         return r;
     if (page_table_get(&object->pages, page) != PAGE_POISONED)
-        return fill_ask(object, (struct range){page, page + 1}, 1);
-    r = cache_take(object, 1);
+        return fill_ask(object, pages, 1);
+    r = evict_flow_charge(object, 1);
     if (r < 0)
         return r;
     MUST(page_table_move(&object->pages, page, PAGE_POISONED, PAGE_FILLING));
-    return start_new(object, (struct range){page, page + 1}, page + 1, NULL);
+    evict_guard_begin(&guard, object, pages);
+    r = start_new(object, pages, page + 1, NULL);
+    evict_guard_end(&guard);
+    return r;
 }
 
 /* ---- failing ---- */
@@ -415,19 +421,40 @@ static void finish_part(struct object *object, struct run *run, struct range pag
         fault_show_healed(object, pages.start);
 }
 
+/* Pages that nobody asked for have no claim on others' room; the driver's bytes go again. Return:
+ * whether they are charged, and known for eviction. */
+static bool welcome_unasked(struct object *object, struct range pages)
+{
+    const uint64_t n_bytes = range_len(pages) << object->page_shift;
+
+    if (quota_room(&object->engine->quotas, object->uid, QUOTA_CACHE) >= n_bytes &&
+        evict_flow_charge(object, range_len(pages)) == 0) {
+        if (evict_flow_filling(object, pages) == 0)
+            return true;
+        evict_flow_gone(object, pages);
+        cache_drop(object, range_len(pages));
+    }
+    backing_punch(&object->backing, bytes_of(object, pages));
+    return false;
+}
+
 /* Pages that no run is for: the driver supplied more than it was asked for, or too late. */
 static void take_unasked(struct object *object, struct range pages, uint64_t id)
 {
-    if (id < object->answers_from)
-        return;
+    const bool is_late = id < object->answers_from;
+
     while (!range_is_empty(pages)) {
         const struct range run = page_table_find_run(
             &object->pages, pages, PAGE_BIT(PAGE_ABSENT) | PAGE_BIT(PAGE_POISONED));
         const uint64_t n_pages = range_len(run);
 
         pages.start = run.end;
-        if (n_pages == 0 || cache_take(object, n_pages) < 0)
-            continue; /* over the limit: bytes that nobody is shown */
+        if (n_pages == 0)
+            continue;
+        if (is_late)
+            backing_punch(&object->backing, bytes_of(object, run));
+        if (is_late || !welcome_unasked(object, run))
+            continue;
         (void)page_table_move_range(&object->pages, run, PAGE_BIT(PAGE_ABSENT), PAGE_CLEAN);
         count_came(object, n_pages);
         poison_drop(&object->poison, run);
@@ -480,11 +507,12 @@ void fill_forget_valid(struct object *object, uint64_t page)
 {
     const struct range pages = {page, page + 1};
 
-    fault_show_track(object, pages);
+    (void)fault_show_track(object, pages);
     cache_drop(object,
                page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
     (void)page_table_move(&object->pages, page, PAGE_EVICTING, PAGE_ABSENT);
     writeback_dropped(object);
+    evict_flow_gone(object, pages);
 }
 
 void fill_runs_stale(struct object *object)
@@ -502,6 +530,7 @@ static void forget(struct object *object, struct range pages)
     (void)page_table_move_range(&object->pages, pages,
                                 PAGE_BIT(PAGE_EVICTING) | PAGE_BIT(PAGE_POISONED), PAGE_ABSENT);
     cache_drop(object, n_valid);
+    evict_flow_gone(object, pages);
     poison_drop(&object->poison, pages);
     poison_drop(&object->vanished, pages);
     object->engine->stats.pages_invalidated += n_valid;
@@ -512,7 +541,7 @@ static void drop(struct object *object, struct range pages, unsigned bits)
     pages = range_intersect(pages, page_table_range(&object->pages));
     if (range_is_empty(pages))
         return;
-    fault_show_track(object, pages);
+    (void)fault_show_track(object, pages);
     for (struct run *run = run_table_find_next(&object->runs, pages.start);
          run && run->pages.start < pages.end; run = run_next(run))
         run->stale = true;
@@ -576,13 +605,14 @@ int fill_object_init(struct object *object)
     if (r < 0)
         return r;
     page_table_init(&object->pages, states, n_pages);
-    return 0;
+    return evict_flow_object_init(object);
 }
 
 void fill_object_done(struct object *object)
 {
     MUST(run_table_is_idle(&object->runs) && object->pages.n_filling == 0);
     cache_drop(object, object->pages.n_valid);
+    evict_flow_object_done(object);
     store_states_free(&object->engine->store, object->pages.states, object->pages.n_pages);
     object->pages = (struct page_table){0};
     poison_done(&object->poison);

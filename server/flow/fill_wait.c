@@ -10,17 +10,19 @@
 #include <errno.h>
 
 #include "common/base/own.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 
 #define WINDOWS_AHEAD  2u
 /* chosen: windows that come without waiting (zeros) before others have their turn */
 #define STEPS_PER_TURN 4u
+/* chosen: how soon who waits for room looks again: some clusters are written back in that time */
+#define ROOM_NS        2000000ull
 
 static struct range window_at(const struct fill_wait *wait, uint64_t page)
 {
-    const uint64_t n_pages =
-        WINDOWS_AHEAD * ((uint64_t)STORE_BUFFER_BYTES >> wait->object->page_shift);
+    const uint64_t n_pages = WINDOWS_AHEAD * evict_flow_window(wait->object);
     const uint64_t room = wait->pages.end - page;
 
     return (struct range){page, page + (room < n_pages ? room : n_pages)};
@@ -63,10 +65,15 @@ static int remember(const struct fill_wait *wait, int error)
 
 static void on_again(struct deadline *deadline);
 
-static void go_on_later(struct fill_wait *wait)
+static void go_on_at(struct fill_wait *wait, uint64_t at_ns)
 {
     wait->again.fn = on_again;
-    deadline_set(&wait->object->engine->loop, &wait->again, loop_now_ns());
+    deadline_set(&wait->object->engine->loop, &wait->again, at_ns);
+}
+
+static void go_on_later(struct fill_wait *wait)
+{
+    go_on_at(wait, loop_now_ns());
 }
 
 /* Return: 1 all valid; 0 waiting; -errno: next_page cannot be had. */
@@ -77,6 +84,10 @@ static int step(struct fill_wait *wait)
     for (unsigned n_steps = 0; n_steps < STEPS_PER_TURN; n_steps++) {
         int r = ask_next(wait);
 
+        if (r == -EDQUOT && evict_flow_wait(object->engine)) {
+            go_on_at(wait, loop_now_ns() + ROOM_NS);
+            return 0;
+        }
         if (r != 0)
             return r < 0 ? remember(wait, r) : r;
         switch (page_table_get(&object->pages, wait->next_page)) {

@@ -14,6 +14,7 @@
 #include "common/base/own.h"
 #include "server/admin/admin_commands.h"
 #include "server/config/config.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/inspect_parts.h"
 #include "server/flow/trace.h"
 
@@ -129,6 +130,7 @@ static int set_limit(struct engine *engine, const char *key, const char *value)
         return -EINVAL;
     if (quota_limit_set(&engine->quotas, key, limit) != 0)
         return -ENOENT;
+    evict_flow_limits(engine);
     log_write(LOG_LEVEL_INFO, "admin.limit", "key=%s value=%" PRIu64, key, limit);
     return 0;
 }
@@ -193,6 +195,7 @@ static int inspect(struct inspector *inspector, const struct admin_request *requ
         return inspect_blocked(engine, request, ret_document, ret_why);
     case ADMIN_MAPS: /* have a way of their own */
     case ADMIN_OBJECTS:
+    case ADMIN_EVICT:
     case ADMIN_COMMAND_N:
         break;
     }
@@ -212,6 +215,8 @@ static int on_request(struct admin *admin, const struct admin_request *request, 
         return inspect_maps(inspector->engine, request, &inspector->cursor, ret_text, ret_why);
     if (request->command == ADMIN_OBJECTS)
         return inspect_objects(inspector->engine, &inspector->cursor, ret_text, ret_why);
+    if (request->command == ADMIN_EVICT)
+        return inspect_evict(inspector->engine, request, &inspector->cursor, ret_text, ret_why);
     r = inspect(inspector, request, &document, ret_why);
     if (r < 0 || request->follow)
         return r;

@@ -15,6 +15,7 @@
 #include "common/base/own.h"
 #include "server/flow/audit.h"
 #include "server/flow/writeback.h"
+#include "server/flow/evict_flow.h"
 
 /* Chosen: some 10 ms of looking at bytes; 64 GiB in 4 KiB pages. */
 #define AUDIT_PAGES_MAX      (UINT64_C(1) << 24)
@@ -174,6 +175,8 @@ static void check_pages(struct audit *audit, const struct object *object)
     why = page_table_validate(&object->pages);
     if (why)
         violation(audit, "object %s: pages: %s", object->name, why);
+    if (!evict_flow_covers(object))
+        violation(audit, "object %s: some of its pages could never be evicted", object->name);
 }
 
 static void check_object(struct audit *audit, const struct audit_object *found)
@@ -306,10 +309,13 @@ static struct doc *check_users(struct audit *audit)
 static struct doc *compare(struct audit *audit)
 {
     struct doc *document = doc_object();
+    const char *why = evict_flow_validate(audit->engine);
     const void *thing;
     size_t cursor = 0;
 
     audit->violations = doc_array();
+    if (why)
+        violation(audit, "eviction: %s", why);
     audit->pages_left = AUDIT_PAGES_MAX;
     doc_put(document, "drivers", check_drivers(audit));
     doc_put(document, "users", check_users(audit));

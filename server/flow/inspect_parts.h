@@ -17,9 +17,10 @@
 /* Where a document that comes in parts goes on. All zero: there is none. */
 struct inspect_cursor {
     uint64_t space_id; /* maps of this space; 0: objects */
-    uint64_t from;     /* maps: address */
-    uint64_t *ids;     /* objects: owned; those there were at the beginning */
+    uint64_t from;     /* maps: address; evict: page */
+    uint64_t *ids;     /* objects, evict: owned; those there were at the beginning */
     size_t n_ids, at;
+    bool is_evict;
 };
 
 /**
@@ -49,13 +50,24 @@ MUST_CHECK int inspect_objects(const struct engine *engine, struct inspect_curso
                                char **ret_text, const char **ret_why);
 
 /**
+ * inspect_evict() - the same, but it drops clean pages, a turn's worth in each part
+ *
+ * Return: 0; 1 the rest comes from inspect_more(); -ENOENT no object is called that; -ENOMEM.
+ */
+MUST_CHECK int inspect_evict(struct engine *engine, const struct admin_request *request,
+                             struct inspect_cursor *cursor, char **ret_text, const char **ret_why);
+
+/** inspect_evict_part() - a turn's worth. @array: gets what went of one object; several elements
+ * may be about the same. Return: whether there is more. */
+bool inspect_evict_part(struct engine *engine, struct inspect_cursor *cursor, struct doc *array);
+
+/**
  * inspect_more() - the next part, as things are now
  *
  * Return: 0 that was the last; 1 there is more; -ENOMEM. A space that has gone has no more
  * mappings, objects that have gone are left out, new ones too.
  */
-MUST_CHECK int inspect_more(const struct engine *engine, struct inspect_cursor *cursor,
-                            char **ret_text);
+MUST_CHECK int inspect_more(struct engine *engine, struct inspect_cursor *cursor, char **ret_text);
 
 /* Pieces of documents that several commands show. inspect_show.c, inspect_work.c */
 

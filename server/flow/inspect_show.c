@@ -398,6 +398,7 @@ static struct doc *object_document(const struct object *object)
     doc_put_number(document, "n_faults", object->n_faults);
     doc_put_number(document, "n_filled_pages", object->n_filled_pages);
     doc_put_number(document, "n_failures", object->n_failures);
+    doc_put_number(document, "n_evicted_pages", object->n_evicted_pages);
     return document;
 }
 
@@ -435,14 +436,16 @@ int inspect_objects(const struct engine *engine, struct inspect_cursor *cursor, 
 
 /* ---- documents in parts ---- */
 
-int inspect_more(const struct engine *engine, struct inspect_cursor *cursor, char **ret_text)
+int inspect_more(struct engine *engine, struct inspect_cursor *cursor, char **ret_text)
 {
     const struct space *space = idmap_get(&engine->spaces, cursor->space_id);
     struct doc *array = doc_array();
     bool more = false;
     int r;
 
-    if (space)
+    if (cursor->is_evict)
+        more = inspect_evict_part(engine, cursor, array);
+    else if (space)
         more = maps_part(space, cursor, array);
     else if (cursor->ids)
         more = objects_part(engine, cursor, array);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/own.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/inspect_parts.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
@@ -249,6 +250,8 @@ int inspect_stats(struct engine *engine, const struct admin_request *request,
     add_uffd_counters(counters, engine);
     add_counter(counters, "charges_refused", engine->quotas.n_refused, "charges",
                 "requests that were over a limit");
+    add_counter(counters, "evict_queue_bytes", evict_flow_bytes(engine), "bytes",
+                "memory that the order of eviction takes");
     *ret_document = doc_object();
     doc_put(*ret_document, "counters", counters);
     doc_put(*ret_document, "used", usage_document(engine->quotas.total));

@@ -35,6 +35,7 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
 #include "server/flow/prefetch_flow.h"
+#include "server/flow/open_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/waits.h"
@@ -92,6 +93,7 @@ void loss_client_gone(struct space *space)
     end_requests(space);
     prefetch_space_gone(space);
     fault_flow_space_gone(space);
+    pread_space_gone(space);
     if (space->uffd_open)
         uffd_port_close(&space->uffd); /* its closed() drops the port's reference */
     close_mappings(space);

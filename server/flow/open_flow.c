@@ -2,10 +2,10 @@
 /*
  * Files: open, close, fstat, pread, and why an address failed.
  *
- *   OPEN  -> find the driver -> open hook -> object (shared by key) -> file
- *         -> OPENED with the object's memfd
- *   PREAD -> make the pages valid -> READABLE; the client then reads its own fd, so no byte goes
- *            over a socket
+ *   OPEN   find the driver -> open hook -> object (shared by key) -> file -> OPENED with the
+ *          object's memfd
+ *   PREAD  make the pages valid, and pin them -> READABLE; the client then reads its own fd, so no
+ *          byte goes over a socket -> READ_DONE
  */
 #include "server/flow/open_flow.h"
 
@@ -20,6 +20,7 @@
 #include "proto/limits.h"
 #include "proto/status.h"
 #include "server/flow/driver_hooks.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
@@ -489,29 +490,48 @@ int request_fstat(struct space *space, struct frame *frame)
 
 /* ---- pread ---- */
 
+/* Chosen: threads of one client that read at the same time. */
+#define PREADS_MAX 256u
+
+/* From PREAD to READ_DONE: the client reads its own fd in between, where a page that was evicted
+ * would be zeros. */
 struct pread_request {
     struct fill_wait wait;
-    struct space *space; /* ref */
-    struct file *file;   /* ref */
+    struct evict_pin pin;
+    struct list of_space; /* in space.preads */
+    struct space *space;  /* ref */
+    struct file *file;    /* ref */
     uint64_t id;
     uint64_t length;
     uint64_t offset;
+    uint64_t pin_id; /* 0: not answered yet */
 };
 
-static void reply_readable(struct space *space, uint64_t id, uint64_t length)
+static void reply_readable(struct space *space, uint64_t id, uint64_t length, uint64_t pin_id)
 {
     Muse__Wire__Readable message = MUSE__WIRE__READABLE__INIT;
 
     message.length = length;
+    message.has_pin = pin_id != 0;
+    message.pin = pin_id;
     space_reply(space, id, FRAME_READABLE, &message.base);
 }
 
 static void pread_free(struct pread_request *request)
 {
+    list_del(&request->of_space);
+    request->space->n_preads--;
+    evict_pin_end(&request->pin);
     charge_drop(&request->space->engine->quotas, request->space->uid, QUOTA_REQUESTS, 1);
     file_unref(request->file);
     space_unref(request->space);
     free(request);
+}
+
+static void pread_answer(struct pread_request *request, uint64_t length)
+{
+    request->pin_id = engine_id(request->space->engine);
+    reply_readable(request->space, request->id, length, request->pin_id);
 }
 
 static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_page)
@@ -521,10 +541,9 @@ static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_pa
     const uint64_t failed_at = failed_page << object->page_shift;
 
     if (error == 0) {
-        reply_readable(request->space, request->id, request->length);
+        pread_answer(request, request->length);
     } else if (failed_at > request->offset) {
-        reply_readable(request->space, request->id,
-                       failed_at - request->offset); /* short, as read(2) */
+        pread_answer(request, failed_at - request->offset); /* short, as read(2) */
     } else {
         const struct poison_record *record = poison_find(&object->poison, failed_page);
         const char *text = record ? record->text : "the page cannot be had";
@@ -532,8 +551,38 @@ static void on_pread_valid(struct fill_wait *wait, int error, uint64_t failed_pa
 
         flow_error("pread.failed", &where, error, text);
         space_fail(request->space, request->id, error, text);
+        pread_free(request);
     }
-    pread_free(request);
+}
+
+void pread_space_gone(struct space *space)
+{
+    struct list *node;
+
+    while ((node = list_first(&space->preads))) {
+        struct pread_request *request = CONTAINER_OF(node, struct pread_request, of_space);
+
+        fill_wait_cancel(&request->wait);
+        pread_free(request);
+    }
+}
+
+int request_read_done(struct space *space, struct frame *frame)
+{
+    Muse__Wire__ReadDone *message =
+        muse__wire__read_done__unpack(NULL, frame->n_payload, frame->payload);
+    struct list *pos, *tmp;
+
+    if (!message)
+        return -EPROTO;
+    list_for_each_safe(pos, tmp, &space->preads) {
+        struct pread_request *request = CONTAINER_OF(pos, struct pread_request, of_space);
+
+        if (request->pin_id != 0 && request->pin_id == message->pin)
+            pread_free(request);
+    }
+    muse__wire__read_done__free_unpacked(message, NULL);
+    return 0;
 }
 
 static int pread_start(struct space *space, uint64_t id, struct file *file, uint64_t offset,
@@ -544,7 +593,8 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     struct pread_request *request;
     int r;
 
-    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
+    if (space->n_preads >= PREADS_MAX ||
+        charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
         return -EAGAIN;
     request = calloc(1, sizeof(*request));
     if (!request) {
@@ -559,6 +609,10 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     request->wait.done = on_pread_valid;
     request->wait.what = "pread";
     request->wait.space = space;
+    list_add_tail(&space->preads, &request->of_space);
+    space->n_preads++;
+    evict_flow_touch(file->object, NULL, pages.start);
+    evict_pin_begin(&request->pin, file->object, pages);
     r = fill_wait_start(file->object, pages, &request->wait);
     if (r != 0) /* done already: it came at once, or failed at once, perhaps in the middle */
         on_pread_valid(&request->wait, r > 0 ? 0 : r, request->wait.next_page);
@@ -588,13 +642,14 @@ int request_pread(struct space *space, struct frame *frame)
         return 0;
     }
     if (offset >= file->object->size_bytes || length == 0) {
-        reply_readable(space, frame->header.id, 0);
+        reply_readable(space, frame->header.id, 0, 0);
         return 0;
     }
     if (length > PREAD_BYTES_MAX)
         length = PREAD_BYTES_MAX;
     if (length > file->object->size_bytes - offset)
         length = file->object->size_bytes - offset;
+    length = evict_flow_clip(file->object, offset, length);
     r = pread_start(space, frame->header.id, file, offset, length);
     if (r < 0)
         space_fail(space, frame->header.id, r, "too many requests, or out of memory");

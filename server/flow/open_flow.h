@@ -34,4 +34,7 @@ int driver_failed_read(struct frame *frame, char *buf, size_t size);
 /** driver_find() - the living driver of a name. Return: borrowed, or NULL. */
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name);
 
+/** pread_space_gone() - the client died: its reads end */
+void pread_space_gone(struct space *space);
+
 #endif

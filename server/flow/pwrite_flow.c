@@ -19,6 +19,7 @@
 #include "proto/client.pb-c.h"
 #include "proto/limits.h"
 #include "server/config/config.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/requests.h"
@@ -30,8 +31,9 @@ struct pwrite_request {
     struct fill_wait wait;
     struct resize resize;
     struct wb_hold hold;
-    struct space *space; /* ref */
-    struct file *file;   /* ref */
+    struct evict_pin pin; /* until they are dirty: into a hole that eviction made nothing may go */
+    struct space *space;  /* ref */
+    struct file *file;    /* ref */
     uint64_t id;
     struct range bytes;
 };
@@ -41,6 +43,7 @@ static void request_free(struct pwrite_request *request)
     struct space *space = request->space;
 
     charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    evict_pin_end(&request->pin);
     file_unref(request->file);
     free(request);
     space_unref(space);
@@ -120,6 +123,7 @@ static void fill(struct pwrite_request *request)
 {
     int r;
 
+    evict_pin_begin(&request->pin, request->file->object, pages_of(request));
     request->wait.done = on_filled;
     request->wait.what = "pwrite";
     request->wait.space = request->space;
@@ -207,6 +211,7 @@ int request_pwrite(struct space *space, struct frame *frame)
     request->space = space_ref(space);
     request->file = file_ref(file);
     request->id = frame->header.id;
+    bytes.end = bytes.start + evict_flow_clip(file->object, bytes.start, range_len(bytes));
     request->bytes = bytes;
     r = start(request, &why);
     if (r < 0)

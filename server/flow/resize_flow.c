@@ -107,7 +107,8 @@ static int set_size(struct object *object, uint64_t size)
     if (r < 0)
         return r;
     /* what was complete need not be any more; and a native mapping would not report its new part */
-    fault_show_track(object, (struct range){0, object->pages.n_pages});
+    if (!fault_show_track(object, page_table_range(&object->pages)))
+        return -ENOMEM;
     object->size_bytes = size;
     if (size < old)
         cut_off(object, size);

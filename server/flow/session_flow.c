@@ -471,6 +471,7 @@ static const struct request_row {
     {FRAME_FORK_RANGES, request_fork_ranges},
     {FRAME_FORK_END, request_fork_end},
     {FRAME_PREFETCH, request_prefetch},
+    {FRAME_READ_DONE, request_read_done},
 };
 
 /* How many fds come with a request. */

@@ -9,6 +9,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
 #include "server/flow/driver_hooks.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/writeback.h"
@@ -171,4 +172,5 @@ void vmas_gone(struct space *space, struct list *removed)
         file_unref(file);
         object_unref(object);
     }
+    evict_flow_changed(space->engine);
 }

@@ -36,6 +36,10 @@
     X(mkwrites, "calls", "page_mkwrite asked")                                                     \
     X(runs_writeback, "runs", "clusters of dirty pages given to drivers")                          \
     X(pages_written, "pages", "pages that drivers wrote back")                                     \
-    X(writeback_errors, "runs", "clusters that drivers could not write back")
+    X(writeback_errors, "runs", "clusters that drivers could not write back")                      \
+    X(pages_evicted, "pages", "clean pages that went to make room, or by advice or command")       \
+    X(evict_passes, "searches", "how often pages were looked for that may go")                     \
+    X(ghost_hits, "runs", "runs that came back soon after they went: kept longer from then on")    \
+    X(refaults, "runs", "runs that came back after they went, as far as is remembered")
 
 #endif

@@ -35,6 +35,7 @@
 #include "proto/status.h"
 #include "server/config/config.h"
 #include "server/flow/driver_hooks.h"
+#include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/waits.h"
@@ -288,6 +289,7 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
         else if (!object->lost)
             step_later(object, object->wb.backoff_ns);
     }
+    evict_flow_changed(object->engine);
     step_all(object);
     let_go_if_clean(object);
     driver_unref(run->driver);

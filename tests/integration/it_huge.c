@@ -80,6 +80,29 @@ START_TEST(a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine)
 }
 END_TEST
 
+START_TEST(huge_pages_are_evicted_whole_and_come_again)
+{
+    const size_t n_pages = 5;
+    uint64_t n_evicted;
+
+    begin("[server]\nmemory = 4M\n", faulty); /* two of them */
+    char *mapped = client_map(muse, "faulty/x,pages=2M,size=10M", O_RDONLY, n_pages * HUGE_PAGE,
+                              PROT_READ, MAP_SHARED);
+
+    ck_assert_msg(mapped != MAP_FAILED, "%s", strerrorname_np(errno));
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t i = 0; i < n_pages; i++)
+            expect_pattern(mapped + i * HUGE_PAGE, i * 512, 512);
+    n_evicted = rig_stat(&rig, "pages_evicted");
+    ck_assert_uint_ge(n_evicted, 2 * n_pages - 2);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_poisoned"), 0);
+    ck_assert_int_eq(rig_ctl_status(&rig, "evict faulty/x,pages=2M,size=10M"), 0);
+    ck_assert_uint_gt(rig_stat(&rig, "pages_evicted"), n_evicted);
+    expect_pattern(mapped, 0, 512);
+    end();
+}
+END_TEST
+
 START_TEST(where_no_huge_page_is_left_there_is_an_error_and_never_zeros)
 {
     const size_t n_bytes = N_HUGE * HUGE_PAGE;
@@ -122,6 +145,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, objects_of_huge_pages_have_the_right_bytes_in_every_mapping);
     tcase_add_test(tcase, a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine);
+    tcase_add_test(tcase, huge_pages_are_evicted_whole_and_come_again);
     tcase_add_test(tcase, where_no_huge_page_is_left_there_is_an_error_and_never_zeros);
     status = unit_run("huge", tcase);
     huge_pages_give_back(N_HUGE);
