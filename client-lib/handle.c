@@ -254,6 +254,12 @@ int muse_connect(struct muse **ret, const struct muse_options *options)
     return error_return("muse_connect", r);
 }
 
+void muse_arena(const struct muse *muse, void **ret_start, size_t *ret_bytes)
+{
+    *ret_start = address_pointer(muse->arena.start);
+    *ret_bytes = range_len(muse->arena);
+}
+
 void muse_disconnect(struct muse *muse)
 {
     const int saved = errno;

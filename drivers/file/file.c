@@ -19,6 +19,7 @@
 #include "drivers/file/flush.h"
 #include "drivers/file/inodes.h"
 #include "drivers/file/lookup.h"
+#include "drivers/file/names.h"
 
 /* Chosen: the largest run the server asks for, and one huge page. */
 #define BUFFER_BYTES (2u << 20)
@@ -77,19 +78,6 @@ static int check_oflags(const struct file_driver *file, const struct muse_open_a
     return 0;
 }
 
-static struct muse_attr attr_of(const struct stat *stat)
-{
-    return (struct muse_attr){
-        .size = (uint64_t)stat->st_size,
-        .mode = stat->st_mode,
-        .inode = stat->st_ino,
-        .uid = stat->st_uid,
-        .gid = stat->st_gid,
-        .mtime_ns = (int64_t)stat->st_mtim.tv_sec * 1000000000 + stat->st_mtim.tv_nsec,
-        .nlink = (uint32_t)stat->st_nlink,
-    };
-}
-
 /* The extent has to outlive the hook, until the answer was sent. */
 static int add_extent(const struct inode *inode, struct muse_open_result *ret)
 {
@@ -124,7 +112,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
         return r;
     ret->object_key = inode->key;
     ret->object = inode;
-    ret->attr = attr_of(&inode->stat);
+    ret->attr = names_attr(&inode->stat);
     ret->page_bytes = file->page_bytes;
     ret->noexec = fstatvfs(inode->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC);
     return file->fill || inode->stat.st_size == 0 ? 0 : add_extent(inode, ret);
@@ -289,7 +277,7 @@ static int file_getattr(void *user, struct muse_driver_file *open_file, struct m
     if (fstat(inode->fd, &stat) < 0)
         return -errno;
     stat.st_size = inode->stat.st_size;
-    *attr = attr_of(&stat);
+    *attr = names_attr(&stat);
     return 0;
 }
 
@@ -299,6 +287,54 @@ static void file_object_gone(void *user, uint64_t object_key, void *object)
 
     (void)object;
     inodes_drop(&file->inodes, object_key);
+}
+
+static int file_getattr_path(void *user, const struct muse_open_args *args, struct muse_attr *ret)
+{
+    const struct file_driver *file = user;
+
+    return names_stat(&file->roots, args, ret);
+}
+
+static int file_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
+                        struct muse_dir *dir)
+{
+    const struct file_driver *file = user;
+
+    return names_list(&file->roots, args, cursor, dir);
+}
+
+static int file_readlink(void *user, const struct muse_open_args *args, char *ret_target,
+                         size_t size)
+{
+    const struct file_driver *file = user;
+
+    return names_readlink(&file->roots, args, ret_target, size);
+}
+
+static int check_writable(const struct file_driver *file)
+{
+    if (file->writable)
+        return 0;
+    muse_set_error("muse-file serves files read-only unless started with --writable");
+    return -EROFS;
+}
+
+static int file_unlink(void *user, const struct muse_open_args *args, int flags)
+{
+    const struct file_driver *file = user;
+    int r = check_writable(file);
+
+    return r < 0 ? r : names_unlink(&file->roots, args, flags);
+}
+
+static int file_rename(void *user, const struct muse_open_args *args, const char *to,
+                       unsigned flags)
+{
+    const struct file_driver *file = user;
+    int r = check_writable(file);
+
+    return r < 0 ? r : names_rename(&file->roots, args, to, flags);
 }
 
 static void add_root(struct file_driver *file, const char *name, struct argp_state *state)
@@ -370,6 +406,11 @@ int main(int argc, char **argv)
         .fsync = file_fsync,
         .truncate = file_truncate,
         .fallocate = file_fallocate,
+        .getattr_path = file_getattr_path,
+        .readdir = file_readdir,
+        .readlink = file_readlink,
+        .unlink = file_unlink,
+        .rename = file_rename,
     };
     struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
     int status = muse_driver_main(argc, argv, &ops, &file);

@@ -54,7 +54,7 @@ static void open_fail(struct open_request *request, int error, const char *text)
     const struct flow_where where = {request->space, request->driver, object, "open"};
 
     (void)snprintf(object, sizeof(object), "%s/%.200s", request->driver->name, request->path);
-    flow_error("open.failed", &where, error, text);
+    flow_refusal("open.failed", &where, error, text);
     space_fail(request->space, request->id, error,
                flow_sentence(&where, text, sentence, sizeof(sentence)));
 }
@@ -340,7 +340,7 @@ int request_open(struct space *space, struct frame *frame)
     if (r < 0) {
         const struct flow_where where = {space, NULL, message->name, "open"};
 
-        flow_error("open.refused", &where, r, why);
+        flow_refusal("open.refused", &where, r, why);
         space_fail(space, frame->header.id, r, why);
     }
     muse__wire__open__free_unpacked(message, NULL);

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Entry points of stdio. The C library's streams read by calls of its own, which nobody sees; so a
+ * stream of a served descriptor is one of fopencookie(3), whose reads come here. Its descriptor is
+ * the served one, as fileno() says.
+ */
+#define _GNU_SOURCE
+#include "client-lib/preload/stdio.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client-lib/preload/names.h"
+
+/* Chosen: a read of the server costs as much as copying some 64 KiB. */
+#define BUFFER_BYTES 65536u
+
+struct stream {
+    struct stream *next; /* in the list of all */
+    FILE *file;          /* the C library's */
+    int fd;              /* owned */
+    char buffer[BUFFER_BYTES];
+};
+
+static struct stream *_Atomic streams;
+static pthread_mutex_t streams_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool has_streams(void)
+{
+    return atomic_load_explicit(&streams, memory_order_acquire) != NULL;
+}
+
+/* Return: its descriptor; -1: none of ours. */
+static int find_fd(const FILE *file)
+{
+    const struct stream *stream;
+    int fd;
+
+    (void)pthread_mutex_lock(&streams_lock);
+    stream = atomic_load(&streams);
+    while (stream && stream->file != file)
+        stream = stream->next;
+    fd = stream ? stream->fd : -1;
+    (void)pthread_mutex_unlock(&streams_lock);
+    return fd;
+}
+
+/* Return: the caller's; NULL: none of ours. */
+static struct stream *unlist(const FILE *file)
+{
+    struct stream *before = NULL;
+    struct stream *stream;
+
+    (void)pthread_mutex_lock(&streams_lock);
+    stream = atomic_load(&streams);
+    while (stream && stream->file != file) {
+        before = stream;
+        stream = stream->next;
+    }
+    if (stream && before)
+        before->next = stream->next;
+    else if (stream)
+        atomic_store(&streams, stream->next);
+    (void)pthread_mutex_unlock(&streams_lock);
+    return stream;
+}
+
+static ssize_t cookie_read(void *cookie, char *buf, size_t size)
+{
+    return read(((struct stream *)cookie)->fd, buf, size);
+}
+
+static ssize_t cookie_write(void *cookie, const char *buf, size_t size)
+{
+    ssize_t n = write(((struct stream *)cookie)->fd, buf, size);
+
+    return n < 0 ? 0 : n; /* fopencookie(3): a failing write says 0 */
+}
+
+static int cookie_seek(void *cookie, off64_t *offset, int whence)
+{
+    off_t at = lseek(((struct stream *)cookie)->fd, *offset, whence);
+
+    if (at < 0)
+        return -1;
+    *offset = at;
+    return 0;
+}
+
+static int cookie_close(void *cookie)
+{
+    return close(((struct stream *)cookie)->fd);
+}
+
+/* @fd: taken on success */
+static FILE *stream_open(int fd, const char *mode)
+{
+    static const cookie_io_functions_t functions = {
+        .read = cookie_read, .write = cookie_write, .seek = cookie_seek, .close = cookie_close};
+    struct stream *stream = malloc(sizeof(*stream));
+
+    if (!stream)
+        return NULL;
+    stream->fd = fd;
+    stream->file = fopencookie(stream, mode, functions);
+    if (!stream->file) {
+        free(stream);
+        return NULL;
+    }
+    (void)setvbuf(stream->file, stream->buffer, _IOFBF, sizeof(stream->buffer));
+    (void)pthread_mutex_lock(&streams_lock);
+    stream->next = atomic_load(&streams);
+    atomic_store_explicit(&streams, stream, memory_order_release);
+    (void)pthread_mutex_unlock(&streams_lock);
+    return stream->file;
+}
+
+/* fopen(3)'s mode as open(2)'s flags. Return: -1, EINVAL: none. */
+static int mode_flags(const char *mode)
+{
+    int flags;
+
+    switch (mode[0]) {
+    case 'r':
+        flags = O_RDONLY;
+        break;
+    case 'w':
+        flags = O_WRONLY | O_CREAT | O_TRUNC;
+        break;
+    case 'a':
+        flags = O_WRONLY | O_CREAT | O_APPEND;
+        break;
+    default: /* the program's text */
+        return fail(EINVAL);
+    }
+    for (const char *more = mode + 1; *more && *more != ','; more++) {
+        if (*more == '+')
+            flags = (flags & ~O_ACCMODE) | O_RDWR;
+        flags |= *more == 'e' ? O_CLOEXEC : *more == 'x' ? O_EXCL : 0;
+    }
+    return flags;
+}
+
+EXPORT FILE *fopen(const char *path, const char *mode)
+{
+    struct where where;
+    bool is_outside;
+    FILE *file;
+    int fd, flags;
+
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(fopen)(where.path, mode);
+    flags = mode_flags(mode);
+    if (flags < 0)
+        return NULL;
+    fd = names_open(&where, flags, &is_outside);
+    if (is_outside)
+        return REAL(fopen)(where.path, mode);
+    if (fd < 0)
+        return NULL;
+    file = stream_open(fd, mode);
+    if (!file)
+        (void)close(fd);
+    return file;
+}
+EXPORT_AS(fopen64, fopen);
+
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+    if (shim_depth > 0 || (!fds_is_served(fd) && !fds_adopt(fd)))
+        return REAL(fdopen)(fd, mode);
+    return stream_open(fd, mode);
+}
+
+EXPORT int fclose(FILE *file)
+{
+    struct stream *stream = has_streams() ? unlist(file) : NULL;
+    int r = REAL(fclose)(file);
+
+    free(stream); /* only now: the buffer was in it */
+    return r;
+}
+
+EXPORT int fileno(FILE *file)
+{
+    int fd = has_streams() ? find_fd(file) : -1;
+
+    return fd >= 0 ? fd : REAL(fileno)(file);
+}
+EXPORT_AS(fileno_unlocked, fileno);
+
+/* ---- freopen ---- */
+
+/* A stream cannot be turned into one of fopencookie(3). So it gets a copy of what the object holds
+ * now. Return: a memfd; -1 and errno. */
+static int snapshot(int fd)
+{
+    const int copy = memfd_create("muse-freopen", MFD_CLOEXEC);
+    char *buffer = malloc(BUFFER_BYTES);
+    ssize_t n = buffer && copy >= 0 ? 1 : -1;
+
+    while (n > 0) {
+        n = read(fd, buffer, BUFFER_BYTES);
+        if (n > 0 && REAL(write)(copy, buffer, (size_t)n) != n)
+            n = -1;
+    }
+    free(buffer);
+    if (n < 0 && copy >= 0)
+        (void)close(copy);
+    return n < 0 ? -1 : copy;
+}
+
+static FILE *reopen_copy(struct where *where, const char *mode, FILE *file, bool *ret_outside)
+{
+    char path[40];
+    int fd, copy;
+
+    if (mode[0] != 'r' || strchr(mode, '+')) {
+        errno = EOPNOTSUPP;
+        return NULL;
+    }
+    fd = names_open(where, O_RDONLY | O_CLOEXEC, ret_outside);
+    if (fd < 0)
+        return NULL;
+    copy = snapshot(fd);
+    (void)close(fd);
+    if (copy < 0)
+        return NULL;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+    file = REAL(freopen)(path, mode, file);
+    (void)close(copy);
+    return file;
+}
+
+EXPORT FILE *freopen(const char *path, const char *mode, FILE *file)
+{
+    struct stream *stream = has_streams() ? unlist(file) : NULL;
+    struct where where;
+    bool is_outside = false;
+    FILE *result = NULL;
+
+    if (where_is_served(AT_FDCWD, path, &where))
+        result = reopen_copy(&where, mode, file, &is_outside);
+    else
+        is_outside = true;
+    if (is_outside)
+        result = REAL(freopen)(where.path, mode, file);
+    free(stream); /* what it was is closed, whatever came of it */
+    return result;
+}
+EXPORT_AS(freopen64, freopen);
+
+/* ---- the standard streams ---- */
+
+void stdio_begin(void)
+{
+    FILE *file;
+
+    if (!fds_adopt(STDIN_FILENO))
+        return;
+    file = stream_open(STDIN_FILENO, "r");
+    if (file)
+        stdin = file;
+}
