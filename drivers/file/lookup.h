@@ -15,7 +15,7 @@
 #include "common/base/must.h"
 
 #define LOOKUP_GROUPS_MAX                                                                          \
-    256 /* chosen; more of a user's groups are ignored, which refuses and never allows */
+    256 /* chosen; more of a user's groups are ignored: refuses, never allows */
 
 #define FILE_ROOTS_MAX 64u /* chosen: a command line */
 

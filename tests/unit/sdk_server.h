@@ -14,8 +14,8 @@
 
 #include "common/ipc/chan.h"
 #include "proto/driver.pb-c.h"
-#include "proto/path.pb-c.h"
 #include "proto/fill_ring.h"
+#include "proto/path.pb-c.h"
 #include "tests/unit/sdk_probe.h"
 
 #define DEADLINE_MS 20000
