@@ -89,7 +89,7 @@ static int file_add(struct muse *muse, const Muse__Wire__Opened *opened, int *fd
         free(file);
         return r;
     }
-    file->fd = fd_take(fd);
+    file->fd = handle_place_fd(muse, fd_take(fd));
     *ret = file;
     return 0;
 }

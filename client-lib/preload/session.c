@@ -73,7 +73,8 @@ static bool is_usable(void)
 
 static int connect_locked(void)
 {
-    const struct muse_options options = {.struct_size = sizeof(options), .rundir = rundir()};
+    const struct muse_options options = {
+        .struct_size = sizeof(options), .rundir = rundir(), .flags = MUSE_FDS_HIGH};
     struct muse *muse;
     void *start;
     size_t n_bytes;

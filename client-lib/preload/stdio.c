@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@ struct stream {
     struct stream *next; /* in the list of all */
     FILE *file;          /* the C library's */
     int fd;              /* owned */
+    int flags;           /* of open(2), as its mode says */
     char buffer[BUFFER_BYTES];
 };
 
@@ -35,19 +37,17 @@ static bool has_streams(void)
     return atomic_load_explicit(&streams, memory_order_acquire) != NULL;
 }
 
-/* Return: its descriptor; -1: none of ours. */
-static int find_fd(const FILE *file)
+/* Return: NULL: none of ours. */
+static struct stream *find(const FILE *file)
 {
-    const struct stream *stream;
-    int fd;
+    struct stream *stream;
 
     (void)pthread_mutex_lock(&streams_lock);
     stream = atomic_load(&streams);
     while (stream && stream->file != file)
         stream = stream->next;
-    fd = stream ? stream->fd : -1;
     (void)pthread_mutex_unlock(&streams_lock);
-    return fd;
+    return stream;
 }
 
 /* Return: the caller's; NULL: none of ours. */
@@ -97,29 +97,6 @@ static int cookie_close(void *cookie)
     return close(((struct stream *)cookie)->fd);
 }
 
-/* @fd: taken on success */
-static FILE *stream_open(int fd, const char *mode)
-{
-    static const cookie_io_functions_t functions = {
-        .read = cookie_read, .write = cookie_write, .seek = cookie_seek, .close = cookie_close};
-    struct stream *stream = malloc(sizeof(*stream));
-
-    if (!stream)
-        return NULL;
-    stream->fd = fd;
-    stream->file = fopencookie(stream, mode, functions);
-    if (!stream->file) {
-        free(stream);
-        return NULL;
-    }
-    (void)setvbuf(stream->file, stream->buffer, _IOFBF, sizeof(stream->buffer));
-    (void)pthread_mutex_lock(&streams_lock);
-    stream->next = atomic_load(&streams);
-    atomic_store_explicit(&streams, stream, memory_order_release);
-    (void)pthread_mutex_unlock(&streams_lock);
-    return stream->file;
-}
-
 /* fopen(3)'s mode as open(2)'s flags. Return: -1, EINVAL: none. */
 static int mode_flags(const char *mode)
 {
@@ -144,6 +121,30 @@ static int mode_flags(const char *mode)
         flags |= *more == 'e' ? O_CLOEXEC : *more == 'x' ? O_EXCL : 0;
     }
     return flags;
+}
+
+/* @fd: taken on success */
+static FILE *stream_open(int fd, const char *mode)
+{
+    static const cookie_io_functions_t functions = {
+        .read = cookie_read, .write = cookie_write, .seek = cookie_seek, .close = cookie_close};
+    struct stream *stream = malloc(sizeof(*stream));
+
+    if (!stream)
+        return NULL;
+    stream->fd = fd;
+    stream->flags = mode_flags(mode);
+    stream->file = fopencookie(stream, mode, functions);
+    if (!stream->file) {
+        free(stream);
+        return NULL;
+    }
+    (void)setvbuf(stream->file, stream->buffer, _IOFBF, sizeof(stream->buffer));
+    (void)pthread_mutex_lock(&streams_lock);
+    stream->next = atomic_load(&streams);
+    atomic_store_explicit(&streams, stream, memory_order_release);
+    (void)pthread_mutex_unlock(&streams_lock);
+    return stream->file;
 }
 
 EXPORT FILE *fopen(const char *path, const char *mode)
@@ -188,16 +189,16 @@ EXPORT int fclose(FILE *file)
 
 EXPORT int fileno(FILE *file)
 {
-    int fd = has_streams() ? find_fd(file) : -1;
+    const struct stream *stream = has_streams() ? find(file) : NULL;
 
-    return fd >= 0 ? fd : REAL(fileno)(file);
+    return stream ? stream->fd : REAL(fileno)(file);
 }
 EXPORT_AS(fileno_unlocked, fileno);
 
 /* ---- freopen ---- */
 
-/* A stream cannot be turned into one of fopencookie(3). So it gets a copy of what the object holds
- * now. Return: a memfd; -1 and errno. */
+/* A stream of the C library's own cannot be turned into one of fopencookie(3). So it gets a copy of
+ * what the object holds now. Return: a memfd; -1 and errno. */
 static int snapshot(int fd)
 {
     const int copy = memfd_create("muse-freopen", MFD_CLOEXEC);
@@ -220,6 +221,7 @@ static FILE *reopen_copy(struct where *where, const char *mode, FILE *file, bool
     char path[40];
     int fd, copy;
 
+    *ret_outside = false;
     if (mode[0] != 'r' || strchr(mode, '+')) {
         errno = EOPNOTSUPP;
         return NULL;
@@ -237,21 +239,43 @@ static FILE *reopen_copy(struct where *where, const char *mode, FILE *file, bool
     return file;
 }
 
+/* The other way round: one of fopencookie(3) stays one, and gets another descriptor, which may be
+ * anybody's. Whether it reads or writes cannot be changed. */
+static FILE *reopen_ours(struct stream *stream, const char *path, const char *mode)
+{
+    const int flags = mode_flags(mode);
+    int fd;
+
+    if (flags < 0)
+        return NULL;
+    if (!path || (flags & O_ACCMODE) != (stream->flags & O_ACCMODE)) {
+        errno = EOPNOTSUPP;
+        return NULL;
+    }
+    (void)fflush(stream->file);
+    fd = open(path, flags, 0666);
+    if (fd < 0)
+        return NULL;
+    (void)close(stream->fd);
+    stream->fd = fd;
+    __fpurge(stream->file);
+    rewind(stream->file);
+    return stream->file;
+}
+
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *file)
 {
-    struct stream *stream = has_streams() ? unlist(file) : NULL;
+    struct stream *stream = has_streams() ? find(file) : NULL;
     struct where where;
-    bool is_outside = false;
-    FILE *result = NULL;
+    bool is_outside;
+    FILE *result;
 
-    if (where_is_served(AT_FDCWD, path, &where))
-        result = reopen_copy(&where, mode, file, &is_outside);
-    else
-        is_outside = true;
-    if (is_outside)
-        result = REAL(freopen)(where.path, mode, file);
-    free(stream); /* what it was is closed, whatever came of it */
-    return result;
+    if (stream)
+        return reopen_ours(stream, path, mode);
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(freopen)(where.path, mode, file);
+    result = reopen_copy(&where, mode, file, &is_outside);
+    return is_outside ? REAL(freopen)(where.path, mode, file) : result;
 }
 EXPORT_AS(freopen64, freopen);
 

@@ -61,20 +61,23 @@ static void file_stop(void *user)
     (void)munmap(file->buffer, BUFFER_BYTES); /* our own mapping: cannot fail */
 }
 
-static int check_oflags(const struct file_driver *file, const struct muse_open_args *args)
+static int refuse_writing(const char *why, bool is_there)
+{
+    muse_set_error("%s", why);
+    return is_there ? -EROFS : -EOPNOTSUPP;
+}
+
+/* After the lookup, as open(2) on a file system that is mounted read-only. */
+static int check_oflags(const struct file_driver *file, const struct muse_open_args *args,
+                        const struct stat *stat)
 {
     if ((args->oflags & O_ACCMODE) == O_WRONLY)
         return -EACCES; /* as a mapping needs to read */
-    if ((args->oflags & O_ACCMODE) != O_RDONLY && !file->writable) {
-        muse_set_error("muse-file serves files read-only unless started with --writable");
-        return -EROFS;
-    }
-    if (args->oflags & O_TRUNC) {
-        muse_set_error("muse-file does not change files: no O_TRUNC");
-        return file->writable ? -EOPNOTSUPP : -EROFS;
-    }
-    if ((args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-        return -EROFS;
+    if ((args->oflags & O_ACCMODE) != O_RDONLY && !file->writable)
+        return refuse_writing("muse-file serves files read-only unless started with --writable",
+                              true);
+    if ((args->oflags & O_TRUNC) && (stat->st_size > 0 || !file->writable))
+        return refuse_writing("muse-file does not change files: no O_TRUNC", !file->writable);
     return 0;
 }
 
@@ -101,10 +104,11 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     struct inode *inode;
     struct statvfs fs;
     struct stat stat;
-    int r = check_oflags(file, args);
+    int r =
+        lookup_open(&file->roots, args, for_writing && file->writable, file->writable, &fd, &stat);
 
     if (r == 0)
-        r = lookup_open(&file->roots, args, for_writing, &fd, &stat);
+        r = check_oflags(file, args, &stat);
     if (r < 0)
         return r;
     r = inodes_get(&file->inodes, &fd, for_writing, &stat, &inode);

@@ -170,7 +170,45 @@ static int open_really(int path_fd, bool writable, int *ret_fd)
     return 0;
 }
 
-static int open_as_is(const struct roots *roots, const char *path, bool writable, int *ret_fd,
+/* O_CREAT of a name that is not there. It is another's if somebody was faster: then the caller looks
+ * again. Return: 0; -EEXIST; -errno. */
+static int create_in_roots(const struct roots *roots, const struct muse_open_args *args,
+                           int *ret_fd)
+{
+    const struct open_how how = {.flags = (unsigned)(O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC),
+                                 .mode = args->mode & 0777u,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int r = -ENOENT;
+
+    for (size_t i = 0; i < roots->n; i++) {
+        long fd = syscall(SYS_openat2, roots->fds[i], args->path, &how, sizeof(how));
+
+        if (fd >= 0) {
+            *ret_fd = (int)fd;
+            return 0;
+        }
+        r = -errno;
+        if (r != -ENOENT && r != -ENOTDIR)
+            break;
+    }
+    return r == -EXDEV ? -EACCES : r;
+}
+
+/* Read-only, as an open of what was there is. */
+static int create(const struct roots *roots, const struct muse_open_args *args, int *ret_fd,
+                  struct stat *ret_stat)
+{
+    CLEAN(fd_close_p) int fd = -1;
+    int r = create_in_roots(roots, args, &fd);
+
+    if (r == 0)
+        r = check_kind(fd, ret_stat);
+    if (r == 0)
+        r = open_for_reading(fd, false, ret_fd);
+    return r;
+}
+
+static int open_there(const struct roots *roots, const char *path, bool writable, int *ret_fd,
                       struct stat *ret_stat)
 {
     CLEAN(fd_close_p) int path_fd = -1;
@@ -180,6 +218,25 @@ static int open_as_is(const struct roots *roots, const char *path, bool writable
         r = check_kind(path_fd, ret_stat);
     if (r == 0)
         r = open_really(path_fd, writable, ret_fd);
+    return r;
+}
+
+static int open_as_is(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                      bool may_create, int *ret_fd, struct stat *ret_stat)
+{
+    const bool is_exclusive = (args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    int r;
+
+    if (!is_exclusive) {
+        r = open_there(roots, args->path, writable, ret_fd, ret_stat);
+        if (r != -ENOENT || !(args->oflags & O_CREAT))
+            return r;
+    }
+    if (!may_create)
+        return -EROFS;
+    r = create(roots, args, ret_fd, ret_stat);
+    if (r == -EEXIST && !is_exclusive)
+        r = open_there(roots, args->path, writable, ret_fd, ret_stat);
     return r;
 }
 
@@ -201,14 +258,14 @@ void lookup_leave(const struct muse_open_args *args, const struct identity *own)
 }
 
 int lookup_open(const struct roots *roots, const struct muse_open_args *args, bool writable,
-                int *ret_fd, struct stat *ret_stat)
+                bool may_create, int *ret_fd, struct stat *ret_stat)
 {
     struct identity own;
     int r = lookup_enter(args, &own);
 
     if (r < 0)
         return r;
-    r = open_as_is(roots, args->path, writable, ret_fd, ret_stat);
+    r = open_as_is(roots, args, writable, may_create, ret_fd, ret_stat);
     lookup_leave(args, &own);
     return r;
 }

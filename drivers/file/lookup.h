@@ -36,14 +36,16 @@ void roots_done(struct roots *roots);
  * @roots:    tried in order; the first that has the path counts
  * @args:     path and client; the path may hold anything: it never leads out of the root
  * @writable: for writing, too, which the client must be allowed to
+ * @may_create: whether O_CREAT makes a file that is not there, in the first root that has its folder
  * @ret_fd:   the caller's
  * @ret_stat: of the file
  *
- * Return: 0; -ENOENT, -EACCES, -EISDIR, -ENODEV not a regular file; other -errno of openat2(2).
+ * Return: 0; -ENOENT, -EACCES, -EISDIR, -ENODEV not a regular file, -EEXIST it is
+ * there, with O_CREAT and O_EXCL; -EROFS it would have to be made; other -errno of openat2(2).
  * muse_set_error() was called where the errno alone does not say it.
  */
 MUST_CHECK int lookup_open(const struct roots *roots, const struct muse_open_args *args,
-                           bool writable, int *ret_fd, struct stat *ret_stat);
+                           bool writable, bool may_create, int *ret_fd, struct stat *ret_stat);
 
 /* What the kernel looks at when it is asked for a file. */
 struct identity {

@@ -61,12 +61,16 @@ struct muse;
 /* An open object of a driver. Opaque. */
 struct muse_file;
 
+/* muse_options.flags: the library's own descriptors have high numbers where the limit allows, for
+ * programs that expect their next open(2) to give the lowest. */
+#define MUSE_FDS_HIGH 0x1u
+
 /* Zero means default in every member but struct_size. */
 struct muse_options {
     size_t struct_size; /* sizeof(struct muse_options) */
     const char *rundir; /* folder of client.sock; NULL: see muse_connect() */
     size_t arena_bytes; /* address space to set aside for mappings; rounded up to 2 MiB */
-    unsigned flags;     /* 0 */
+    unsigned flags;     /* MUSE_FDS_HIGH */
 };
 
 /* Why an access failed; filled by muse_error_at(). Texts end in NUL and are cut when too long. */
