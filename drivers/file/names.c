@@ -129,7 +129,7 @@ static int list_root(struct listing *listing, size_t root)
     int r;
 
     if (path_fd < 0)
-        return path_fd;
+        return path_fd == -EXDEV ? -EACCES : path_fd;
     fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
