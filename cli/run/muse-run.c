@@ -61,6 +61,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     va_end(args);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp_parser_t has it so */
 static error_t on_option(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;

@@ -109,7 +109,10 @@ static char *give_path(const char *name, char *resolved)
         errno = ENAMETOOLONG;
         return NULL;
     }
-    return resolved ? strcpy(resolved, text) : strdup(text);
+    if (!resolved)
+        return strdup(text);
+    where_copy(resolved, text);
+    return resolved;
 }
 
 static char *real_path(struct where *where, char *resolved)
@@ -208,7 +211,7 @@ EXPORT char *getcwd(char *buf, size_t size)
         errno = size == 0 ? EINVAL : ERANGE;
         return NULL;
     }
-    return strcpy(buf, text);
+    return memcpy(buf, text, strlen(text) + 1);
 }
 
 EXPORT char *__getcwd_chk(char *buf, size_t size, size_t buf_len)

@@ -138,7 +138,7 @@ int names_resolve(struct where *where, bool follow)
 
         if (r <= 0)
             return r;
-        (void)strcpy(rest, where->name + end + strspn(where->name + end, "/"));
+        where_copy(rest, where->name + end + strspn(where->name + end, "/"));
         where->name[end] = '\0';
         r = go_on_behind_link(where, rest);
         if (r != 0)

@@ -49,13 +49,19 @@ static int stat_fd(int fd, struct stat *ret)
     return r;
 }
 
+/* @path: the program's, so it may be NULL whatever the C library's headers promise. */
+static bool is_empty_path(const char *path, int flags)
+{
+    return path && path[0] == '\0' && (flags & AT_EMPTY_PATH);
+}
+
 static int stat_at(int dirfd, const char *path, struct stat *ret, int flags)
 {
     struct where where;
     bool is_outside;
     int r;
 
-    if (path && path[0] == '\0' && (flags & AT_EMPTY_PATH) && dirfd >= 0)
+    if (is_empty_path(path, flags) && dirfd >= 0)
         return stat_fd(dirfd, ret);
     if (where_is_served(dirfd, path, &where)) {
         r = names_stat(&where, !(flags & AT_SYMLINK_NOFOLLOW), ret, &is_outside);
@@ -147,7 +153,7 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned int mask, stru
     struct stat stat;
     bool is_ours = where_is_served(dirfd, path, &where);
 
-    if (path && path[0] == '\0' && (flags & AT_EMPTY_PATH) && dirfd >= 0)
+    if (is_empty_path(path, flags) && dirfd >= 0)
         is_ours = shim_depth == 0 && (fds_is_served(dirfd) || fds_adopt(dirfd));
     if (!is_ours)
         return REAL(statx)(where.dirfd, where.path, flags, mask, ret);

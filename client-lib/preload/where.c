@@ -21,6 +21,11 @@ static struct {
     char name[PATH_MAX];
 } cwd = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+void where_copy(char *ret_text, const char *text)
+{
+    (void)snprintf(ret_text, PATH_MAX, "%s", text);
+}
+
 /* Append the parts of a path to an absolute one without "." and "..". Return: whether it fitted. */
 static bool append(char *absolute, const char *path)
 {
@@ -63,11 +68,11 @@ static bool sort_out(struct where *ret)
 
     if (strncmp(ret->text, WHERE_ROOT, n_root) != 0 || (*rest != '/' && *rest != '\0')) {
         if (ret->text[0] == '\0')
-            (void)strcpy(ret->text, "/");
+            where_copy(ret->text, "/");
         ret->path = ret->text;
         return false;
     }
-    (void)strcpy(ret->name, *rest == '/' ? rest + 1 : rest);
+    where_copy(ret->name, *rest == '/' ? rest + 1 : rest);
     return true;
 }
 
@@ -89,7 +94,7 @@ bool where_cwd(char *ret_name)
     (void)pthread_mutex_lock(&cwd.lock);
     is_ours = cwd.is_ours;
     if (is_ours)
-        (void)strcpy(ret_name, cwd.name);
+        where_copy(ret_name, cwd.name);
     (void)pthread_mutex_unlock(&cwd.lock);
     return is_ours;
 }
@@ -98,7 +103,7 @@ void where_set_cwd(const char *name)
 {
     (void)pthread_mutex_lock(&cwd.lock);
     cwd.is_ours = name != NULL;
-    (void)snprintf(cwd.name, sizeof(cwd.name), "%s", name ? name : "");
+    where_copy(cwd.name, name ? name : "");
     (void)pthread_mutex_unlock(&cwd.lock);
     if (name)
         atomic_store(&where_is_relative, true);

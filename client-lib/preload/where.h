@@ -26,6 +26,9 @@ struct where {
  * the working folder? */
 extern atomic_bool where_is_relative;
 
+/** where_copy() - copy a path; @ret_text: PATH_MAX bytes; what is longer is cut */
+void where_copy(char *ret_text, const char *text);
+
 /** where_look() - as where_is_served(), after the first look */
 bool where_look(int dirfd, const char *path, struct where *ret);
 

@@ -176,7 +176,7 @@ int access_open(struct cramfs *fs, const char *image, const struct muse_open_arg
 int access_find(struct cramfs *fs, const char *image, const struct muse_open_args *args,
                 struct cramfs_inode *ret_inode)
 {
-    struct cramfs_inode inode;
+    struct cramfs_inode inode = {0};
     int r = check_folders(fs, image, args);
 
     if (r == 0)

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <muse/driver.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -347,10 +348,7 @@ static int cramfs_readlink_path(void *user, const struct muse_open_args *args, c
         set_image_error(driver, &err);
         return r;
     }
-    if (strlen(target) >= size)
-        return -ENAMETOOLONG;
-    (void)strcpy(ret_target, target);
-    return 0;
+    return snprintf(ret_target, size, "%s", target) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
 static int cramfs_unlink(void *user, const struct muse_open_args *args, int flags)

@@ -110,7 +110,7 @@ static bool list_entry(struct listing *listing, size_t root, const struct dirent
         listing->n_skip--;
         return true;
     }
-    if (!muse_dir_add(listing->dir, entry->d_name, DTTOIF(entry->d_type), entry->d_ino,
+    if (!muse_dir_add(listing->dir, entry->d_name, (mode_t)DTTOIF(entry->d_type), entry->d_ino,
                       listing->n_done + 1))
         return false;
     listing->n_done++;

@@ -33,7 +33,7 @@ void flow_error(const char *event, const struct flow_where *where, int error, co
 void flow_refusal(const char *event, const struct flow_where *where, int error, const char *text)
 {
     static const int daily[] = {ENOENT, ENOTDIR, EISDIR, EACCES, EPERM,
-                                EEXIST, EROFS, ELOOP, EINVAL,  ENODEV};
+                                EEXIST, EROFS,   ELOOP,  EINVAL, ENODEV};
     enum log_level level = LOG_LEVEL_WARN;
 
     for (size_t i = 0; i < sizeof(daily) / sizeof(daily[0]); i++) {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016,SC2034,SC2154,SC1091 # words of other shells; variables of lib.sh
 # muse-run itself: its status, its captive server, and what it says of programs that it cannot serve.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 run_muse() { timeout -k 1 60 "$bin/muse-run" "$@"; }
 
@@ -23,7 +25,7 @@ expect "standard input" hello "$(echo hello | run_muse "${d[@]}" -- cat)"
 
 run_muse -- cat /muse/file/text 2>"$dir/said"
 expect "no server: status" 1 $?
-grep -q "no server at $MUSE_RUNDIR" "$dir/said" && good "no server: it says so" || bad "no server"
+expect "no server: it says so" 1 "$(grep -c "no server at $MUSE_RUNDIR" "$dir/said")"
 run_muse -- no-such-program-anywhere 2>/dev/null
 expect "no program" 127 $?
 run_muse 2>/dev/null
@@ -33,7 +35,7 @@ refused() { # NAME FILE WORDS
     run_muse "${d[@]}" -- "$2" 2>"$dir/said"
     expect "$1: status" 2 $?
     expect "$1: one sentence" 1 "$(wc -l <"$dir/said")"
-    grep -q "$3" "$dir/said" && good "$1: why" || { bad "$1" && cat "$dir/said"; }
+    expect "$1: why" 1 "$(grep -c "$3" "$dir/said")"
 }
 
 printf 'int main(void)\n{\n    return 0;\n}\n' >"$dir/empty.c"

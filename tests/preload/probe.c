@@ -175,8 +175,8 @@ static void streams(void)
         putchar(c);
     SAY(feof(file) != 0);
     rewind(file);
-    SAY(fscanf(file, "%d", &c));
-    SAY(c);
+    SAY(fscanf(file, "%99s", line));
+    SAY(line[0]);
     SAY(fclose(file));
     file = fdopen(open(path("text"), O_RDONLY), "r");
     SAY(fread(line, 1, 100, file));

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016,SC2034,SC2154,SC1091 # words of other shells; variables of lib.sh
 # The C library's entry points, one after the other: what a program sees of a served folder is what it
 # sees of the folder itself.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 probe=$MUSE_BUILD_DIR/tests/preload_probe
