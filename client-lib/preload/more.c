@@ -7,14 +7,9 @@
 WEAK int muse_mprotect(struct muse *muse, void *addr, size_t len, int prot);
 WEAK void *muse_mremap(struct muse *muse, void *old, size_t old_len, size_t new_len, int flags,
                        ...);
-WEAK int muse_msync(struct muse *muse, void *addr, size_t len, int flags);
 WEAK int muse_mincore(struct muse *muse, void *addr, size_t len, unsigned char *vec);
 WEAK int muse_mlock(struct muse *muse, const void *addr, size_t len);
 WEAK int muse_munlock(struct muse *muse, const void *addr, size_t len);
-WEAK ssize_t muse_pwrite(struct muse_file *file, const void *buf, size_t len, off_t offset);
-WEAK int muse_ftruncate(struct muse_file *file, off_t length);
-WEAK int muse_fsync(struct muse_file *file);
-WEAK int muse_fallocate(struct muse_file *file, int mode, off_t offset, off_t len);
 
 int more_mprotect(struct muse *muse, void *addr, size_t len, int prot)
 {
@@ -32,7 +27,7 @@ void *more_mremap(struct muse *muse, void *old, size_t old_len, size_t new_len, 
 
 int more_msync(struct muse *muse, void *addr, size_t len, int flags)
 {
-    return muse_msync ? INSIDE(muse_msync(muse, addr, len, flags)) : fail(EOPNOTSUPP);
+    return INSIDE(muse_msync(muse, addr, len, flags));
 }
 
 int more_mincore(struct muse *muse, void *addr, size_t len, unsigned char *vec)
@@ -52,20 +47,20 @@ int more_munlock(struct muse *muse, const void *addr, size_t len)
 
 ssize_t more_pwrite(struct muse_file *file, const void *buf, size_t len, off_t offset)
 {
-    return muse_pwrite ? INSIDE(muse_pwrite(file, buf, len, offset)) : fail(EOPNOTSUPP);
+    return INSIDE(muse_pwrite(file, buf, len, offset));
 }
 
 int more_ftruncate(struct muse_file *file, off_t length)
 {
-    return muse_ftruncate ? INSIDE(muse_ftruncate(file, length)) : fail(EOPNOTSUPP);
+    return INSIDE(muse_ftruncate(file, length));
 }
 
 int more_fsync(struct muse_file *file)
 {
-    return muse_fsync ? INSIDE(muse_fsync(file)) : fail(EOPNOTSUPP);
+    return INSIDE(muse_fsync(file));
 }
 
 int more_fallocate(struct muse_file *file, int mode, off_t offset, off_t len)
 {
-    return muse_fallocate ? INSIDE(muse_fallocate(file, mode, offset, len)) : fail(EOPNOTSUPP);
+    return INSIDE(muse_fallocate(file, mode, offset, len));
 }

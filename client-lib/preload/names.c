@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "client-lib/preload/more.h"
 #include "client-lib/preload/session.h"
 
 #define LINKS_MAX 40 /* MAXSYMLINKS of Linux */
@@ -196,12 +197,25 @@ static int open_folder(const struct where *where, int oflags)
     return fds_open(where->name, oflags, NULL, 0);
 }
 
-/* What the server opens: a program may open for writing only, a mapping cannot be. */
+/* What the server opens: a program may open for writing only, a mapping cannot be. O_TRUNC is done
+ * afterwards. */
 static int wanted_oflags(int oflags)
 {
-    const int more = oflags & (O_CREAT | O_EXCL | O_TRUNC);
+    const int more = oflags & (O_CREAT | O_EXCL);
 
     return ((oflags & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR) | more;
+}
+
+/* @file: taken when it fails */
+static int truncate_opened(struct muse_file *file, int oflags)
+{
+    int error;
+
+    if (!(oflags & O_TRUNC) || (oflags & O_ACCMODE) == O_RDONLY || more_ftruncate(file, 0) == 0)
+        return 0;
+    error = errno;
+    (void)INSIDE(muse_close(file));
+    return fail(error);
 }
 
 static int open_once(const struct where *where, int oflags)
@@ -215,7 +229,8 @@ static int open_once(const struct where *where, int oflags)
     if ((oflags & O_DIRECTORY) || where->wants_folder || !strchr(where->name, '/'))
         return open_folder(where, oflags);
     if (INSIDE(muse_open(muse, where->name, wanted_oflags(oflags), &file)) == 0)
-        return fds_open(where->name, oflags, file, generation);
+        return truncate_opened(file, oflags) < 0 ? -1
+                                                 : fds_open(where->name, oflags, file, generation);
     return errno == EISDIR ? open_folder(where, oflags) : names_error();
 }
 

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client-lib/preload/names.h"
+#include "client-lib/preload/stdio.h"
 
 EXPORT int __open_2(const char *path, int oflags);
 EXPORT int __openat_2(int dirfd, const char *path, int oflags);
@@ -28,8 +30,10 @@ static int open_at(int dirfd, const char *path, int oflags, mode_t mode)
     struct where where;
     int fd;
 
-    if (where_is_served(dirfd, path, &where) && open_served(&where, oflags, &fd))
+    if (where_is_served(dirfd, path, &where) && open_served(&where, oflags, &fd)) {
+        stdio_changed(fd);
         return fd;
+    }
     return REAL(openat)(where.dirfd, where.path, oflags, mode);
 }
 
@@ -82,6 +86,68 @@ EXPORT int creat(const char *path, mode_t mode)
 }
 EXPORT_AS(creat64, creat);
 
+/* ---- temporary files: the C library opens them without us ---- */
+
+#define TEMP_TRIES  100 /* chosen: names that were all taken are no accident */
+#define TEMP_PLACES 6u  /* "XXXXXX" */
+
+/* Other letters each time. */
+static void fill_places(char *places)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    unsigned char random[TEMP_PLACES];
+
+    (void)getentropy(random, sizeof(random));
+    for (size_t i = 0; i < TEMP_PLACES; i++)
+        places[i] = letters[random[i] % (sizeof(letters) - 1)];
+}
+
+static int make_temp(char *path, int n_suffix, int oflags)
+{
+    const size_t n = strlen(path);
+    struct where where;
+    int fd = -1;
+
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(mkostemps)(path, n_suffix, oflags);
+    if (n_suffix < 0 || n < TEMP_PLACES + (size_t)n_suffix ||
+        strncmp(path + n - (size_t)n_suffix - TEMP_PLACES, "XXXXXX", TEMP_PLACES) != 0)
+        return fail(EINVAL);
+    for (int i = 0; i < TEMP_TRIES && fd < 0; i++) {
+        fill_places(path + n - (size_t)n_suffix - TEMP_PLACES);
+        fd = open_at(AT_FDCWD, path, (oflags & ~O_ACCMODE) | O_RDWR | O_CREAT | O_EXCL, 0600);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    return fd;
+}
+
+EXPORT int mkostemps(char *path, int n_suffix, int oflags)
+{
+    return make_temp(path, n_suffix, oflags);
+}
+EXPORT_AS(mkostemps64, mkostemps);
+
+EXPORT int mkstemps(char *path, int n_suffix)
+{
+    return make_temp(path, n_suffix, 0);
+}
+EXPORT_AS(mkstemps64, mkstemps);
+
+EXPORT int mkostemp(char *path, int oflags)
+{
+    return make_temp(path, 0, oflags);
+}
+EXPORT_AS(mkostemp64, mkostemp);
+
+EXPORT int mkstemp(char *path)
+{
+    return make_temp(path, 0, 0);
+}
+EXPORT_AS(mkstemp64, mkstemp);
+
+/* ---- closing and copying ---- */
+
 EXPORT int close(int fd)
 {
     fds_drop(fd);
@@ -105,8 +171,10 @@ EXPORT int dup(int fd)
 {
     const int copy = REAL(dup)(fd);
 
-    if (copy >= 0)
+    if (copy >= 0) {
         fds_share(fd, copy);
+        stdio_changed(copy);
+    }
     return copy;
 }
 
@@ -114,8 +182,10 @@ EXPORT int dup2(int fd, int new_fd)
 {
     const int copy = REAL(dup2)(fd, new_fd);
 
-    if (copy >= 0 && fd != new_fd)
+    if (copy >= 0 && fd != new_fd) {
         fds_share(fd, copy);
+        stdio_changed(copy);
+    }
     return copy;
 }
 
@@ -123,8 +193,10 @@ EXPORT int dup3(int fd, int new_fd, int flags)
 {
     const int copy = REAL(dup3)(fd, new_fd, flags);
 
-    if (copy >= 0)
+    if (copy >= 0) {
         fds_share(fd, copy);
+        stdio_changed(copy);
+    }
     return copy;
 }
 
@@ -173,8 +245,10 @@ EXPORT int fcntl(int fd, int command, ...)
     argument = va_arg(args, uintptr_t); /* as the C library does: an int, a pointer, or nothing */
     va_end(args);
     r = served ? fcntl_served(fd, served, command, argument) : REAL(fcntl)(fd, command, argument);
-    if (served && r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
+    if (served && r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
         fds_share(fd, r);
+        stdio_changed(r);
+    }
     fds_put(served);
     return r;
 }

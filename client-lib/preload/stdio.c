@@ -30,6 +30,7 @@ struct stream {
 };
 
 static struct stream *_Atomic streams;
+static void forget_standard(const FILE *file);
 static pthread_mutex_t streams_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool has_streams(void)
@@ -183,6 +184,9 @@ EXPORT int fclose(FILE *file)
     struct stream *stream = has_streams() ? unlist(file) : NULL;
     int r = REAL(fclose)(file);
 
+    if (stream)
+        forget_standard(file);
+
     free(stream); /* only now: the buffer was in it */
     return r;
 }
@@ -281,13 +285,55 @@ EXPORT_AS(freopen64, freopen);
 
 /* ---- the standard streams ---- */
 
+/* stdin, stdout and stderr are the C library's own at first, and one of fopencookie(3) while their
+ * descriptor is a served one. That one stays: it reads and writes whatever the number is by then.
+ * What the own one still has in its buffer stays there: in a child it is the parent's. */
+static struct {
+    FILE *own;    /* the C library's; NULL: not looked at yet */
+    FILE *served; /* ours; NULL: none yet */
+} standard[3];
+
+static FILE **standard_stream(int fd)
+{
+    return fd == STDIN_FILENO ? &stdin : fd == STDOUT_FILENO ? &stdout : &stderr;
+}
+
+void stdio_changed(int fd)
+{
+    FILE **stream;
+
+    if (fd < STDIN_FILENO || fd > STDERR_FILENO || shim_depth > 0)
+        return;
+    stream = standard_stream(fd);
+    if (fds_is_served(fd) == (standard[fd].served && *stream == standard[fd].served))
+        return;
+    if (!fds_is_served(fd)) {
+        (void)fflush(*stream);
+        *stream = standard[fd].own;
+        return;
+    }
+    if (!standard[fd].served) {
+        standard[fd].own = *stream;
+        standard[fd].served = stream_open(fd, fd == STDIN_FILENO ? "r" : "w");
+        if (standard[fd].served && fd == STDERR_FILENO)
+            (void)setvbuf(standard[fd].served, NULL, _IONBF, 0);
+    }
+    if (standard[fd].served)
+        *stream = standard[fd].served;
+}
+
+static void forget_standard(const FILE *file)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (standard[fd].served == file)
+            standard[fd].served = NULL; /* closed by the program */
+    }
+}
+
 void stdio_begin(void)
 {
-    FILE *file;
-
-    if (!fds_adopt(STDIN_FILENO))
-        return;
-    file = stream_open(STDIN_FILENO, "r");
-    if (file)
-        stdin = file;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fds_adopt(fd))
+            stdio_changed(fd);
+    }
 }

@@ -194,9 +194,9 @@ static int create_in_roots(const struct roots *roots, const struct muse_open_arg
     return r == -EXDEV ? -EACCES : r;
 }
 
-/* Read-only, as an open of what was there is. */
-static int create(const struct roots *roots, const struct muse_open_args *args, int *ret_fd,
-                  struct stat *ret_stat)
+/* Opened once more, so that it is as an open of what was there. */
+static int create(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                  int *ret_fd, struct stat *ret_stat)
 {
     CLEAN(fd_close_p) int fd = -1;
     int r = create_in_roots(roots, args, &fd);
@@ -204,7 +204,7 @@ static int create(const struct roots *roots, const struct muse_open_args *args, 
     if (r == 0)
         r = check_kind(fd, ret_stat);
     if (r == 0)
-        r = open_for_reading(fd, false, ret_fd);
+        r = open_really(fd, writable, ret_fd);
     return r;
 }
 
@@ -234,7 +234,7 @@ static int open_as_is(const struct roots *roots, const struct muse_open_args *ar
     }
     if (!may_create)
         return -EROFS;
-    r = create(roots, args, ret_fd, ret_stat);
+    r = create(roots, args, writable, ret_fd, ret_stat);
     if (r == -EEXIST && !is_exclusive)
         r = open_there(roots, args->path, writable, ret_fd, ret_stat);
     return r;
