@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Entry points that make processes, and the beginning of this one. A child after fork finds the
- * table as it was and connects for itself when it needs to; a program after exec adopts descriptors
+ * table as it was, and the connection is libmuse's to copy; a program after exec adopts descriptors
  * as it meets them. What both need is this library in their environment: a program that has cleaned
  * it gets it back here.
  */
@@ -197,18 +197,23 @@ EXPORT pid_t vfork(void)
     return fork();
 }
 
+/* libmuse has handlers of its own, registered before these because it is loaded before: in prepare they
+ * run after ours, in parent and child before. What they call is not for us to look at. */
 static void before_fork(void)
 {
     fds_forking();
+    shim_depth++;
 }
 
 static void after_fork_parent(void)
 {
+    shim_depth--;
     fds_forked(false);
 }
 
 static void after_fork_child(void)
 {
+    shim_depth--;
     fds_forked(true);
     session_forked();
 }

@@ -340,6 +340,30 @@ static void say_child(const char *what, pid_t child)
     say_result(what, WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status));
 }
 
+/* The child has the mapping, changes its own copy, and unmaps it. */
+static void fork_with_mapping(void)
+{
+    const int fd = open(path("text"), O_RDONLY);
+    char *map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    pid_t child;
+
+    map[0] = 'p';
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        say_bytes("the child's mapping", map, 4 * PAGE);
+        map[1] = 'c';
+        SAY(munmap(map + PAGE, PAGE));
+        say_bytes("what the child has left", map + 2 * PAGE, PAGE);
+        fflush(stdout);
+        _exit(map[1] == 'c' ? 6 : 7);
+    }
+    say_child("child with a mapping", child);
+    say_bytes("the parent's mapping", map, 4 * PAGE);
+    SAY(munmap(map, 4 * PAGE));
+    SAY(close(fd));
+}
+
 static void forks(void)
 {
     const int fd = open(path("text"), O_RDONLY);
@@ -469,6 +493,7 @@ int main(int argc, char **argv)
     mappings();
     copies();
     forks();
+    fork_with_mapping();
     execs("/proc/self/exe");
     threads();
     return 0;
