@@ -116,6 +116,7 @@ static int open_socket(struct muse *muse)
     } while (r < 0 && errno == EINTR); /* AF_UNIX: an interrupted connect has not begun */
     if (r < 0)
         return connect_error(errno, muse->address.sun_path);
+    fd = handle_place_fd(muse, fd_take(&fd));
     return requests_init(&muse->requests, &fd);
 }
 

@@ -89,7 +89,7 @@ static int file_add(struct muse *muse, const Muse__Wire__Opened *opened, int *fd
         free(file);
         return r;
     }
-    file->fd = fd_take(fd);
+    file->fd = handle_place_fd(muse, fd_take(fd));
     *ret = file;
     return 0;
 }
@@ -201,13 +201,26 @@ static void to_stat(const Muse__Wire__Stat *from, uint64_t page_bytes, struct st
     ret->st_mtim.tv_nsec = ns;
 }
 
+int file_take_stat(struct muse *muse, const struct mail *answer, uint64_t page_bytes,
+                   struct stat *ret)
+{
+    Muse__Wire__Stat *stat = muse__wire__stat__unpack(NULL, answer->n_payload, answer->payload);
+
+    if (!stat) {
+        call_garbled(muse);
+        return -EPROTO;
+    }
+    to_stat(stat, page_bytes, ret);
+    muse__wire__stat__free_unpacked(stat, NULL);
+    return 0;
+}
+
 static int stat_file(struct muse_file *file, struct stat *ret)
 {
     Muse__Wire__FileRef message = MUSE__WIRE__FILE_REF__INIT;
     const struct question question = {
         .type = FRAME_FSTAT, .message = &message.base, .fd = -1, .answer = FRAME_STAT};
     CLEAN(mail_free_p) struct mail *answer = NULL;
-    Muse__Wire__Stat *stat;
     int r;
 
     if (!file)
@@ -219,16 +232,7 @@ static int stat_file(struct muse_file *file, struct stat *ret)
         return r;
     message.file_id = file->id;
     r = call_ask(file->muse, &question, &answer);
-    if (r < 0)
-        return r;
-    stat = muse__wire__stat__unpack(NULL, answer->n_payload, answer->payload);
-    if (!stat) {
-        call_garbled(file->muse);
-        return -EPROTO;
-    }
-    to_stat(stat, file->page_bytes, ret);
-    muse__wire__stat__free_unpacked(stat, NULL);
-    return 0;
+    return r < 0 ? r : file_take_stat(file->muse, answer, file->page_bytes, ret);
 }
 
 int muse_fstat(struct muse_file *file, struct stat *ret)

@@ -22,6 +22,15 @@ void file_unref(struct muse_file *file);
 /** file_close_all() - drop every file of a handle that is going away */
 void file_close_all(struct muse *muse);
 
+/**
+ * file_take_stat() - a STAT answer as stat(2) gives it
+ * @page_bytes: becomes st_blksize
+ *
+ * Return: 0; -EPROTO it does not decode, the connection has been ended.
+ */
+MUST_CHECK int file_take_stat(struct muse *muse, const struct mail *answer, uint64_t page_bytes,
+                              struct stat *ret);
+
 DEFINE_CLEANUP(struct muse_file *, file_unref)
 
 #endif

@@ -461,6 +461,7 @@ static int connect_again(struct muse *muse, const struct fork_ranges *taken)
     if (r < 0)
         return r;
     r = uffd_create(device_fd, welcome->uffd_features, &muse->uffd, &is_user_mode_only);
+    muse->uffd = handle_place_fd(muse, muse->uffd);
     muse__wire__client_welcome__free_unpacked(welcome, NULL);
     if (r == 0)
         r = ask_attach(muse, is_user_mode_only, taken);

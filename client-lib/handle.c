@@ -11,6 +11,7 @@
 #include "client-lib/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,22 @@ int handle_check(const struct muse *muse)
         return -ENOTCONN;
     }
     return 0;
+}
+
+/* Chosen: above what programs use by name, below the usual limit of 1024. */
+#define FDS_HIGH_FIRST 600
+
+int handle_place_fd(const struct muse *muse, int fd)
+{
+    int high;
+
+    if (!muse->fds_high || fd < 0 || fd >= FDS_HIGH_FIRST)
+        return fd;
+    high = fcntl(fd, F_DUPFD_CLOEXEC, FDS_HIGH_FIRST);
+    if (high < 0)
+        return fd; /* the limit is lower */
+    (void)close(fd);
+    return high;
 }
 
 /* --- arena --- */
@@ -183,6 +200,7 @@ static int introduce(struct muse *muse, size_t arena_bytes, bool *ret_is_user_mo
     r = make_arena(muse, arena_bytes, welcome);
     if (r == 0)
         r = uffd_create(device_fd, welcome->uffd_features, &muse->uffd, ret_is_user_mode_only);
+    muse->uffd = handle_place_fd(muse, muse->uffd);
     muse__wire__client_welcome__free_unpacked(welcome, NULL);
     if (r < 0)
         return r;
@@ -202,7 +220,7 @@ static int read_options(const struct muse_options *options, struct muse_options 
         }
         known = *options;
     }
-    if (known.flags != 0) {
+    if (known.flags & ~MUSE_FDS_HIGH) {
         error_say("muse_options.flags has unknown bits: 0x%x", known.flags);
         return -EINVAL;
     }
@@ -222,6 +240,7 @@ static int connect_new(const struct muse_options *options, struct muse **ret)
     muse = handle_new();
     if (!muse)
         return -ENOMEM;
+    muse->fds_high = (known.flags & MUSE_FDS_HIGH) != 0;
     r = make_mark(muse);
     if (r < 0)
         return r;
@@ -252,6 +271,12 @@ int muse_connect(struct muse **ret, const struct muse_options *options)
         fork_go_on();
     }
     return error_return("muse_connect", r);
+}
+
+void muse_arena(const struct muse *muse, void **ret_start, size_t *ret_bytes)
+{
+    *ret_start = address_pointer(muse->arena.start);
+    *ret_bytes = range_len(muse->arena);
 }
 
 void muse_disconnect(struct muse *muse)

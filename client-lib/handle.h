@@ -40,6 +40,7 @@ struct muse {
     struct sockaddr_un address;         /* of the server */
     int uffd;                           /* owned */
     struct range arena;                 /* addresses; empty until reserved */
+    bool fds_high;                      /* MUSE_FDS_HIGH */
     const volatile unsigned char *mark; /* owned page, MADV_WIPEONFORK; NULL until mapped */
     pthread_mutex_t lock;
     struct idmap files;     /* id -> struct muse_file, each entry holds a reference */
@@ -68,6 +69,14 @@ static inline void *address_pointer(uint64_t address)
  * Return: 0; -EINVAL NULL; -ENOTCONN this is a copy (sentence set).
  */
 MUST_CHECK int handle_check(const struct muse *muse);
+
+/**
+ * handle_place_fd() - give an fd the number that the handle's options want
+ * @fd: takes
+ *
+ * Return: the fd, perhaps @fd itself.
+ */
+int handle_place_fd(const struct muse *muse, int fd);
 
 /** handle_is_copy() - whether this process is a child of the one that connected, and has not taken
  * the connection over */

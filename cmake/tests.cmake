@@ -4,6 +4,7 @@
 #     tests/unit/test_NAME.c          label unit          one module, no process, no socket to anybody
 #     tests/model/model_NAME.c        label model         random operations against a naive model
 #     tests/integration/it_NAME.c     label integration   starts the programs of this build
+#     tests/preload/NAME.sh           label integration   runs programs under muse-run; NAME.c is one of them
 #     tests/fuzz/fuzz_NAME.c          (MUSE_FUZZ only)    libFuzzer harness, run by scripts/fuzz
 #
 # Exit code 77 is "skipped": the test says which feature is missing.
@@ -79,6 +80,26 @@ endforeach()
 if(TARGET muse)
   foreach(file IN LISTS it_files)
     muse_test(${file} integration muse_test_support muse muse_ipc muse_base)
+  endforeach()
+endif()
+
+# Programs that know nothing of Muse: preload_NAME, from tests/preload/NAME.c. With a sanitizer they would want its
+# library to be the first that is preloaded.
+if(TARGET muse-preload AND NOT MUSE_SANITIZE)
+  file(GLOB preload_programs CONFIGURE_DEPENDS ${tests_dir}/preload/*.c)
+  file(GLOB preload_scripts CONFIGURE_DEPENDS ${tests_dir}/preload/*.sh)
+  list(REMOVE_ITEM preload_scripts ${tests_dir}/preload/lib.sh)
+  foreach(file IN LISTS preload_programs)
+    cmake_path(GET file STEM name)
+    add_executable(preload_${name} ${file})
+    set_target_properties(preload_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
+    target_link_libraries(preload_${name} PRIVATE muse_flags)
+  endforeach()
+  foreach(file IN LISTS preload_scripts)
+    cmake_path(GET file STEM name)
+    add_test(NAME integration/preload_${name} COMMAND ${file})
+    set_tests_properties(integration/preload_${name} PROPERTIES
+      LABELS integration TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
   endforeach()
 endif()
 

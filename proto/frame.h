@@ -57,6 +57,13 @@
     X(PREFETCH, 0x150)                                                                             \
     X(PREFETCHED, 0x151)                                                                           \
     X(READ_DONE, 0x158)                                                                            \
+    X(STATAT, 0x160)                                                                               \
+    X(READDIR, 0x161)                                                                              \
+    X(DIR_ENTRIES, 0x162)                                                                          \
+    X(READLINK, 0x163)                                                                             \
+    X(LINK_TARGET, 0x164)                                                                          \
+    X(UNLINK, 0x165)                                                                               \
+    X(RENAME, 0x166)                                                                               \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \
@@ -84,6 +91,14 @@
     X(DRIVER_FALLOCATE, 0x233)                                                                     \
     X(PAGE_MKWRITE, 0x234)                                                                         \
     X(DRIVER_RESIZED, 0x235)                                                                       \
+    X(DRIVER_STATAT, 0x260)                                                                        \
+    X(DRIVER_READDIR, 0x261)                                                                       \
+    X(DRIVER_DIR_ENTRIES, 0x262)                                                                   \
+    X(DRIVER_READLINK, 0x263)                                                                      \
+    X(DRIVER_LINK_TARGET, 0x264)                                                                   \
+    X(DRIVER_UNLINK, 0x265)                                                                        \
+    X(DRIVER_RENAME, 0x266)                                                                        \
+    X(DRIVER_DONE, 0x267)                                                                          \
     X(ADMIN_REQUEST, 0x301)                                                                        \
     X(ADMIN_REPLY, 0x302)
 

@@ -22,7 +22,12 @@
     X(WRITEBACK, "writeback", 8)                                                                   \
     X(FSYNC, "fsync", 9)                                                                           \
     X(TRUNCATE, "truncate", 10)                                                                    \
-    X(FALLOCATE, "fallocate", 11)
+    X(FALLOCATE, "fallocate", 11)                                                                  \
+    X(GETATTR_PATH, "getattr_path", 24)                                                            \
+    X(READDIR, "readdir", 25)                                                                      \
+    X(READLINK, "readlink", 26)                                                                    \
+    X(UNLINK, "unlink", 27)                                                                        \
+    X(RENAME, "rename", 28)
 
 #define VM_HOOKS(X)                                                                                \
     X(OPEN, "vm_open", 0)                                                                          \
@@ -43,7 +48,7 @@ enum vm_hook {
 #undef X
 };
 
-#define FILE_HOOKS_ALL 0xfffu
+#define FILE_HOOKS_ALL 0x1f000fffu
 #define VM_HOOKS_ALL   0x10fu
 
 #endif

@@ -173,6 +173,27 @@ int access_open(struct cramfs *fs, const char *image, const struct muse_open_arg
     return 0;
 }
 
+int access_find(struct cramfs *fs, const char *image, const struct muse_open_args *args,
+                struct cramfs_inode *ret_inode)
+{
+    struct cramfs_inode inode = {0};
+    int r = check_folders(fs, image, args);
+
+    if (r == 0)
+        r = lookup(fs, image, args->path, &inode);
+    if (r < 0)
+        return r;
+    if (S_ISLNK(inode.mode) && !(args->oflags & O_NOFOLLOW))
+        return refuse_link(fs, &inode, args->path, strlen(args->path));
+    *ret_inode = inode;
+    return 0;
+}
+
+bool access_may_list(const struct muse_open_args *args, const struct cramfs_inode *inode)
+{
+    return is_allowed(args, inode, MAY_READ);
+}
+
 bool access_image_is_public(const char *path, mode_t mode)
 {
     CLEAN(free_p) char *real = realpath(path, NULL);

@@ -32,6 +32,20 @@ MUST_CHECK int access_open(struct cramfs *fs, const char *image, const struct mu
                            struct cramfs_inode *ret_inode);
 
 /**
+ * access_find() - find anything in the image that this client may reach
+ * @args:      as for access_open(); without O_NOFOLLOW a symbolic link is refused, as its target has
+ *             to be looked up by the client
+ * @ret_inode: of any type
+ *
+ * Return: 0; -ELOOP, -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EACCES, -EIO, as access_open().
+ */
+MUST_CHECK int access_find(struct cramfs *fs, const char *image, const struct muse_open_args *args,
+                           struct cramfs_inode *ret_inode);
+
+/** access_may_list() - whether the client may read a folder that access_find() has found */
+bool access_may_list(const struct muse_open_args *args, const struct cramfs_inode *inode);
+
+/**
  * access_image_is_public() - whether anybody may read the image file itself
  * @path: of the image, as the driver was given it
  * @mode: of the image

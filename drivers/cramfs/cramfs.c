@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <muse/driver.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -226,6 +227,16 @@ static void find_extents(const struct cramfs_driver *driver, const struct cramfs
         file->n_extents = 0;
 }
 
+static struct muse_attr attr_of(const struct cramfs_inode *inode)
+{
+    return (struct muse_attr){.size = inode->size_bytes,
+                              .mode = inode->mode,
+                              .inode = inode->ino,
+                              .uid = inode->uid,
+                              .gid = inode->gid,
+                              .nlink = 1};
+}
+
 static bool may_see_image(const struct cramfs_driver *driver, const struct muse_open_args *args)
 {
     return driver->is_file && (driver->is_public || args->uid == 0 || args->uid == geteuid());
@@ -254,12 +265,7 @@ static int cramfs_file_open(void *user, const struct muse_open_args *args,
     find_extents(driver, &inode, file);
     ret->object_key = object->key;
     ret->object = object;
-    ret->attr = (struct muse_attr){.size = inode.size_bytes,
-                                   .mode = inode.mode,
-                                   .inode = inode.ino,
-                                   .uid = inode.uid,
-                                   .gid = inode.gid,
-                                   .nlink = 1};
+    ret->attr = attr_of(&inode);
     ret->extents = file->n_extents > 0 ? file->extents : NULL;
     ret->n_extents = file->n_extents;
     ret->file_private = TAKE(file);
@@ -270,6 +276,99 @@ static void cramfs_release(void *user, struct muse_driver_file *file)
 {
     (void)user;
     free(file->private_data);
+}
+
+/* ---- names ---- */
+
+static int cramfs_getattr_path(void *user, const struct muse_open_args *args, struct muse_attr *ret)
+{
+    struct cramfs_driver *driver = user;
+    struct cramfs_inode inode;
+    int r = access_find(driver->fs, driver->image, args, &inode);
+
+    if (r == 0)
+        *ret = attr_of(&inode);
+    return r;
+}
+
+struct listing {
+    struct muse_dir *dir;
+    uint64_t n_skip;
+    uint64_t n_done;
+};
+
+static int list_entry(void *arg, const char *name, const struct cramfs_inode *inode)
+{
+    struct listing *listing = arg;
+
+    if (listing->n_skip > 0) {
+        listing->n_skip--;
+        return 0;
+    }
+    return muse_dir_add(listing->dir, name, inode->mode, inode->ino, ++listing->n_done) ? 0 : 1;
+}
+
+static int cramfs_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
+                          struct muse_dir *dir)
+{
+    struct cramfs_driver *driver = user;
+    struct listing listing = {.dir = dir, .n_skip = cursor, .n_done = cursor};
+    struct cramfs_inode inode;
+    struct cramfs_error err;
+    int r = access_find(driver->fs, driver->image, args, &inode);
+
+    if (r < 0)
+        return r;
+    if (!access_may_list(args, &inode))
+        return -EACCES;
+    r = cramfs_list(driver->fs, &inode, list_entry, &listing, &err);
+    if (r < 0)
+        set_image_error(driver, &err);
+    return r < 0 ? r : 0;
+}
+
+static int cramfs_readlink_path(void *user, const struct muse_open_args *args, char *ret_target,
+                                size_t size)
+{
+    struct cramfs_driver *driver = user;
+    struct muse_open_args as_link = *args;
+    char target[CRAMFS_BLOCK_SIZE];
+    struct cramfs_inode inode;
+    struct cramfs_error err;
+    int r;
+
+    as_link.oflags |= O_NOFOLLOW;
+    r = access_find(driver->fs, driver->image, &as_link, &inode);
+    if (r < 0)
+        return r;
+    if (!S_ISLNK(inode.mode))
+        return -EINVAL;
+    r = cramfs_readlink(driver->fs, &inode, target, &err);
+    if (r < 0) {
+        set_image_error(driver, &err);
+        return r;
+    }
+    return snprintf(ret_target, size, "%s", target) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+static int cramfs_unlink(void *user, const struct muse_open_args *args, int flags)
+{
+    struct cramfs_driver *driver = user;
+    struct muse_open_args as_link = *args;
+    struct cramfs_inode inode;
+    int r;
+
+    (void)flags;
+    as_link.oflags |= O_NOFOLLOW;
+    r = access_find(driver->fs, driver->image, &as_link, &inode);
+    return r < 0 ? r : -EROFS;
+}
+
+static int cramfs_rename(void *user, const struct muse_open_args *args, const char *to,
+                         unsigned flags)
+{
+    (void)to;
+    return cramfs_unlink(user, args, (int)flags);
 }
 
 /* ---- mapping ---- */
@@ -450,6 +549,11 @@ int main(int argc, char **argv)
         .mmap_abort = cramfs_mmap_abort,
         .fault = cramfs_fault,
         .object_gone = cramfs_object_gone,
+        .getattr_path = cramfs_getattr_path,
+        .readdir = cramfs_readdir,
+        .readlink = cramfs_readlink_path,
+        .unlink = cramfs_unlink,
+        .rename = cramfs_rename,
     };
     struct cramfs_driver driver = {.fd = -1};
 

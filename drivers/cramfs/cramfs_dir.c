@@ -312,3 +312,27 @@ int cramfs_walk(const struct cramfs *fs, cramfs_walk_fn *fn, void *arg, struct c
         r = walk_step(walk);
     return r;
 }
+
+int cramfs_list(const struct cramfs *fs, const struct cramfs_inode *dir, cramfs_list_fn *fn,
+                void *arg, struct cramfs_error *err)
+{
+    struct scan scan = scan_begin(dir);
+    struct window window = {0};
+    char name[CRAMFS_NAME_MAX + 1];
+    struct cramfs_inode inode;
+    struct entry entry;
+    int r;
+
+    if (!S_ISDIR(dir->mode))
+        return CRAMFS_FAIL(err, -ENOTDIR, dir->ino, dir->data_offset, "it is no directory");
+    while ((r = next_entry(fs, &window, &scan, &entry, err)) == DIR_ENTRY) {
+        memcpy(name, entry.name, entry.name_len);
+        name[entry.name_len] = '\0';
+        r = cramfs_inode_decode(fs, entry.raw, entry.place, &inode, err);
+        if (r == 0)
+            r = fn(arg, name, &inode);
+        if (r != 0)
+            break;
+    }
+    return r;
+}

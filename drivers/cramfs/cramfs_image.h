@@ -81,6 +81,16 @@ struct cramfs_inode {
 typedef int cramfs_walk_fn(void *arg, const char *path, const struct cramfs_inode *inode);
 
 /**
+ * cramfs_list_fn() - called by cramfs_list() for one entry
+ * @arg:   as passed to cramfs_list()
+ * @name:  NUL-terminated; valid during the call
+ * @inode: valid during the call
+ *
+ * Return: 0 to go on; anything else ends the listing, which then returns it.
+ */
+typedef int cramfs_list_fn(void *arg, const char *name, const struct cramfs_inode *inode);
+
+/**
  * cramfs_open() - read and check the superblock of an image
  * @fd:      regular file, memfd or block device opened for reading; borrowed, outlives *@ret_fs
  * @options: CRAMFS_OPEN_* or-ed; 0 for none
@@ -144,6 +154,19 @@ MUST_CHECK int cramfs_lookup(const struct cramfs *fs, const char *path,
  */
 MUST_CHECK int cramfs_walk(const struct cramfs *fs, cramfs_walk_fn *fn, void *arg,
                            struct cramfs_error *err);
+
+/**
+ * cramfs_list() - the entries of one directory, in the order of the image
+ * @fs:    borrowed
+ * @dir:   of this image
+ * @fn:    called for each entry
+ * @arg:   for @fn; opaque
+ * @err:   as in cramfs_open(); not filled when @fn ended the listing
+ *
+ * Return: 0; what @fn returned; -ENOTDIR; -EIO damaged; what pread(2) returned.
+ */
+MUST_CHECK int cramfs_list(const struct cramfs *fs, const struct cramfs_inode *dir,
+                           cramfs_list_fn *fn, void *arg, struct cramfs_error *err);
 
 /**
  * cramfs_readlink() - the target of a symbolic link

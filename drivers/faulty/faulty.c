@@ -71,6 +71,9 @@ static const struct muse_driver_ops all_hooks = {
     .mmap_abort = faulty_mmap_abort,
     .fault = faulty_fault,
     .object_gone = faulty_object_gone,
+    .getattr_path = faulty_getattr_path,
+    .readdir = faulty_readdir,
+    .readlink = faulty_readlink,
 };
 
 /* Return: whether the word is one. */

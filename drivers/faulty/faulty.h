@@ -168,6 +168,14 @@ void faulty_pattern(void *bytes, uint64_t first_page, uint64_t n_pages);
  * Return: an fd, borrowed; -errno. */
 int faulty_memfd(struct faulty_object *object);
 
+/* names.c */
+
+/** faulty_getattr_path() and so on: the hooks about names */
+int faulty_getattr_path(void *user, const struct muse_open_args *args, struct muse_attr *ret_attr);
+int faulty_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
+                   struct muse_dir *dir);
+int faulty_readlink(void *user, const struct muse_open_args *args, char *ret_target, size_t size);
+
 /* hooks.c: the mapping hooks, and the vm operations */
 
 int faulty_mmap_prepare(struct muse_vma_desc *desc);

@@ -19,6 +19,7 @@
 #include "drivers/file/flush.h"
 #include "drivers/file/inodes.h"
 #include "drivers/file/lookup.h"
+#include "drivers/file/names.h"
 
 /* Chosen: the largest run the server asks for, and one huge page. */
 #define BUFFER_BYTES (2u << 20)
@@ -60,34 +61,24 @@ static void file_stop(void *user)
     (void)munmap(file->buffer, BUFFER_BYTES); /* our own mapping: cannot fail */
 }
 
-static int check_oflags(const struct file_driver *file, const struct muse_open_args *args)
+static int refuse_writing(const char *why, bool is_there)
+{
+    muse_set_error("%s", why);
+    return is_there ? -EROFS : -EOPNOTSUPP;
+}
+
+/* After the lookup, as open(2) on a file system that is mounted read-only. */
+static int check_oflags(const struct file_driver *file, const struct muse_open_args *args,
+                        const struct stat *stat)
 {
     if ((args->oflags & O_ACCMODE) == O_WRONLY)
         return -EACCES; /* as a mapping needs to read */
-    if ((args->oflags & O_ACCMODE) != O_RDONLY && !file->writable) {
-        muse_set_error("muse-file serves files read-only unless started with --writable");
-        return -EROFS;
-    }
-    if (args->oflags & O_TRUNC) {
-        muse_set_error("muse-file does not change files: no O_TRUNC");
-        return file->writable ? -EOPNOTSUPP : -EROFS;
-    }
-    if ((args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-        return -EROFS;
+    if ((args->oflags & O_ACCMODE) != O_RDONLY && !file->writable)
+        return refuse_writing("muse-file serves files read-only unless started with --writable",
+                              true);
+    if ((args->oflags & O_TRUNC) && (stat->st_size > 0 || !file->writable))
+        return refuse_writing("muse-file does not change files: no O_TRUNC", !file->writable);
     return 0;
-}
-
-static struct muse_attr attr_of(const struct stat *stat)
-{
-    return (struct muse_attr){
-        .size = (uint64_t)stat->st_size,
-        .mode = stat->st_mode,
-        .inode = stat->st_ino,
-        .uid = stat->st_uid,
-        .gid = stat->st_gid,
-        .mtime_ns = (int64_t)stat->st_mtim.tv_sec * 1000000000 + stat->st_mtim.tv_nsec,
-        .nlink = (uint32_t)stat->st_nlink,
-    };
 }
 
 /* The extent has to outlive the hook, until the answer was sent. */
@@ -113,10 +104,11 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
     struct inode *inode;
     struct statvfs fs;
     struct stat stat;
-    int r = check_oflags(file, args);
+    int r =
+        lookup_open(&file->roots, args, for_writing && file->writable, file->writable, &fd, &stat);
 
     if (r == 0)
-        r = lookup_open(&file->roots, args, for_writing, &fd, &stat);
+        r = check_oflags(file, args, &stat);
     if (r < 0)
         return r;
     r = inodes_get(&file->inodes, &fd, for_writing, &stat, &inode);
@@ -124,7 +116,7 @@ static int file_open(void *user, const struct muse_open_args *args, struct muse_
         return r;
     ret->object_key = inode->key;
     ret->object = inode;
-    ret->attr = attr_of(&inode->stat);
+    ret->attr = names_attr(&inode->stat);
     ret->page_bytes = file->page_bytes;
     ret->noexec = fstatvfs(inode->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC);
     return file->fill || inode->stat.st_size == 0 ? 0 : add_extent(inode, ret);
@@ -289,7 +281,7 @@ static int file_getattr(void *user, struct muse_driver_file *open_file, struct m
     if (fstat(inode->fd, &stat) < 0)
         return -errno;
     stat.st_size = inode->stat.st_size;
-    *attr = attr_of(&stat);
+    *attr = names_attr(&stat);
     return 0;
 }
 
@@ -299,6 +291,54 @@ static void file_object_gone(void *user, uint64_t object_key, void *object)
 
     (void)object;
     inodes_drop(&file->inodes, object_key);
+}
+
+static int file_getattr_path(void *user, const struct muse_open_args *args, struct muse_attr *ret)
+{
+    const struct file_driver *file = user;
+
+    return names_stat(&file->roots, args, ret);
+}
+
+static int file_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
+                        struct muse_dir *dir)
+{
+    const struct file_driver *file = user;
+
+    return names_list(&file->roots, args, cursor, dir);
+}
+
+static int file_readlink(void *user, const struct muse_open_args *args, char *ret_target,
+                         size_t size)
+{
+    const struct file_driver *file = user;
+
+    return names_readlink(&file->roots, args, ret_target, size);
+}
+
+static int check_writable(const struct file_driver *file)
+{
+    if (file->writable)
+        return 0;
+    muse_set_error("muse-file serves files read-only unless started with --writable");
+    return -EROFS;
+}
+
+static int file_unlink(void *user, const struct muse_open_args *args, int flags)
+{
+    const struct file_driver *file = user;
+    int r = check_writable(file);
+
+    return r < 0 ? r : names_unlink(&file->roots, args, flags);
+}
+
+static int file_rename(void *user, const struct muse_open_args *args, const char *to,
+                       unsigned flags)
+{
+    const struct file_driver *file = user;
+    int r = check_writable(file);
+
+    return r < 0 ? r : names_rename(&file->roots, args, to, flags);
 }
 
 static void add_root(struct file_driver *file, const char *name, struct argp_state *state)
@@ -370,6 +410,11 @@ int main(int argc, char **argv)
         .fsync = file_fsync,
         .truncate = file_truncate,
         .fallocate = file_fallocate,
+        .getattr_path = file_getattr_path,
+        .readdir = file_readdir,
+        .readlink = file_readlink,
+        .unlink = file_unlink,
+        .rename = file_rename,
     };
     struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
     int status = muse_driver_main(argc, argv, &ops, &file);

@@ -20,16 +20,8 @@
 
 #include "common/base/own.h"
 
-#define GROUPS_MAX    256  /* chosen; more of a user's groups are ignored: refuses, never allows */
 #define OPENAT2_TRIES 16   /* EAGAIN: somebody renames below us just now, openat2(2) */
 #define PASSWD_BYTES  4096 /* chosen; a longer entry counts as none */
-
-struct identity {
-    uid_t uid;
-    gid_t gid;
-    gid_t groups[GROUPS_MAX];
-    int n_groups;
-};
 
 int roots_add(struct roots *roots, const char *name)
 {
@@ -62,7 +54,7 @@ static void get_own(struct identity *ret_own)
 {
     ret_own->uid = geteuid();
     ret_own->gid = getegid();
-    ret_own->n_groups = getgroups(GROUPS_MAX, ret_own->groups);
+    ret_own->n_groups = getgroups(LOOKUP_GROUPS_MAX, ret_own->groups);
     if (ret_own->n_groups < 0)
         ret_own->n_groups = 0;
 }
@@ -79,9 +71,9 @@ static void get_client(const struct muse_open_args *args, struct identity *ret_c
     ret_client->n_groups = 1;
     if (getpwuid_r(args->uid, &passwd, buf, sizeof(buf), &found) != 0 || !found)
         return;
-    ret_client->n_groups = GROUPS_MAX;
+    ret_client->n_groups = LOOKUP_GROUPS_MAX;
     if (getgrouplist(found->pw_name, args->gid, ret_client->groups, &ret_client->n_groups) < 0)
-        ret_client->n_groups = GROUPS_MAX;
+        ret_client->n_groups = LOOKUP_GROUPS_MAX;
 }
 
 static void set_fs_ids(const struct identity *who)
@@ -116,26 +108,26 @@ static int become_client(const struct identity *own, const struct identity *clie
     return -EACCES;
 }
 
-static int open_beneath(int root, const char *path)
+int lookup_beneath(int root, const char *path, int flags)
 {
-    const struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+    const struct open_how how = {.flags = (unsigned)(O_PATH | O_CLOEXEC | flags),
                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = -1;
 
     for (int i = 0; i < OPENAT2_TRIES; i++) {
-        fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+        fd = syscall(SYS_openat2, root, path[0] ? path : ".", &how, sizeof(how));
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             break;
     }
     return fd < 0 ? -errno : (int)fd;
 }
 
-static int find_in_roots(const struct roots *roots, const char *path, int *ret_fd)
+int lookup_in_roots(const struct roots *roots, const char *path, int flags, int *ret_fd)
 {
     int r = -ENOENT;
 
     for (size_t i = 0; i < roots->n; i++) {
-        r = open_beneath(roots->fds[i], path);
+        r = lookup_beneath(roots->fds[i], path, flags);
         if (r >= 0) {
             *ret_fd = r;
             return 0;
@@ -178,11 +170,49 @@ static int open_really(int path_fd, bool writable, int *ret_fd)
     return 0;
 }
 
-static int open_as_is(const struct roots *roots, const char *path, bool writable, int *ret_fd,
+/* O_CREAT of a name that is not there. It is another's if somebody was faster: then the caller looks
+ * again. Return: 0; -EEXIST; -errno. */
+static int create_in_roots(const struct roots *roots, const struct muse_open_args *args,
+                           int *ret_fd)
+{
+    const struct open_how how = {.flags = (unsigned)(O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC),
+                                 .mode = args->mode & 0777u,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int r = -ENOENT;
+
+    for (size_t i = 0; i < roots->n; i++) {
+        long fd = syscall(SYS_openat2, roots->fds[i], args->path, &how, sizeof(how));
+
+        if (fd >= 0) {
+            *ret_fd = (int)fd;
+            return 0;
+        }
+        r = -errno;
+        if (r != -ENOENT && r != -ENOTDIR)
+            break;
+    }
+    return r == -EXDEV ? -EACCES : r;
+}
+
+/* Opened once more, so that it is as an open of what was there. */
+static int create(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                  int *ret_fd, struct stat *ret_stat)
+{
+    CLEAN(fd_close_p) int fd = -1;
+    int r = create_in_roots(roots, args, &fd);
+
+    if (r == 0)
+        r = check_kind(fd, ret_stat);
+    if (r == 0)
+        r = open_really(fd, writable, ret_fd);
+    return r;
+}
+
+static int open_there(const struct roots *roots, const char *path, bool writable, int *ret_fd,
                       struct stat *ret_stat)
 {
     CLEAN(fd_close_p) int path_fd = -1;
-    int r = find_in_roots(roots, path, &path_fd);
+    int r = lookup_in_roots(roots, path, 0, &path_fd);
 
     if (r == 0)
         r = check_kind(path_fd, ret_stat);
@@ -191,20 +221,51 @@ static int open_as_is(const struct roots *roots, const char *path, bool writable
     return r;
 }
 
-int lookup_open(const struct roots *roots, const struct muse_open_args *args, bool writable,
-                int *ret_fd, struct stat *ret_stat)
+static int open_as_is(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                      bool may_create, int *ret_fd, struct stat *ret_stat)
 {
-    struct identity own, client;
+    const bool is_exclusive = (args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
     int r;
 
-    get_own(&own);
-    if (args->uid == own.uid)
-        return open_as_is(roots, args->path, writable, ret_fd, ret_stat);
+    if (!is_exclusive) {
+        r = open_there(roots, args->path, writable, ret_fd, ret_stat);
+        if (r != -ENOENT || !(args->oflags & O_CREAT))
+            return r;
+    }
+    if (!may_create)
+        return -EROFS;
+    r = create(roots, args, writable, ret_fd, ret_stat);
+    if (r == -EEXIST && !is_exclusive)
+        r = open_there(roots, args->path, writable, ret_fd, ret_stat);
+    return r;
+}
+
+int lookup_enter(const struct muse_open_args *args, struct identity *ret_own)
+{
+    struct identity client;
+
+    get_own(ret_own);
+    if (args->uid == ret_own->uid)
+        return 0;
     get_client(args, &client);
-    r = become_client(&own, &client);
+    return become_client(ret_own, &client);
+}
+
+void lookup_leave(const struct muse_open_args *args, const struct identity *own)
+{
+    if (args->uid != own->uid)
+        become_self(own);
+}
+
+int lookup_open(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                bool may_create, int *ret_fd, struct stat *ret_stat)
+{
+    struct identity own;
+    int r = lookup_enter(args, &own);
+
     if (r < 0)
         return r;
-    r = open_as_is(roots, args->path, writable, ret_fd, ret_stat);
-    become_self(&own);
+    r = open_as_is(roots, args, writable, may_create, ret_fd, ret_stat);
+    lookup_leave(args, &own);
     return r;
 }

@@ -198,6 +198,20 @@ static int send_attr(struct muse_request *request)
     return send_answer(request, FRAME_DRIVER_ATTR, &attr.base, NULL);
 }
 
+/* A driver's attributes travel as they were filled in. */
+static int send_path(struct muse_request *request)
+{
+    const ProtobufCMessage *message;
+    uint16_t type;
+
+    if (request->error != 0)
+        return send_failed(request);
+    if (request->event->type == FRAME_DRIVER_STATAT)
+        return send_attr(request);
+    message = path_answer(request, &type);
+    return send_answer(request, type, message, NULL);
+}
+
 static void fill_vm_ops(const struct muse_driver *driver, const struct muse_vm_ops *vm_ops,
                         Muse__Wire__Prepared *ret_prepared)
 {
@@ -312,6 +326,8 @@ static int send_by_kind(struct muse_request *request)
     case REQUEST_FALLOCATE:
     case REQUEST_PAGE_MKWRITE:
         return send_completed(request);
+    case REQUEST_PATH:
+        return send_path(request);
     }
     return -EINVAL;
 }

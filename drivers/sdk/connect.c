@@ -78,7 +78,10 @@ static uint32_t file_hooks(const struct muse_driver_ops *ops)
            (ops->mmap_abort ? FILE_HOOK_MMAP_ABORT : 0u) | (ops->mmap ? FILE_HOOK_MMAP : 0u) |
            (ops->fault ? FILE_HOOK_FAULT : 0u) | (ops->writeback ? FILE_HOOK_WRITEBACK : 0u) |
            (ops->fsync ? FILE_HOOK_FSYNC : 0u) | (ops->truncate ? FILE_HOOK_TRUNCATE : 0u) |
-           (ops->fallocate ? FILE_HOOK_FALLOCATE : 0u);
+           (ops->fallocate ? FILE_HOOK_FALLOCATE : 0u) |
+           (ops->getattr_path ? FILE_HOOK_GETATTR_PATH : 0u) |
+           (ops->readdir ? FILE_HOOK_READDIR : 0u) | (ops->readlink ? FILE_HOOK_READLINK : 0u) |
+           (ops->unlink ? FILE_HOOK_UNLINK : 0u) | (ops->rename ? FILE_HOOK_RENAME : 0u);
 }
 
 static uint32_t vm_hooks(const struct muse_vm_ops *ops)

@@ -73,6 +73,11 @@ static const struct handler {
     {FRAME_DRIVER_FALLOCATE, 0, &muse__wire__driver_fallocate__descriptor, hook_fallocate},
     {FRAME_PAGE_MKWRITE, 0, &muse__wire__page_mkwrite__descriptor, hook_page_mkwrite},
     {FRAME_DRIVER_RESIZED, 0, &muse__wire__driver_resized__descriptor, take_resized},
+    {FRAME_DRIVER_STATAT, 0, &muse__wire__path_ask__descriptor, hook_path},
+    {FRAME_DRIVER_READDIR, 0, &muse__wire__path_ask__descriptor, hook_path},
+    {FRAME_DRIVER_READLINK, 0, &muse__wire__path_ask__descriptor, hook_path},
+    {FRAME_DRIVER_UNLINK, 0, &muse__wire__path_ask__descriptor, hook_path},
+    {FRAME_DRIVER_RENAME, 0, &muse__wire__path_ask__descriptor, hook_path},
 };
 
 static const struct handler *find_handler(uint16_t type)

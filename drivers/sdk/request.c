@@ -66,6 +66,7 @@ struct muse_request *request_free(struct muse_request *request)
         (void)event_free(request->event);
         free(request->map_call);
         free(request->forward);
+        (void)path_result_free(request->path);
         free(request);
     }
     return NULL;
@@ -231,6 +232,7 @@ void request_retire(struct muse_request *request)
     case REQUEST_GETATTR:
     case REQUEST_TRUNCATE:
     case REQUEST_FALLOCATE:
+    case REQUEST_PATH:
         break;
     }
     (void)request_free(request);

@@ -30,6 +30,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/fill_ring.h"
 #include "proto/limits.h"
+#include "proto/path.pb-c.h"
 
 #define SDK_VERBS_MAX 8u /* chosen: muse_vma_remap(), muse_vma_prefault() in a hook; see driver.h */
 
@@ -110,7 +111,8 @@ enum request_kind {
     REQUEST_FSYNC,
     REQUEST_TRUNCATE,
     REQUEST_FALLOCATE,
-    REQUEST_PAGE_MKWRITE
+    REQUEST_PAGE_MKWRITE,
+    REQUEST_PATH
 };
 
 /* One call of a hook that has an answer. */
@@ -139,8 +141,9 @@ struct muse_request {
     struct muse_action verbs[SDK_VERBS_MAX];
     int verb_errors[SDK_VERBS_MAX]; /* -errno, of those that are SDK_VERB_POISON */
     unsigned n_verbs;
-    char *forward; /* owned */
-    bool orphaned; /* the hook succeeded, its answer could not be sent: undo it */
+    char *forward;            /* owned */
+    struct path_result *path; /* owned: what a path hook fills in */
+    bool orphaned;            /* the hook succeeded, its answer could not be sent: undo it */
 };
 
 /* Verbs that no mmap_prepare can declare: no member of enum muse_action_type. */
@@ -314,6 +317,16 @@ void hook_abort_call(struct muse_driver *driver, struct map_call *call);
 void hook_close_vma(struct muse_driver *driver, struct vma *vma);
 /** hook_objects_gone() - call object_gone for every object that is due */
 void hook_objects_gone(struct muse_driver *driver);
+
+/* paths.c */
+
+/** hook_path() - DRIVER_STATAT, READDIR, READLINK, UNLINK, RENAME */
+MUST_CHECK int hook_path(struct muse_driver *driver, struct event *event);
+/** path_result_free() - NULL is a no-op. Return: NULL. */
+struct path_result *path_result_free(struct path_result *result);
+/** path_answer() - the good answer to a path hook, by the type of its event
+ * @ret_type: of the frame   Return: borrowed from the request. */
+const ProtobufCMessage *path_answer(struct muse_request *request, uint16_t *ret_type);
 
 /* request.c */
 

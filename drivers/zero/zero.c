@@ -2,8 +2,9 @@
 /*
  * muse-zero, the tutorial driver: zero/SIZE is a file of SIZE zero bytes (zero/4096, zero/64K,
  * zero/1M, zero/2G). A driver is a struct of hooks and a call of muse_driver_main(). Two hooks are
- * needed: open says what a file is, fault supplies its bytes. Of the others here, start says something about
- * the driver as a whole, and mmap_prepare only looks at a mapping before it is made.
+ * needed: open says what a file is, fault supplies its bytes. Of the others here, start says
+ * something about the driver as a whole, mmap_prepare only looks at a mapping before it is made, and
+ * getattr_path answers for a name that nobody has opened.
  */
 #include <errno.h>
 #include <muse/driver.h>
@@ -58,6 +59,21 @@ static int zero_open(void *user, const struct muse_open_args *args, struct muse_
     return 0;
 }
 
+/* A client asks about a name without opening it: "" is the folder of all sizes, which are not listed
+ * as there are too many. */
+static int zero_getattr_path(void *user, const struct muse_open_args *args, struct muse_attr *ret)
+{
+    struct muse_open_result file = {0};
+    int r = 0;
+
+    *ret = (struct muse_attr){.mode = S_IFDIR | 0555, .nlink = 2};
+    if (args->path[0] != '\0') {
+        r = zero_open(user, args, &file);
+        *ret = file.attr;
+    }
+    return r;
+}
+
 /* A client maps the file. No VMA exists yet, so what is refused here leaves no trace. */
 static int zero_mmap_prepare(struct muse_vma_desc *desc)
 {
@@ -74,9 +90,14 @@ static int zero_fault(struct muse_fault *fault)
 int main(int argc, char **argv)
 {
     static const struct muse_driver_ops ops = {
-        MUSE_DRIVER_OPS,     .name = "zero",    .version = "0.1.0",
-        .start = zero_start, .open = zero_open, .mmap_prepare = zero_mmap_prepare,
+        MUSE_DRIVER_OPS,
+        .name = "zero",
+        .version = "0.1.0",
+        .start = zero_start,
+        .open = zero_open,
+        .mmap_prepare = zero_mmap_prepare,
         .fault = zero_fault,
+        .getattr_path = zero_getattr_path,
     };
 
     return muse_driver_main(argc, argv, &ops, NULL);

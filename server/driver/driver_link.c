@@ -49,7 +49,8 @@ static bool is_stale_answer(const struct driver_link *link, const struct frame_h
         return false;
     return header->type == FRAME_DRIVER_OPENED || header->type == FRAME_DRIVER_ATTR ||
            header->type == FRAME_PREPARED || header->type == FRAME_COMPLETED ||
-           header->type == FRAME_DRIVER_FAILED;
+           header->type == FRAME_DRIVER_DIR_ENTRIES || header->type == FRAME_DRIVER_LINK_TARGET ||
+           header->type == FRAME_DRIVER_DONE || header->type == FRAME_DRIVER_FAILED;
 }
 
 static int on_frame(struct conn *conn, struct frame *frame)

@@ -169,6 +169,15 @@ int hook_getattr(struct driver *driver, struct driver_call *driver_call, uint64_
                     "getattr");
 }
 
+int hook_path(struct driver *driver, struct driver_call *driver_call, const struct space *space,
+              const Muse__Wire__PathAsk *message, uint16_t type, uint16_t answer_type,
+              const char *hook)
+{
+    (void)snprintf(driver_call->args, sizeof(driver_call->args), "space=%" PRIu64 " path=%s",
+                   space->id, message->name);
+    return call_new(driver, driver_call, type, &message->base, answer_type, hook);
+}
+
 int hook_mmap_prepare(struct driver *driver, struct driver_call *driver_call,
                       const struct hook_prepare *prepare)
 {

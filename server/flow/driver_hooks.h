@@ -7,6 +7,7 @@
 #ifndef MUSE_SERVER_FLOW_DRIVER_HOOKS_H
 #define MUSE_SERVER_FLOW_DRIVER_HOOKS_H
 
+#include "proto/path.pb-c.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/engine.h"
 
@@ -35,12 +36,15 @@ struct hook_prepare {
  * Calls: @call's end is set by the caller; answer type and hook name are set here.
  *
  * Return: 0, the end will come. The end will not come: -ENODEV the driver is dead or dying; -EBUSY
- * (open, getattr, prepare) it has left too much unread already; -EROFS (open) for writing, and the
+ * (open, getattr, path, prepare) it has left too much unread already; -EROFS (open) for writing, and the
  * driver said that it never does.
  */
 MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
                          const char *path, uint32_t oflags, uint32_t mode);
 MUST_CHECK int hook_getattr(struct driver *driver, struct driver_call *call, uint64_t handle);
+MUST_CHECK int hook_path(struct driver *driver, struct driver_call *call, const struct space *space,
+                         const Muse__Wire__PathAsk *message, uint16_t type, uint16_t answer_type,
+                         const char *hook);
 MUST_CHECK int hook_mmap_prepare(struct driver *driver, struct driver_call *call,
                                  const struct hook_prepare *prepare);
 MUST_CHECK int hook_mmap_complete(struct driver *driver, struct driver_call *call,

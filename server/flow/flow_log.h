@@ -21,6 +21,10 @@ struct flow_where {
  */
 void flow_error(const char *event, const struct flow_where *where, int error, const char *text);
 
+/** flow_refusal() - as flow_error(), but what any open(2) may say to any program (ENOENT, EACCES,
+ * ...) is only for who debugs */
+void flow_refusal(const char *event, const struct flow_where *where, int error, const char *text);
+
 /**
  * flow_sentence() - the sentence for the client: "DRIVER/PATH: HOOK: TEXT"
  * @buf: caller's, ERROR_TEXT_BYTES_MAX is enough for all but absurd paths; cut at @size

@@ -206,7 +206,6 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     list_init(&object->mappings);
     list_init(&object->invalidations);
     list_init(&object->pins);
-    object->had_writer = opener->may_write;
     writeback_object_init(object);
     r = object_fill_in(object, opened, frame, path, ret_why);
     if (r == 0)
@@ -237,7 +236,6 @@ int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened, st
         *ret_why = "the driver gave one object key two sizes";
         return -EREMOTEIO;
     }
-    object->had_writer |= opener->may_write;
     *ret_object = object_ref(object);
     return 0;
 }

@@ -55,7 +55,7 @@ static void open_fail(struct open_request *request, int error, const char *text)
     const struct flow_where where = {request->space, request->driver, object, "open"};
 
     (void)snprintf(object, sizeof(object), "%s/%.200s", request->driver->name, request->path);
-    flow_error("open.failed", &where, error, text);
+    flow_refusal("open.failed", &where, error, text);
     space_fail(request->space, request->id, error,
                flow_sentence(&where, text, sentence, sizeof(sentence)));
 }
@@ -117,6 +117,7 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     r = object_get(driver, opened, frame, ask->path, space->uid, &object, ret_why);
     if (r < 0)
         goto release;
+    object->had_writer |= (ask->oflags & O_ACCMODE) != O_RDONLY;
     r = -EMFILE;
     *ret_why = "too many open files of this user";
     if (charge_take(&engine->quotas, space->uid, QUOTA_FILES, 1) != 0)
@@ -341,7 +342,7 @@ int request_open(struct space *space, struct frame *frame)
     if (r < 0) {
         const struct flow_where where = {space, NULL, message->name, "open"};
 
-        flow_error("open.refused", &where, r, why);
+        flow_refusal("open.refused", &where, r, why);
         space_fail(space, frame->header.id, r, why);
     }
     muse__wire__open__free_unpacked(message, NULL);

@@ -472,6 +472,11 @@ static const struct request_row {
     {FRAME_FORK_END, request_fork_end},
     {FRAME_PREFETCH, request_prefetch},
     {FRAME_READ_DONE, request_read_done},
+    {FRAME_STATAT, request_path},
+    {FRAME_READDIR, request_path},
+    {FRAME_READLINK, request_path},
+    {FRAME_UNLINK, request_path},
+    {FRAME_RENAME, request_path},
 };
 
 /* How many fds come with a request. */

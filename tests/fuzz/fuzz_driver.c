@@ -6,9 +6,10 @@
 #include "tests/fuzz/engine_fuzz.h"
 
 static const uint16_t types[] = {
-    FRAME_DRIVER_HELLO, FRAME_DRIVER_OPENED, FRAME_DRIVER_FAILED, FRAME_DRIVER_ATTR,
-    FRAME_PREPARED,     FRAME_COMPLETED,     FRAME_FAULT_FAILED,  FRAME_INVALIDATE,
-    FRAME_CLIENT_HELLO, FRAME_DRIVER_OPEN,
+    FRAME_DRIVER_HELLO, FRAME_DRIVER_OPENED, FRAME_DRIVER_FAILED,      FRAME_DRIVER_ATTR,
+    FRAME_PREPARED,     FRAME_COMPLETED,     FRAME_FAULT_FAILED,       FRAME_INVALIDATE,
+    FRAME_CLIENT_HELLO, FRAME_DRIVER_OPEN,   FRAME_DRIVER_DIR_ENTRIES, FRAME_DRIVER_LINK_TARGET,
+    FRAME_DRIVER_DONE,
 };
 
 static struct driver *first_driver(void)
@@ -47,9 +48,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     driver_accept(&fuzz_engine, &pair[0]);
     if (data[0] & 1)
-        (void)fuzz_send_frame(pair[1], types, 10, hello, sizeof(hello));
+        (void)fuzz_send_frame(pair[1], types, sizeof(types) / sizeof(types[0]), hello,
+                              sizeof(hello));
     fuzz_turn(2);
-    for (data++, size--; (n = fuzz_send_frame(pair[1], types, 10, data, size)) > 0;
+    for (data++, size--;
+         (n = fuzz_send_frame(pair[1], types, sizeof(types) / sizeof(types[0]), data, size)) > 0;
          data += n, size -= n) {
         fuzz_turn(1);
         scribble(data, size);

@@ -725,7 +725,7 @@ END_TEST
 START_TEST(where_there_is_no_server_it_is_enotconn)
 {
     const struct muse_options options = {.struct_size = sizeof(options), .rundir = "/nonexistent"};
-    struct muse_options wrong = {.struct_size = sizeof(wrong), .flags = 1};
+    struct muse_options wrong = {.struct_size = sizeof(wrong), .flags = 2};
     struct muse *other = NULL;
 
     begin();

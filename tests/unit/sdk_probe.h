@@ -310,6 +310,45 @@ static void *invalidate(void *unused)
     return NULL;
 }
 
+/* ---- names ---- */
+
+static int probe_getattr_path(void *user, const struct muse_open_args *args,
+                              struct muse_attr *ret_attr)
+{
+    (void)user;
+    say("getattr_path %s", args->path);
+    *ret_attr = (struct muse_attr){.size = 5, .mode = S_IFREG | 0444};
+    return 0;
+}
+
+static int probe_readlink(void *user, const struct muse_open_args *args, char *ret_target,
+                          size_t size)
+{
+    (void)user;
+    say("readlink %s", args->path);
+    (void)snprintf(ret_target, size, "to/%s", args->path);
+    return 0;
+}
+
+static int probe_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
+                         struct muse_dir *dir)
+{
+    char name[256];
+
+    (void)user;
+    if (strcmp(args->path, "many") != 0) {
+        say("readdir %s %llu", args->path, (unsigned long long)cursor);
+        return muse_dir_add(dir, "first", S_IFREG, 1, cursor + 1) &&
+                       muse_dir_add(dir, "second", S_IFREG, 2, cursor + 2)
+                   ? 0
+                   : -EIO;
+    }
+    (void)snprintf(name, sizeof(name), "%0255d", 7);
+    for (uint64_t i = cursor; i < 2000 && muse_dir_add(dir, name, 0, i, i + 1); i++)
+        ;
+    return 0;
+}
+
 static const struct muse_driver_ops probe_ops = {
     MUSE_DRIVER_OPS,
     .name = "probe",
@@ -318,6 +357,9 @@ static const struct muse_driver_ops probe_ops = {
     .start = probe_start,
     .stop = probe_stop,
     .open = probe_open,
+    .getattr_path = probe_getattr_path,
+    .readlink = probe_readlink,
+    .readdir = probe_readdir,
     .release = probe_release,
     .mmap_prepare = probe_prepare,
     .mmap_complete = probe_complete,

@@ -15,6 +15,7 @@
 #include "common/ipc/chan.h"
 #include "proto/driver.pb-c.h"
 #include "proto/fill_ring.h"
+#include "proto/path.pb-c.h"
 #include "tests/unit/sdk_probe.h"
 
 #define DEADLINE_MS 20000
@@ -204,6 +205,16 @@ static void post_handle(uint16_t type, uint64_t id, uint64_t handle)
 
     ref.handle = handle;
     post(type, id, &ref);
+}
+
+static void post_path(uint16_t type, uint64_t id, const char *name, uint64_t cursor)
+{
+    Muse__Wire__PathAsk ask = MUSE__WIRE__PATH_ASK__INIT;
+
+    ask.name = (char *)(uintptr_t)name; /* protobuf-c has no const; packing does not write */
+    ask.has_cursor = true;
+    ask.cursor = cursor;
+    post(type, id, &ask);
 }
 
 static void post_prepare(uint64_t id, uint64_t handle, uint64_t start, uint64_t n_pages)

@@ -136,7 +136,7 @@ START_TEST(unknown_options_are_EINVAL)
     const struct server nobody = {.dir = "/nonexistent"};
     struct muse *muse = NULL;
 
-    ck_assert_int_eq(try_connect(&nobody, (struct muse_options){.flags = 1}), -1);
+    ck_assert_int_eq(try_connect(&nobody, (struct muse_options){.flags = 2}), -1);
     ck_assert_int_eq(errno, EINVAL);
     ck_assert_int_eq(muse_connect(&muse, &small), -1);
     ck_assert_int_eq(errno, EINVAL);

@@ -437,7 +437,9 @@ START_TEST(the_hooks_bits_are_those_of_the_wire)
     ck_assert_int_eq(FILE_HOOK_MMAP_ABORT, 0x20);
     ck_assert_int_eq(FILE_HOOK_MMAP, 0x40);
     ck_assert_int_eq(FILE_HOOK_WRITEBACK, 0x100);
-    ck_assert_uint_eq(FILE_HOOKS_ALL, 0xfff);
+    ck_assert_int_eq(FILE_HOOK_GETATTR_PATH, 0x01000000);
+    ck_assert_int_eq(FILE_HOOK_RENAME, 0x10000000);
+    ck_assert_uint_eq(FILE_HOOKS_ALL, 0x1f000fff);
 }
 END_TEST
 
@@ -446,6 +448,8 @@ START_TEST(hooks_that_nobody_knows_are_refused)
     for (unsigned bit = 12; bit < 32; bit++) {
         const char *why = NULL;
 
+        if (FILE_HOOKS_ALL & (1u << bit))
+            continue;
         ck_assert_int_eq(map_check_hooks(FILE_HOOK_OPEN | (1u << bit), &why), -EINVAL);
         ck_assert_ptr_nonnull(why);
     }

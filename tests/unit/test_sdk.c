@@ -29,7 +29,8 @@ START_TEST(hello_lists_the_hooks_and_the_tables_that_are_there)
     ck_assert_uint_eq(hello->file_hooks,
                       FILE_HOOKS_ALL &
                           ~(uint32_t)(FILE_HOOK_MMAP | FILE_HOOK_GETATTR | FILE_HOOK_WRITEBACK |
-                                      FILE_HOOK_FSYNC | FILE_HOOK_TRUNCATE | FILE_HOOK_FALLOCATE));
+                                      FILE_HOOK_FSYNC | FILE_HOOK_TRUNCATE | FILE_HOOK_FALLOCATE |
+                                      FILE_HOOK_UNLINK | FILE_HOOK_RENAME));
     ck_assert_uint_eq(hello->n_vm_ops, 2);
     ck_assert_uint_eq(hello->vm_ops[0]->id, 1);
     ck_assert_uint_eq(hello->vm_ops[0]->hooks, 0);
@@ -63,6 +64,53 @@ START_TEST(a_frame_that_is_not_for_drivers_ends_the_connection_with_1)
     post(FRAME_DRIVER_HELLO, 0, NULL);
     expect_line("stop");
     end_with(1);
+}
+END_TEST
+
+/* ---- names ---- */
+
+START_TEST(hooks_about_names_answer_by_the_type_of_the_question)
+{
+    const Muse__Wire__DirEntries *entries;
+
+    start(&probe_ops);
+    post_path(FRAME_DRIVER_STATAT, 5, "plain", 0);
+    expect_line("getattr_path plain");
+    (void)next_frame(FRAME_DRIVER_ATTR, 5);
+    post_path(FRAME_DRIVER_READLINK, 6, "plain", 0);
+    expect_line("readlink plain");
+    ck_assert_str_eq(((const Muse__Wire__LinkTarget *)next_message(
+                          FRAME_DRIVER_LINK_TARGET, 6, &muse__wire__link_target__descriptor))
+                         ->target,
+                     "to/plain");
+    post_path(FRAME_DRIVER_READDIR, 7, "plain", 3);
+    expect_line("readdir plain 3");
+    entries = next_message(FRAME_DRIVER_DIR_ENTRIES, 7, &muse__wire__dir_entries__descriptor);
+    ck_assert(entries->at_end);
+    ck_assert_uint_eq(entries->n_entries, 2);
+    ck_assert_str_eq(entries->entries[1]->name, "second");
+    ck_assert_uint_eq(entries->entries[1]->next, 5);
+    post_path(FRAME_DRIVER_UNLINK, 8, "plain", 0); /* a hook that the driver has not */
+    ck_assert_uint_eq(next_failed(8)->error, EOPNOTSUPP);
+    end_with(0);
+}
+END_TEST
+
+START_TEST(a_listing_that_does_not_fit_a_frame_comes_in_parts)
+{
+    const Muse__Wire__DirEntries *entries;
+    uint64_t cursor = 0;
+
+    start(&probe_ops);
+    do {
+        post_path(FRAME_DRIVER_READDIR, 5 + cursor, "many", cursor);
+        entries = next_message(FRAME_DRIVER_DIR_ENTRIES, 5 + cursor,
+                               &muse__wire__dir_entries__descriptor);
+        for (size_t i = 0; i < entries->n_entries; i++)
+            ck_assert_uint_eq(entries->entries[i]->next, ++cursor);
+    } while (!entries->at_end);
+    ck_assert_uint_eq(cursor, 2000);
+    end_with(0);
 }
 END_TEST
 
@@ -590,6 +638,8 @@ int main(void)
         hello_lists_the_hooks_and_the_tables_that_are_there,
         a_refused_driver_exits_with_1,
         a_frame_that_is_not_for_drivers_ends_the_connection_with_1,
+        hooks_about_names_answer_by_the_type_of_the_question,
+        a_listing_that_does_not_fit_a_frame_comes_in_parts,
         open_answers_with_handle_key_and_attributes,
         an_fd_that_several_extents_name_travels_once,
         an_answer_that_cannot_travel_is_undone,

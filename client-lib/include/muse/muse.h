@@ -61,12 +61,16 @@ struct muse;
 /* An open object of a driver. Opaque. */
 struct muse_file;
 
+/* muse_options.flags: the library's own descriptors have high numbers where the limit allows, for
+ * programs that expect their next open(2) to give the lowest. */
+#define MUSE_FDS_HIGH 0x1u
+
 /* Zero means default in every member but struct_size. */
 struct muse_options {
     size_t struct_size; /* sizeof(struct muse_options) */
     const char *rundir; /* folder of client.sock; NULL: see muse_connect() */
     size_t arena_bytes; /* address space to set aside for mappings; rounded up to 2 MiB */
-    unsigned flags;     /* 0 */
+    unsigned flags;     /* MUSE_FDS_HIGH */
 };
 
 /* Why an access failed; filled by muse_error_at(). Texts end in NUL and are cut when too long. */
@@ -108,6 +112,14 @@ int muse_connect(struct muse **ret, const struct muse_options *options);
  * Keeps errno.
  */
 void muse_disconnect(struct muse *muse);
+
+/**
+ * muse_arena() - the addresses that were set aside for mappings
+ * @muse:      the handle
+ * @ret_start: the first   @ret_bytes: how many. Nothing else of this process lies there, and mappings
+ *             lie nowhere else, but for those made with MAP_FIXED.
+ */
+void muse_arena(const struct muse *muse, void **ret_start, size_t *ret_bytes);
 
 /**
  * muse_open() - open an object of a driver
@@ -218,6 +230,73 @@ int muse_prefetch(struct muse *muse, const void *addr, size_t len, int eventfd);
  * the end; -1 and errno: EINVAL negative @offset, EFAULT @buf, EBADF not open for reading, or what the driver says (EIO, ...).
  */
 ssize_t muse_pread(struct muse_file *file, void *buf, size_t len, off_t offset);
+
+/* One entry of a folder. */
+struct muse_dirent {
+    uint64_t inode;
+    uint64_t next; /* cursor of what comes behind it */
+    unsigned type; /* DT_* of dirent.h; DT_UNKNOWN where the driver does not say */
+    char name[256];
+};
+
+/**
+ * muse_stat() - attributes of a name, as stat(2)
+ * @muse: the handle
+ * @name: "DRIVER/OBJECT"; "DRIVER" is the driver's own folder, "" the folder of all drivers
+ * @ret:  filled on success, as by muse_fstat()
+ *
+ * Return: 0; -1 and errno: ENODEV no such driver, EOPNOTSUPP it knows open files only, ELOOP a
+ * symbolic link that the driver does not follow itself, or what the driver says (ENOENT, ENOTDIR,
+ * EACCES, ...).
+ */
+int muse_stat(struct muse *muse, const char *name, struct stat *ret);
+
+/** muse_lstat() - as muse_stat(), but of a symbolic link itself */
+int muse_lstat(struct muse *muse, const char *name, struct stat *ret);
+
+/**
+ * muse_readdir() - entries of a folder, without "." and ".."
+ * @muse:   the handle
+ * @name:   as for muse_stat()
+ * @cursor: 0, or muse_dirent.next of the last entry of the call before
+ * @ret:    @n entries, caller's
+ * @n:      not 0
+ *
+ * Return: how many were filled in, 0 at the end; -1 and errno: as muse_stat(), EINVAL @n.
+ */
+ssize_t muse_readdir(struct muse *muse, const char *name, uint64_t cursor, struct muse_dirent *ret,
+                     size_t n);
+
+/**
+ * muse_readlink() - where a symbolic link leads, as readlink(2)
+ * @muse: the handle
+ * @name: of the link
+ * @buf:  @size bytes, caller's; not terminated, cut when too long
+ *
+ * Return: bytes written; -1 and errno: as muse_stat(), EINVAL no link.
+ */
+ssize_t muse_readlink(struct muse *muse, const char *name, char *buf, size_t size);
+
+/**
+ * muse_unlink() - remove a name, as unlinkat(2)
+ * @muse:  the handle
+ * @name:  "DRIVER/OBJECT"
+ * @flags: 0 or AT_REMOVEDIR
+ *
+ * Return: 0; -1 and errno: as muse_stat(), EROFS, EBUSY the driver's own folder, EOPNOTSUPP.
+ */
+int muse_unlink(struct muse *muse, const char *name, int flags);
+
+/**
+ * muse_rename() - rename, as renameat2(2)
+ * @muse:  the handle
+ * @from:  "DRIVER/OBJECT"
+ * @to:    "DRIVER/OBJECT" of the same driver, else EXDEV
+ * @flags: 0 or RENAME_*
+ *
+ * Return: 0; -1 and errno: as muse_unlink().
+ */
+int muse_rename(struct muse *muse, const char *from, const char *to, unsigned flags);
 
 /**
  * muse_pwrite() - write to an object, as pwrite(2); coherent with its mappings

@@ -216,6 +216,8 @@ struct muse_writeback {
     void *user; /* as given to muse_driver_main() */
 };
 
+struct muse_dir; /* the answer to readdir that is being filled */
+
 #define MUSE_FAULT_PENDING 1 /* fault returns this when muse_fault_done() comes later */
 
 struct muse_driver_ops {
@@ -254,6 +256,18 @@ struct muse_driver_ops {
                                        reaches to the new one. */
     int (*fallocate)(void *user, struct muse_driver_file *file, int mode, uint64_t offset,
                      uint64_t length); /* as fallocate(2): allocate, punch, zero */
+
+    /* names rather than open files; all optional, all return 0 or -errno. args->path "" is the
+     * driver's own folder. Absent: the folder is there and shows nothing, the rest is EOPNOTSUPP.
+     */
+    int (*getattr_path)(void *user, const struct muse_open_args *args,
+                        struct muse_attr *ret_attr); /* O_NOFOLLOW in args->oflags: lstat(2) */
+    int (*readdir)(void *user, const struct muse_open_args *args, uint64_t cursor,
+                   struct muse_dir *dir); /* muse_dir_add() for each entry behind @cursor */
+    int (*readlink)(void *user, const struct muse_open_args *args, char *ret_target, size_t size);
+    int (*unlink)(void *user, const struct muse_open_args *args, int flags); /* AT_REMOVEDIR */
+    int (*rename)(void *user, const struct muse_open_args *args, const char *to,
+                  unsigned flags); /* RENAME_* of renameat2(2) */
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
@@ -287,6 +301,16 @@ void muse_driver_set_read_only(struct muse_driver *driver);
  * Per thread; cleared when the hook's answer was sent.
  */
 void muse_set_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * muse_dir_add() - one entry of the folder that readdir was asked for; not "." nor ".."
+ * @name: copied   @type: S_IFMT bits, 0 unknown
+ * @next_cursor: not 0: what readdir gets to go on behind this entry
+ *
+ * Return: true; false: this answer is full, the entry was not taken: return 0, readdir comes again.
+ */
+bool muse_dir_add(struct muse_dir *dir, const char *name, mode_t type, uint64_t inode,
+                  uint64_t next_cursor);
 
 /**
  * muse_request_defer() - answer the file hook or vm operation that is running now later

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Entry points that change names or attributes: through the driver where it can, else EROFS. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "client-lib/preload/names.h"
+#include "client-lib/preload/session.h"
+
+static int unlink_at(int dirfd, const char *path, int flags)
+{
+    struct where where;
+    struct muse *muse;
+
+    if (!where_is_served(dirfd, path, &where))
+        return REAL(unlinkat)(where.dirfd, where.path, flags);
+    muse = session_get(NULL);
+    if (!muse || INSIDE(muse_unlink(muse, where.name, flags)) < 0)
+        return names_error();
+    return 0;
+}
+
+EXPORT int unlinkat(int dirfd, const char *path, int flags)
+{
+    return unlink_at(dirfd, path, flags);
+}
+
+EXPORT int unlink(const char *path)
+{
+    return unlink_at(AT_FDCWD, path, 0);
+}
+
+EXPORT int rmdir(const char *path)
+{
+    return unlink_at(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+EXPORT int remove(const char *path)
+{
+    struct where where;
+
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(remove)(where.path);
+    return unlink(path) == 0 || errno != EISDIR ? 0 : rmdir(path);
+}
+
+static int rename_at(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    struct where old, new;
+    const bool is_old_ours = where_is_served(from_fd, from, &old);
+    const bool is_new_ours = where_is_served(to_fd, to, &new);
+    struct muse *muse;
+
+    if (!is_old_ours && !is_new_ours)
+        return flags ? REAL(renameat2)(old.dirfd, old.path, new.dirfd, new.path, flags)
+                     : REAL(renameat)(old.dirfd, old.path, new.dirfd, new.path);
+    if (!is_old_ours || !is_new_ours)
+        return fail(EXDEV); /* programs then copy */
+    muse = session_get(NULL);
+    if (!muse || INSIDE(muse_rename(muse, old.name, new.name, flags)) < 0)
+        return names_error();
+    return 0;
+}
+
+EXPORT int rename(const char *from, const char *to)
+{
+    return rename_at(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+EXPORT int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return rename_at(from_fd, from, to_fd, to, 0);
+}
+
+EXPORT int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags)
+{
+    return rename_at(from_fd, from, to_fd, to, flags);
+}
+
+/* ---- what no driver has a hook for ---- */
+
+/* Return: -1, EROFS or what is wrong with the name; -2: not ours, @where is the C library's. */
+static int refuse(int dirfd, const char *path, struct where *where)
+{
+    struct stat stat;
+    bool is_outside;
+
+    if (!where_is_served(dirfd, path, where))
+        return -2;
+    if (names_stat(where, true, &stat, &is_outside) < 0)
+        return -1;
+    return is_outside ? -2 : fail(EROFS);
+}
+
+/* A new name: that it is not there is no obstacle, that it is there is one. */
+static int refuse_new(int dirfd, const char *path, struct where *where)
+{
+    int r = refuse(dirfd, path, where);
+
+    if (r != -1)
+        return r;
+    return fail(errno == EROFS ? EEXIST : errno == ENOENT ? EROFS : errno);
+}
+
+#define REFUSE(check, dirfd, path)                                                                 \
+    struct where where;                                                                            \
+    if (check(dirfd, path, &where) == -1)                                                          \
+    return -1
+
+EXPORT int mkdirat(int dirfd, const char *path, mode_t mode)
+{
+    REFUSE(refuse_new, dirfd, path);
+    return REAL(mkdirat)(where.dirfd, where.path, mode);
+}
+
+EXPORT int mkdir(const char *path, mode_t mode)
+{
+    REFUSE(refuse_new, AT_FDCWD, path);
+    return REAL(mkdir)(where.path, mode);
+}
+
+EXPORT int symlinkat(const char *target, int dirfd, const char *path)
+{
+    REFUSE(refuse_new, dirfd, path);
+    return REAL(symlinkat)(target, where.dirfd, where.path);
+}
+
+EXPORT int symlink(const char *target, const char *path)
+{
+    REFUSE(refuse_new, AT_FDCWD, path);
+    return REAL(symlink)(target, where.path);
+}
+
+static int link_at(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    struct where old, new;
+    const bool is_old_ours = where_is_served(from_fd, from, &old);
+    const bool is_new_ours = where_is_served(to_fd, to, &new);
+
+    if (is_old_ours || is_new_ours)
+        return fail(is_old_ours && is_new_ours ? EPERM : EXDEV);
+    return REAL(linkat)(old.dirfd, old.path, new.dirfd, new.path, flags);
+}
+
+EXPORT int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    return link_at(from_fd, from, to_fd, to, flags);
+}
+
+EXPORT int link(const char *from, const char *to)
+{
+    return link_at(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+EXPORT int chmod(const char *path, mode_t mode)
+{
+    REFUSE(refuse, AT_FDCWD, path);
+    return REAL(chmod)(where.path, mode);
+}
+
+EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags)
+{
+    REFUSE(refuse, dirfd, path);
+    return REAL(fchmodat)(where.dirfd, where.path, mode, flags);
+}
+
+EXPORT int fchmod(int fd, mode_t mode)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(fchmod)(fd, mode);
+}
+
+EXPORT int chown(const char *path, uid_t uid, gid_t gid)
+{
+    REFUSE(refuse, AT_FDCWD, path);
+    return REAL(chown)(where.path, uid, gid);
+}
+
+EXPORT int lchown(const char *path, uid_t uid, gid_t gid)
+{
+    REFUSE(refuse, AT_FDCWD, path);
+    return REAL(lchown)(where.path, uid, gid);
+}
+
+EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
+{
+    REFUSE(refuse, dirfd, path);
+    return REAL(fchownat)(where.dirfd, where.path, uid, gid, flags);
+}
+
+EXPORT int fchown(int fd, uid_t uid, gid_t gid)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(fchown)(fd, uid, gid);
+}
+
+EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
+{
+    REFUSE(refuse, dirfd, path);
+    return REAL(utimensat)(where.dirfd, where.path, times, flags);
+}
+
+EXPORT int utimes(const char *path, const struct timeval times[2])
+{
+    REFUSE(refuse, AT_FDCWD, path);
+    return REAL(utimes)(where.path, times);
+}
+
+EXPORT int utime(const char *path, const struct utimbuf *times)
+{
+    REFUSE(refuse, AT_FDCWD, path);
+    return REAL(utime)(where.path, times);
+}
+
+EXPORT int futimens(int fd, const struct timespec times[2])
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(futimens)(fd, times);
+}
+
+EXPORT int truncate(const char *path, off_t length)
+{
+    struct where where;
+    bool is_outside;
+    int fd, r;
+
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(truncate)(where.path, length);
+    fd = names_open(&where, O_RDWR | O_CLOEXEC, &is_outside);
+    if (is_outside)
+        return REAL(truncate)(where.path, length);
+    if (fd < 0)
+        return -1;
+    r = ftruncate(fd, length);
+    {
+        const int saved = errno;
+
+        (void)close(fd);
+        errno = saved;
+    }
+    return r;
+}
+EXPORT_AS(truncate64, truncate);
+
+/* ---- extended attributes: there are none ---- */
+
+static ssize_t no_xattr(const char *path, bool follow, struct where *where)
+{
+    struct stat stat;
+    bool is_outside;
+
+    if (!where_is_served(AT_FDCWD, path, where))
+        return -2;
+    if (names_stat(where, follow, &stat, &is_outside) < 0)
+        return -1;
+    return is_outside ? -2 : fail(EOPNOTSUPP);
+}
+
+EXPORT ssize_t getxattr(const char *path, const char *name, void *value, size_t size)
+{
+    struct where where;
+
+    return no_xattr(path, true, &where) == -1 ? -1 : REAL(getxattr)(where.path, name, value, size);
+}
+
+EXPORT ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+    struct where where;
+
+    return no_xattr(path, false, &where) == -1 ? -1
+                                               : REAL(lgetxattr)(where.path, name, value, size);
+}
+
+EXPORT ssize_t listxattr(const char *path, char *list, size_t size)
+{
+    struct where where;
+
+    return no_xattr(path, true, &where) == -1 ? -1 : REAL(listxattr)(where.path, list, size);
+}
+
+EXPORT ssize_t llistxattr(const char *path, char *list, size_t size)
+{
+    struct where where;
+
+    return no_xattr(path, false, &where) == -1 ? -1 : REAL(llistxattr)(where.path, list, size);
+}
+
+EXPORT ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EOPNOTSUPP)
+                                                : REAL(fgetxattr)(fd, name, value, size);
+}
+
+EXPORT ssize_t flistxattr(int fd, char *list, size_t size)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EOPNOTSUPP)
+                                                : REAL(flistxattr)(fd, list, size);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Entry points that make processes, and the beginning of this one. A child after fork finds the
+ * table as it was, and the connection is libmuse's to copy; a program after exec adopts descriptors
+ * as it meets them. What both need is this library in their environment: a program that has cleaned
+ * it gets it back here.
+ */
+#define _GNU_SOURCE
+#include <alloca.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client-lib/preload/fds.h"
+#include "client-lib/preload/session.h"
+#include "client-lib/preload/stdio.h"
+#include "client-lib/preload/where.h"
+
+#define ENV_MORE 4u /* variables that may be added, and the end */
+
+extern char **environ;
+
+/* ---- the environment ---- */
+
+static bool has_variable(char *const *env, const char *setting)
+{
+    const size_t n = strcspn(setting, "=") + 1;
+
+    while (*env && strncmp(*env, setting, n) != 0)
+        env++;
+    return *env != NULL;
+}
+
+static size_t count(char *const *list)
+{
+    size_t n = 0;
+
+    while (list && list[n])
+        n++;
+    return n;
+}
+
+/* @ret_env: count(env) + ENV_MORE entries; borrows from @env and @cwd. */
+static void complete(char *const *env, const char *cwd, const char **ret_env)
+{
+    static char *const nothing[] = {NULL};
+    const char *setting;
+    size_t n = 0;
+
+    if (!env)
+        env = nothing;
+    for (; env[n]; n++)
+        ret_env[n] = env[n];
+    for (unsigned i = 0; (setting = session_env(i)); i++) {
+        if (!has_variable(env, setting))
+            ret_env[n++] = setting;
+    }
+    if (cwd)
+        ret_env[n++] = cwd;
+    ret_env[n] = NULL;
+}
+
+/* An array on the stack: between vfork and exec nothing else may be allocated. */
+#define COMPLETED(env, cwd)                                                                        \
+    ({                                                                                             \
+        const char **made_ = alloca((count(env) + ENV_MORE) * sizeof(char *));                     \
+        complete(env, where_env(cwd, sizeof(cwd)), made_);                                         \
+        (char *const *)(uintptr_t)made_;                                                           \
+    })
+
+/* ---- exec ---- */
+
+EXPORT int execve(const char *path, char *const argv[], char *const env[])
+{
+    char cwd[PATH_MAX + 32];
+    struct where where;
+
+    if (where_is_served(AT_FDCWD, path, &where))
+        return fail(EACCES); /* as from a file system that is mounted noexec */
+    return REAL(execve)(where.path, argv, COMPLETED(env, cwd));
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+    return execve(path, argv, environ);
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const env[])
+{
+    char cwd[PATH_MAX + 32];
+
+    if (strchr(file, '/'))
+        return execve(file, argv, env);
+    return REAL(execvpe)(file, argv, COMPLETED(env, cwd));
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+    return execvpe(file, argv, environ);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const env[])
+{
+    char cwd[PATH_MAX + 32];
+
+    return REAL(fexecve)(fd, argv, COMPLETED(env, cwd));
+}
+
+static size_t count_args(va_list args)
+{
+    va_list copy;
+    size_t n = 1;
+
+    va_copy(copy, args);
+    while (va_arg(copy, const char *))
+        n++;
+    va_end(copy);
+    return n;
+}
+
+#define COLLECT(first, args, argv)                                                                 \
+    do {                                                                                           \
+        (argv)[0] = (char *)(uintptr_t)(first);                                                    \
+        for (size_t i_ = 1; ((argv)[i_] = va_arg(args, char *)); i_++)                             \
+            ;                                                                                      \
+    } while (0)
+
+EXPORT int execl(const char *path, const char *arg, ...)
+{
+    va_list args;
+    char **argv;
+
+    va_start(args, arg);
+    argv = alloca((count_args(args) + 1) * sizeof(char *));
+    COLLECT(arg, args, argv);
+    va_end(args);
+    return execve(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...)
+{
+    va_list args;
+    char **argv;
+
+    va_start(args, arg);
+    argv = alloca((count_args(args) + 1) * sizeof(char *));
+    COLLECT(arg, args, argv);
+    va_end(args);
+    return execvpe(file, argv, environ);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...)
+{
+    char *const *env;
+    va_list args;
+    char **argv;
+
+    va_start(args, arg);
+    argv = alloca((count_args(args) + 1) * sizeof(char *));
+    COLLECT(arg, args, argv);
+    env = va_arg(args, char *const *);
+    va_end(args);
+    return execve(path, argv, env);
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
+{
+    char cwd[PATH_MAX + 32];
+    struct where where;
+
+    if (where_is_served(AT_FDCWD, path, &where))
+        return EACCES;
+    return REAL(posix_spawn)(pid, where.path, actions, attributes, argv, COMPLETED(env, cwd));
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
+{
+    char cwd[PATH_MAX + 32];
+
+    if (strchr(file, '/'))
+        return posix_spawn(pid, file, actions, attributes, argv, env);
+    return REAL(posix_spawnp)(pid, file, actions, attributes, argv, COMPLETED(env, cwd));
+}
+
+/* ---- fork ---- */
+
+/* A child of vfork shares our memory, but not the descriptors it closes and duplicates before exec:
+ * the table would then be wrong in the parent. So it is a child of fork. */
+EXPORT pid_t vfork(void)
+{
+    return fork();
+}
+
+/* libmuse has handlers of its own, registered before these because it is loaded before: in prepare they
+ * run after ours, in parent and child before. What they call is not for us to look at. */
+static void before_fork(void)
+{
+    fds_forking();
+    shim_depth++;
+}
+
+static void after_fork_parent(void)
+{
+    shim_depth--;
+    fds_forked(false);
+}
+
+static void after_fork_child(void)
+{
+    shim_depth--;
+    fds_forked(true);
+    session_forked();
+}
+
+/* ---- the beginning ---- */
+
+__attribute__((constructor)) static void begin(void)
+{
+    session_begin();
+    where_begin();
+    stdio_begin();
+    (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}

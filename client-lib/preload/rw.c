@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Entry points that read, write and seek. The offset is the placeholder's own, kept by the kernel.
+ */
+#define _GNU_SOURCE
+#include "client-lib/preload/rw.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "client-lib/preload/more.h"
+#include "client-lib/preload/names.h"
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t buf_len);
+EXPORT ssize_t __pread_chk(int fd, void *buf, size_t len, off_t offset, size_t buf_len);
+void __chk_fail(void) __attribute__((noreturn)); /* the C library's */
+
+/* What the kernel would not do with a descriptor: perhaps it is one of ours that came by exec. */
+static struct served *get_after(int fd, bool has_failed)
+{
+    if (has_failed && (errno == EBADF || errno == EPERM || errno == EACCES) && fds_adopt(fd))
+        return fds_get(fd);
+    return NULL;
+}
+
+/* ---- one piece, the lock of @served held ---- */
+
+static ssize_t read_piece(struct served *served, void *buf, size_t len, off_t offset)
+{
+    struct muse_file *file;
+
+    if ((served->oflags & O_ACCMODE) == O_WRONLY)
+        return fail(EBADF);
+    file = fds_file(served);
+    return file ? INSIDE(muse_pread(file, buf, len, offset)) : -1;
+}
+
+static ssize_t write_piece(struct served *served, const void *buf, size_t len, off_t offset)
+{
+    struct muse_file *file;
+
+    if ((served->oflags & O_ACCMODE) == O_RDONLY)
+        return fail(EBADF);
+    file = fds_file(served);
+    return file ? more_pwrite(file, buf, len, offset) : -1;
+}
+
+/* ---- several pieces ---- */
+
+typedef ssize_t piece_fn(struct served *served, const struct iovec *piece, off_t offset);
+
+static ssize_t read_iovec(struct served *served, const struct iovec *piece, off_t offset)
+{
+    return read_piece(served, piece->iov_base, piece->iov_len, offset);
+}
+
+static ssize_t write_iovec(struct served *served, const struct iovec *piece, off_t offset)
+{
+    return write_piece(served, piece->iov_base, piece->iov_len, offset);
+}
+
+static ssize_t all_pieces(struct served *served, piece_fn *fn, const struct iovec *pieces, int n,
+                          off_t offset)
+{
+    ssize_t done = 0;
+
+    if (n < 0 || n > IOV_MAX)
+        return fail(EINVAL);
+    for (int i = 0; i < n; i++) {
+        ssize_t got = fn(served, &pieces[i], offset + done);
+
+        if (got < 0)
+            return done > 0 ? done : -1;
+        done += got;
+        if ((size_t)got < pieces[i].iov_len)
+            break;
+    }
+    return n == 0 ? 0 : done;
+}
+
+static off_t size_of(struct served *served)
+{
+    struct muse_file *file = fds_file(served);
+    struct stat stat;
+
+    return file && INSIDE(muse_fstat(file, &stat)) == 0 ? stat.st_size : -1;
+}
+
+/* From the offset on, which moves. Takes the reference. */
+static ssize_t at_offset(int fd, struct served *served, piece_fn *fn, const struct iovec *pieces,
+                         int n)
+{
+    ssize_t done = -1;
+    off_t offset;
+
+    (void)pthread_mutex_lock(&served->lock);
+    offset = fn == write_iovec && (served->oflags & O_APPEND) ? size_of(served)
+                                                              : REAL(lseek)(fd, 0, SEEK_CUR);
+    if (offset >= 0)
+        done = all_pieces(served, fn, pieces, n, offset);
+    if (done > 0)
+        (void)REAL(lseek)(fd, offset + done, SEEK_SET);
+    (void)pthread_mutex_unlock(&served->lock);
+    fds_put(served);
+    return done;
+}
+
+/* Takes the reference. */
+static ssize_t elsewhere(struct served *served, piece_fn *fn, const struct iovec *pieces, int n,
+                         off_t offset)
+{
+    ssize_t done;
+
+    if (offset < 0) {
+        fds_put(served);
+        return fail(EINVAL);
+    }
+    (void)pthread_mutex_lock(&served->lock);
+    if (fn == write_iovec && (served->oflags & O_APPEND)) /* pwrite(2), BUGS: it does append */
+        offset = size_of(served);
+    done = offset < 0 ? -1 : all_pieces(served, fn, pieces, n, offset);
+    (void)pthread_mutex_unlock(&served->lock);
+    fds_put(served);
+    return done;
+}
+
+ssize_t rw_pread(int fd, void *buf, size_t len, off_t offset)
+{
+    const struct iovec piece = {.iov_base = buf, .iov_len = len};
+    struct served *served = fds_get(fd);
+
+    return served ? elsewhere(served, read_iovec, &piece, 1, offset) : fail(EBADF);
+}
+
+/* ---- entry points ---- */
+
+EXPORT ssize_t read(int fd, void *buf, size_t len)
+{
+    const struct iovec piece = {.iov_base = buf, .iov_len = len};
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(read)(fd, buf, len);
+        served = get_after(fd, n < 0);
+    }
+    return served ? at_offset(fd, served, read_iovec, &piece, 1) : n;
+}
+
+EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t offset)
+{
+    const struct iovec piece = {.iov_base = buf, .iov_len = len};
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(pread)(fd, buf, len, offset);
+        served = get_after(fd, n < 0);
+    }
+    return served ? elsewhere(served, read_iovec, &piece, 1, offset) : n;
+}
+EXPORT_AS(pread64, pread);
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t buf_len)
+{
+    if (len > buf_len)
+        __chk_fail();
+    return read(fd, buf, len);
+}
+
+EXPORT ssize_t __pread_chk(int fd, void *buf, size_t len, off_t offset, size_t buf_len)
+{
+    if (len > buf_len)
+        __chk_fail();
+    return pread(fd, buf, len, offset);
+}
+EXPORT_AS(__pread64_chk, __pread_chk);
+
+EXPORT ssize_t readv(int fd, const struct iovec *pieces, int n_pieces)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(readv)(fd, pieces, n_pieces);
+        served = get_after(fd, n < 0);
+    }
+    return served ? at_offset(fd, served, read_iovec, pieces, n_pieces) : n;
+}
+
+EXPORT ssize_t preadv(int fd, const struct iovec *pieces, int n_pieces, off_t offset)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(preadv)(fd, pieces, n_pieces, offset);
+        served = get_after(fd, n < 0);
+    }
+    return served ? elsewhere(served, read_iovec, pieces, n_pieces, offset) : n;
+}
+EXPORT_AS(preadv64, preadv);
+
+/* Flags are wishes, but for RWF_NOWAIT: what it asks for cannot be told here. */
+EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int n_pieces, off_t offset, int flags)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(preadv2)(fd, pieces, n_pieces, offset, flags);
+        served = get_after(fd, n < 0);
+    }
+    if (!served)
+        return n;
+    if (flags & RWF_NOWAIT) {
+        fds_put(served);
+        return fail(EOPNOTSUPP);
+    }
+    return offset == -1 ? at_offset(fd, served, read_iovec, pieces, n_pieces)
+                        : elsewhere(served, read_iovec, pieces, n_pieces, offset);
+}
+EXPORT_AS(preadv64v2, preadv2);
+
+EXPORT ssize_t write(int fd, const void *buf, size_t len)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(write)(fd, buf, len);
+        served = get_after(fd, n < 0);
+    }
+    return served ? at_offset(fd, served, write_iovec, &piece, 1) : n;
+}
+
+EXPORT ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(pwrite)(fd, buf, len, offset);
+        served = get_after(fd, n < 0);
+    }
+    return served ? elsewhere(served, write_iovec, &piece, 1, offset) : n;
+}
+EXPORT_AS(pwrite64, pwrite);
+
+EXPORT ssize_t writev(int fd, const struct iovec *pieces, int n_pieces)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(writev)(fd, pieces, n_pieces);
+        served = get_after(fd, n < 0);
+    }
+    return served ? at_offset(fd, served, write_iovec, pieces, n_pieces) : n;
+}
+
+EXPORT ssize_t pwritev(int fd, const struct iovec *pieces, int n_pieces, off_t offset)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(pwritev)(fd, pieces, n_pieces, offset);
+        served = get_after(fd, n < 0);
+    }
+    return served ? elsewhere(served, write_iovec, pieces, n_pieces, offset) : n;
+}
+EXPORT_AS(pwritev64, pwritev);
+
+EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int n_pieces, off_t offset, int flags)
+{
+    struct served *served = fds_get(fd);
+    ssize_t n = 0;
+
+    if (!served) {
+        n = REAL(pwritev2)(fd, pieces, n_pieces, offset, flags);
+        served = get_after(fd, n < 0);
+    }
+    if (!served)
+        return n;
+    return offset == -1 ? at_offset(fd, served, write_iovec, pieces, n_pieces)
+                        : elsewhere(served, write_iovec, pieces, n_pieces, offset);
+}
+EXPORT_AS(pwritev64v2, pwritev2);
+
+/* An object has no holes. @size: of it */
+static off_t seek_target(off_t now, off_t size, off_t offset, int whence)
+{
+    off_t target = offset;
+
+    switch (whence) {
+    case SEEK_SET:
+    case SEEK_CUR:
+    case SEEK_END:
+        if (__builtin_add_overflow(whence == SEEK_SET   ? 0
+                                   : whence == SEEK_CUR ? now
+                                                        : size,
+                                   offset, &target))
+            return fail(EOVERFLOW);
+        return target < 0 ? fail(EINVAL) : target;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+        if (offset < 0 || offset >= size)
+            return fail(ENXIO);
+        return whence == SEEK_DATA ? offset : size;
+    default: /* the program's number */
+        return fail(EINVAL);
+    }
+}
+
+EXPORT off_t lseek(int fd, off_t offset, int whence)
+{
+    struct served *served = fds_get(fd);
+    const bool needs_size = whence != SEEK_SET && whence != SEEK_CUR;
+    off_t size = 0;
+
+    if (!served && needs_size && fds_adopt(fd)) /* the kernel's answer would be the placeholder's */
+        served = fds_get(fd);
+    if (!served)
+        return REAL(lseek)(fd, offset, whence);
+    (void)pthread_mutex_lock(&served->lock);
+    if (needs_size && !served->is_folder)
+        size = size_of(served);
+    if (size >= 0)
+        offset = seek_target(REAL(lseek)(fd, 0, SEEK_CUR), size, offset, whence);
+    if (size < 0 || offset == -1)
+        offset = -1;
+    else
+        offset = REAL(lseek)(fd, offset, SEEK_SET);
+    (void)pthread_mutex_unlock(&served->lock);
+    fds_put(served);
+    return offset;
+}
+EXPORT_AS(lseek64, lseek);
+
+/* Calls between two descriptors, and those that change a file's length. */
+
+static bool is_served(int fd)
+{
+    return fds_is_served(fd) && shim_depth == 0;
+}
+
+EXPORT ssize_t copy_file_range(int from, off64_t *from_offset, int to, off64_t *to_offset,
+                               size_t len, unsigned int flags)
+{
+    ssize_t n;
+
+    if (is_served(from) || is_served(to))
+        return fail(EXDEV); /* programs then read and write */
+    n = REAL(copy_file_range)(from, from_offset, to, to_offset, len, flags);
+    return n < 0 && (fds_adopt(from) || fds_adopt(to)) ? fail(EXDEV) : n;
+}
+
+EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t len)
+{
+    ssize_t n;
+
+    if (is_served(from) || is_served(to))
+        return fail(EINVAL);
+    n = REAL(sendfile)(to, from, offset, len);
+    return n < 0 && (fds_adopt(from) || fds_adopt(to)) ? fail(EINVAL) : n;
+}
+EXPORT_AS(sendfile64, sendfile);
+
+EXPORT ssize_t splice(int from, off64_t *from_offset, int to, off64_t *to_offset, size_t len,
+                      unsigned int flags)
+{
+    ssize_t n;
+
+    if (is_served(from) || is_served(to))
+        return fail(EINVAL);
+    n = REAL(splice)(from, from_offset, to, to_offset, len, flags);
+    return n < 0 && (fds_adopt(from) || fds_adopt(to)) ? fail(EINVAL) : n;
+}
+
+/* The open object for one call; the lock is held. Return: NULL and errno: not ours, or an error. */
+static struct muse_file *begin(struct served *served, bool for_writing)
+{
+    struct muse_file *file = NULL;
+
+    (void)pthread_mutex_lock(&served->lock);
+    if (for_writing && (served->oflags & O_ACCMODE) == O_RDONLY)
+        errno = EINVAL; /* ftruncate(2): not open for writing */
+    else
+        file = fds_file(served);
+    return file;
+}
+
+static int end(struct served *served, int r)
+{
+    (void)pthread_mutex_unlock(&served->lock);
+    fds_put(served);
+    return r;
+}
+
+EXPORT int ftruncate(int fd, off_t length)
+{
+    struct served *served = fds_get(fd);
+    struct muse_file *file;
+
+    if (!served)
+        return REAL(ftruncate)(fd, length);
+    file = begin(served, true);
+    return end(served, file ? more_ftruncate(file, length) : -1);
+}
+EXPORT_AS(ftruncate64, ftruncate);
+
+static int sync_served(struct served *served)
+{
+    struct muse_file *file;
+    int r;
+
+    if (served->is_folder || (served->oflags & O_ACCMODE) == O_RDONLY) {
+        fds_put(served);
+        return 0; /* nothing of this one to be written */
+    }
+    file = begin(served, false);
+    r = file ? more_fsync(file) : -1;
+    return end(served, r);
+}
+
+EXPORT int fsync(int fd)
+{
+    struct served *served = fds_get(fd);
+
+    return served ? sync_served(served) : REAL(fsync)(fd);
+}
+
+EXPORT int fdatasync(int fd)
+{
+    struct served *served = fds_get(fd);
+
+    return served ? sync_served(served) : REAL(fdatasync)(fd);
+}
+
+EXPORT int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    struct served *served = fds_get(fd);
+    struct muse_file *file;
+
+    if (!served)
+        return REAL(fallocate)(fd, mode, offset, len);
+    if ((served->oflags & O_ACCMODE) == O_RDONLY) {
+        fds_put(served);
+        return fail(EBADF);
+    }
+    file = begin(served, true);
+    return end(served, file ? more_fallocate(file, mode, offset, len) : -1);
+}
+EXPORT_AS(fallocate64, fallocate);
+
+EXPORT int posix_fallocate(int fd, off_t offset, off_t len)
+{
+    const int saved = errno;
+    int r = 0;
+
+    if (!is_served(fd))
+        return REAL(posix_fallocate)(fd, offset, len);
+    if (fallocate(fd, 0, offset, len) < 0)
+        r = errno;
+    errno = saved;
+    return r;
+}
+EXPORT_AS(posix_fallocate64, posix_fallocate);
+
+EXPORT int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+    return is_served(fd) ? 0 : REAL(posix_fadvise)(fd, offset, len, advice);
+}
+EXPORT_AS(posix_fadvise64, posix_fadvise);
+
+EXPORT ssize_t readahead(int fd, off64_t offset, size_t len)
+{
+    return is_served(fd) ? 0 : REAL(readahead)(fd, offset, len);
+}
+
+EXPORT int sync_file_range(int fd, off64_t offset, off64_t len, unsigned int flags)
+{
+    return is_served(fd) ? fsync(fd) : REAL(sync_file_range)(fd, offset, len, flags);
+}

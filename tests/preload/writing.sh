@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016,SC2034,SC2154,SC1091 # words of other shells; variables of lib.sh
+# Programs that write, on a folder that muse-file --writable serves and on one of their own: they say the
+# same, and leave the same.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+own=$dir/own
+mkdir "$own"
+for folder in "$plain" "$own"; do
+    seq 1 20000 >"$folder/text"
+    head -c 300000 /bin/bash >"$folder/binary"
+    echo "remove me" >"$folder/old"
+    printf 'int main(void)\n{\n    return 42;\n}\n' >"$folder/answer.c"
+done
+start "muse-file --writable $plain"
+
+# both PROGRAM ARG... : "@" is the folder of its own once, the served one once
+both() {
+    local want got
+    want=$(cd / && timeout -k 1 60 "${@//@/$own}" 2>&1 </dev/null; echo "status $?")
+    got=$(cd / && run "${@//@//muse/file}" 2>&1 </dev/null; echo "status $?")
+    expect "$*" "${want//"$own"/@}" "${got//"/muse/file"/@}"
+}
+
+both cp @/binary @/copy
+both bash -c 'echo one > @/new; echo two >> @/new; { echo three; seq 3; } >> @/new; cat @/new'
+both bash -c 'seq 1000 | tee @/tee | tail -n 1; grep 77 < @/tee > @/grep; wc -c < @/grep'
+both dd if=/dev/zero of=@/text bs=100 seek=50 count=3 conv=notrunc status=none
+both dd if=/dev/zero of=@/dd bs=4096 count=20 status=none
+both truncate -s 12345 @/binary
+both truncate -s 200000 @/tee
+both sort -r -o @/text @/text
+both sed -i 's/7/seven/' @/grep
+both mv @/copy @/moved
+both rm @/old
+both mv @/none @/none2
+both bash -c 'cd @ && tar --mtime=2020-01-01 -cf archive.tar text new && tar tf archive.tar'
+both bash -c 'set -o noclobber; echo x > @/new'
+has zstd && both bash -c 'zstd -q @/text -o @/text.zst && zstd -dc @/text.zst | md5sum'
+has gcc && both bash -c 'gcc -c -o @/answer.o @/answer.c && nm @/answer.o'
+has python3 && both python3 -c 'import mmap, os
+with open("@/moved", "r+b") as f:
+    m = mmap.mmap(f.fileno(), 0)
+    m[1000:1006] = b"mapped"
+    m.flush()
+    f.seek(1000); print(f.read(6))
+    os.pwrite(f.fileno(), b"written", 5000)
+    print(m[5000:5007])
+    m.close()
+with open("@/python", "w") as f: print("line", file=f)
+print(os.path.getsize("@/python"))'
+if has sqlite3; then
+    both sqlite3 @/db 'create table t(a integer primary key, b text);
+        insert into t select value, hex(value * 7919) from generate_series(1, 20000);'
+    for size in 0 100000000; do
+        both sqlite3 @/db "pragma mmap_size=$size; update t set b = a where a % 7 = 0; delete from t where a % 5 = 0;
+            create index i$size on t(b); vacuum; pragma integrity_check; select count(*), sum(length(b)) from t;"
+    done
+    both sqlite3 @/db 'begin; delete from t; rollback; select count(*) from t;'
+    rm -f "$own/db" # two databases of the same content are not the same bytes
+    want=$(run sqlite3 -readonly /muse/file/db 'pragma integrity_check; select count(*), total(a), max(b) from t')
+    tries=0
+    until [[ $(sqlite3 "$plain/db" 'pragma integrity_check; select count(*), total(a), max(b) from t') == "$want" ]] ||
+        ((++tries > 100)); do sleep 0.1; done
+    expect "the database itself" "$want" \
+        "$(sqlite3 "$plain/db" 'pragma integrity_check; select count(*), total(a), max(b) from t')"
+    rm -f "$plain/db"
+fi
+tries=0
+until diff -r "$own" "$plain" >/dev/null || ((++tries > 100)); do sleep 0.1; done
+expect "what they left" "" "$(diff -rq "$own" "$plain")"
+finish
