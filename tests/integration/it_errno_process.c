@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -247,6 +248,28 @@ START_TEST(the_limit_of_address_space_counts_the_arena)
 }
 END_TEST
 
+static void overcommit(void *ctx)
+{
+    struct sysinfo info;
+    size_t all;
+
+    (void)ctx;
+    ck_assert_int_eq(sysinfo(&info), 0);
+    all = (info.totalram + info.totalswap) * info.mem_unit; /* the heuristic refuses more */
+    all = (all + HUGE_PAGE) & ~(HUGE_PAGE - 1);
+    open_all();
+    same("more than all memory", &(struct ask){all, RW, MAP_PRIVATE, false}, ENOMEM);
+    same("the same, noreserve", &(struct ask){all, RW, MAP_PRIVATE | MAP_NORESERVE, false}, 0);
+    same("the same, read-only", &(struct ask){all, RO, MAP_PRIVATE, false}, 0);
+    close_all();
+}
+
+START_TEST(private_memory_beyond_all_there_is_is_enomem)
+{
+    run(overcommit);
+}
+END_TEST
+
 /* ---- what the inode allows ---- */
 
 static void set_append_only(const char *name, bool on)
@@ -313,6 +336,7 @@ int main(void)
     tcase_add_test(tcase, a_sealed_mapping_is_neither_unmapped_nor_replaced);
     tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped_or_read);
     tcase_add_test(tcase, the_limit_of_address_space_counts_the_arena);
+    tcase_add_test(tcase, private_memory_beyond_all_there_is_is_enomem);
     tcase_add_test(tcase, a_file_that_may_only_grow_is_opened_for_reading_only);
     return unit_run("errno_process", tcase);
 }

@@ -237,15 +237,22 @@ START_TEST(errors_of_the_inner_driver_reach_the_client_and_its_abort_is_not_call
 }
 END_TEST
 
-START_TEST(what_comes_too_late_for_an_inner_prepare_is_refused_and_aborted)
+START_TEST(what_comes_too_late_for_an_inner_prepare_is_refused_with_the_reason_and_aborted)
 {
-    static const char *const names[] = {"outer/a,forward=faulty/a;lock;set-pgoff=3",
-                                        "outer/b,forward=faulty/b;lock;set-prot=0",
-                                        "outer/c,forward=faulty/c;lock;set-flags=2"};
+    static const struct {
+        const char *name;
+        int error;
+        const char *why;
+    } rows[] = {
+        {"outer/a,forward=faulty/a;lock;set-pgoff=3", EINVAL, "passed on is installed already"},
+        {"outer/b,forward=faulty/b;lock;set-prot=0", EINVAL, "passed on is installed already"},
+        {"outer/c,forward=faulty/c;lock;set-flags=2", EINVAL, "vm_flags: set a flag"},
+        {"outer/d,forward=faulty/d;lock;action=remap", EOPNOTSUPP, "cannot be carried out"},
+    };
 
     begin(NULL);
-    for (unsigned i = 0; i < N_ELEMENTS(names); i++) {
-        refused(names[i], EINVAL, names[i]); /* a sentence that names it */
+    for (unsigned i = 0; i < N_ELEMENTS(rows); i++) {
+        refused(rows[i].name, rows[i].error, rows[i].why);
         inner_saw(i + 1, 0, i + 1, 0);
     }
     ck_assert_int_eq(count_vmas(), 0);
@@ -530,7 +537,8 @@ int main(void)
     tcase_add_test(tcase, passing_on_from_mmap_prepare_is_einval_and_aborted);
     tcase_add_test(tcase, a_mapping_that_is_passed_on_is_the_inner_drivers);
     tcase_add_test(tcase, errors_of_the_inner_driver_reach_the_client_and_its_abort_is_not_called);
-    tcase_add_test(tcase, what_comes_too_late_for_an_inner_prepare_is_refused_and_aborted);
+    tcase_add_test(tcase,
+                   what_comes_too_late_for_an_inner_prepare_is_refused_with_the_reason_and_aborted);
     tcase_add_test(tcase, an_inner_open_or_prepare_past_the_deadline_is_undone_when_it_answers);
     tcase_add_test(tcase, an_inner_complete_past_the_deadline_is_closed_when_it_answers);
     tcase_add_test(tcase, an_inner_driver_that_dies_gives_eio_and_its_next_life_works);
