@@ -90,14 +90,10 @@ static int zero_fault(struct muse_fault *fault)
 int main(int argc, char **argv)
 {
     static const struct muse_driver_ops ops = {
-        MUSE_DRIVER_OPS,
-        .name = "zero",
-        .version = "0.1.0",
-        .start = zero_start,
-        .open = zero_open,
-        .mmap_prepare = zero_mmap_prepare,
-        .fault = zero_fault,
-        .getattr_path = zero_getattr_path,
+        MUSE_DRIVER_OPS,     .name = "zero",
+        .version = "0.1.0",  .start = zero_start,
+        .open = zero_open,   .mmap_prepare = zero_mmap_prepare,
+        .fault = zero_fault, .getattr_path = zero_getattr_path,
     };
 
     return muse_driver_main(argc, argv, &ops, NULL);

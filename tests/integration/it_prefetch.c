@@ -164,6 +164,7 @@ START_TEST(a_driver_that_never_answers_is_waited_for_once)
     ck_assert_int_eq(prefetch(mapped, 2048 * PAGE, told), 0);
     expect_told();
     ck_assert_int_eq(probe_read(mapped).signal, SIGBUS);
+    rig.skip_driver_fds = true; /* it owes that answer for ever */
     end();
 }
 END_TEST
