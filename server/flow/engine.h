@@ -227,9 +227,9 @@ struct space {
     struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
     struct list prefetches;  /* struct prefetch.of_space: muse_prefetch() that are not over */
     unsigned n_prefetches;
-    bool dead;         /* the client is gone: only undo runs still */
-    char refusal[256]; /* who was against the last split and why; valid in split_check.done */
-    struct list preads;      /* reads of pages through its fds: struct pread_request.of_space */
+    bool dead;          /* the client is gone: only undo runs still */
+    char refusal[256];  /* who was against the last split and why; valid in split_check.done */
+    struct list preads; /* reads of pages through its fds: struct pread_request.of_space */
     unsigned n_preads;
     uid_t uid;
     gid_t gid;

@@ -14,8 +14,8 @@
 
 #include "common/base/own.h"
 #include "server/flow/audit.h"
-#include "server/flow/writeback.h"
 #include "server/flow/evict_flow.h"
+#include "server/flow/writeback.h"
 
 /* Chosen: some 10 ms of looking at bytes; 64 GiB in 4 KiB pages. */
 #define AUDIT_PAGES_MAX      (UINT64_C(1) << 24)
