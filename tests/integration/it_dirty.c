@@ -118,6 +118,24 @@ START_TEST(what_was_dirty_and_is_cut_off_is_not_held)
 }
 END_TEST
 
+START_TEST(writing_in_order_costs_a_fault_for_each_doubling)
+{
+    const size_t n_pages = 256;
+    char *mapped;
+
+    begin("muse-faulty --register=writes");
+    mapped = client_map(muse, "faulty/x", O_RDWR, n_pages * PAGE, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    for (size_t page = 0; page < n_pages; page++)
+        mapped[page * PAGE] = 1;
+    ck_assert_uint_ge(rig_stat(&rig, "faults_write"), 1);
+    ck_assert_uint_le(rig_stat(&rig, "faults_write"), 12); /* nine, and repeated messages */
+    expect_dirty(n_pages, 1);
+    end();
+}
+END_TEST
+
 START_TEST(a_driver_without_writeback_keeps_nothing_and_is_not_asked)
 {
     struct muse_file *file;
@@ -143,6 +161,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, what_is_dirty_is_seen_and_audited);
     tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
+    tcase_add_test(tcase, writing_in_order_costs_a_fault_for_each_doubling);
     tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
     return unit_run("dirty", tcase);
 }
