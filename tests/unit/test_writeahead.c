@@ -29,7 +29,8 @@ START_TEST(writing_elsewhere_starts_again)
 
     ck_assert_uint_eq(writeahead_touch(&writes, 0), 1);
     ck_assert_uint_eq(writeahead_touch(&writes, 1), 2);
-    ck_assert_uint_eq(writeahead_touch(&writes, 2), 1); /* inside of what is writable: it was clean again */
+    ck_assert_uint_eq(writeahead_touch(&writes, 2),
+                      1); /* inside of what is writable: it was clean again */
     ck_assert_uint_eq(writeahead_touch(&writes, 3), 2);
     ck_assert_uint_eq(writeahead_touch(&writes, 500), 1);
     ck_assert_uint_eq(writeahead_touch(&writes, 400), 1);
