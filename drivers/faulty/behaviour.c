@@ -47,7 +47,6 @@ static const struct key {
     KEY("complete-delay-ms", KIND_NUMBER, complete_delay_ms),
     KEY("complete-sleep-ms", KIND_NUMBER, complete_sleep_ms),
     KEY("complete-never", KIND_FLAG, complete_never),
-    KEY("revoke-in-complete", KIND_FLAG, revoke_in_complete),
     KEY("abort-sleep-ms", KIND_NUMBER, abort_sleep_ms),
     KEY("close-sleep-ms", KIND_NUMBER, close_sleep_ms),
     KEY("mmap-errno", KIND_NUMBER, mmap_errno),

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One thread that answers deferred hooks and pending faults, and revokes pages, when it is time. Owns
- * the entries. */
+/* One thread that answers deferred hooks and pending faults when it is time. Owns the entries. */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,12 +11,10 @@
 struct delay {
     struct list node;
     uint64_t due_ns;
-    struct muse_request *request; /* one of the three: this, */
+    struct muse_request *request; /* one of the two */
     int error;
-    struct muse_fault *fault; /* this, */
+    struct muse_fault *fault;
     void (*done)(struct muse_fault *fault);
-    struct muse_driver *driver; /* or this */
-    uint64_t object_key;
 };
 
 static uint64_t now_ns(void)
@@ -47,8 +44,6 @@ static void fire(struct delay *delay)
 {
     if (delay->request) {
         muse_reply(delay->request, delay->error);
-    } else if (delay->driver) {
-        (void)muse_invalidate(delay->driver, delay->object_key, 0, 0); /* whatever comes of it */
     } else {
         delay->done(delay->fault);
     }
@@ -149,11 +144,4 @@ void delay_fault(struct delays *delays, uint64_t ms, struct muse_fault *fault,
     const struct delay delay = {.fault = fault, .done = done};
 
     add(delays, ms, &delay);
-}
-
-void delay_revoke(struct delays *delays, struct muse_driver *driver, uint64_t object_key)
-{
-    const struct delay delay = {.driver = driver, .object_key = object_key};
-
-    add(delays, 0, &delay);
 }

@@ -36,7 +36,6 @@ struct behaviour {
     uint64_t open_errno, open_delay_ms, open_never, getattr_errno;
     uint64_t prepare_errno, prepare_delay_ms, prepare_sleep_ms, prepare_never;
     uint64_t complete_errno, complete_delay_ms, complete_sleep_ms, complete_never;
-    uint64_t revoke_in_complete;
     uint64_t abort_sleep_ms, close_sleep_ms;
     uint64_t mmap_errno, split_errno, split_delay_ms, split_never;
     uint64_t invalidate, has_invalidate;
@@ -245,8 +244,5 @@ void delay_reply(struct delays *delays, uint64_t ms, int error);
 /** delay_fault() - run @done for the fault later, on the delay thread. @ms: UINT64_MAX: never. */
 void delay_fault(struct delays *delays, uint64_t ms, struct muse_fault *fault,
                  void (*done)(struct muse_fault *fault));
-
-/** delay_revoke() - take all pages of an object back, on the delay thread, which waits for that */
-void delay_revoke(struct delays *delays, struct muse_driver *driver, uint64_t object_key);
 
 #endif

@@ -378,8 +378,6 @@ int faulty_mmap_complete(struct muse_driver_file *sdk_file, struct muse_vma *vma
     count(&faulty->n.complete);
     faulty_maybe_die(behaviour, "complete");
     end_call(faulty, sdk_number(context));
-    if (behaviour->revoke_in_complete)
-        delay_revoke(&faulty->delays, faulty->driver, file->object->key);
     faulty_sleep(behaviour->complete_sleep_ms);
     if (r < 0) {
         muse_set_error("mmap_complete failed as asked for");

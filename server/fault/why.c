@@ -23,7 +23,9 @@ static enum why_outcome of_valid(const struct why_query *query, bool write)
         return WHY_READY;
     if (query->mkwrite == WHY_MKWRITE_ASKED)
         return WHY_MKWRITE;
-    return query->has_mkwrite && query->fault.state == PAGE_CLEAN ? WHY_ASK_MKWRITE : WHY_DIRTIES;
+    return query->has_mkwrite && query->fault.state == PAGE_CLEAN && !query->fault.lost
+               ? WHY_ASK_MKWRITE
+               : WHY_DIRTIES;
 }
 
 /* What the client's kernel knows before it asks. */

@@ -70,6 +70,7 @@ struct engine {
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */
     struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
+    struct list fill_waits;    /* struct fill_wait.node: calls that wait for pages */
     struct deadline flusher;   /* when the oldest of them is due */
     struct trace *trace;       /* owned: hook calls to whoever follows */
     struct evict_flow *evict;  /* owned: which pages go when the caches are full */

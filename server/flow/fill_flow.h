@@ -12,12 +12,14 @@
 
 /* Waits until all of a range of pages is valid or one of them failed. Embedded in who waits. */
 struct fill_wait {
+    struct list node;      /* in engine.fill_waits while pending */
     struct object *object; /* ref while pending */
     struct range pages;    /* object pages still to be looked at: [next, end) */
     uint64_t next_page;
     struct page_waiter waiter; /* on the run that holds next_page up */
     struct deadline again;     /* goes on in the next turn: others had better have theirs */
     bool pending;
+    bool needs_room;           /* next_page cannot be asked for: the cache is full of dirty pages */
     uint64_t since_ns;         /* of this wait */
     const char *what;          /* set by the caller, for people: "pread" ... */
     const struct space *space; /* likewise: for whom; borrowed, outlives the wait */

@@ -84,7 +84,8 @@ static int step(struct fill_wait *wait)
     for (unsigned n_steps = 0; n_steps < STEPS_PER_TURN; n_steps++) {
         int r = ask_next(wait);
 
-        if (r == -EDQUOT && evict_flow_wait(object->engine)) {
+        wait->needs_room = r == -EDQUOT && evict_flow_wait(object->engine);
+        if (wait->needs_room) {
             go_on_at(wait, loop_now_ns() + ROOM_NS);
             return 0;
         }
@@ -113,6 +114,7 @@ static void finish(struct fill_wait *wait, int error)
 {
     struct object *object = wait->object;
 
+    list_del(&wait->node);
     wait->pending = false;
     wait->object = NULL;
     wait->done(wait, error, wait->next_page); /* may free the wait */
@@ -160,8 +162,11 @@ int fill_wait_start(struct object *object, struct range pages, struct fill_wait 
     wait->error = 0;
     wait->pending = true;
     wait->since_ns = wait->waiter.since_ns = loop_now_ns();
+    list_init(&wait->node);
+    list_add_tail(&object->engine->fill_waits, &wait->node);
     r = step(wait);
     if (r != 0) {
+        list_del(&wait->node);
         wait->pending = false;
         wait->object = NULL;
         object_unref(object);
@@ -178,6 +183,7 @@ void fill_wait_cancel(struct fill_wait *wait)
     run_table_leave(&wait->waiter);
     list_del(&wait->waiter.batch); /* it may be about to be told */
     deadline_clear(&object->engine->loop, &wait->again);
+    list_del(&wait->node);
     wait->pending = false;
     wait->object = NULL;
     object_unref(object);

@@ -9,6 +9,7 @@
 
 #include "common/base/own.h"
 #include "server/driver/driver_link.h"
+#include "server/flow/fill_flow.h"
 #include "server/flow/inspect_parts.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
@@ -110,16 +111,9 @@ static void add_calls(struct blocked *blocked, const struct driver *driver)
 
 static void add_of_object(struct blocked *blocked, const struct object *object)
 {
-    const struct page_waiter *waiter = NULL;
     const struct list *pos;
     struct wait_view view;
 
-    if (object->runs.n_waiters > 0)
-        waiter = run_table_first_waiter(&object->runs, 0);
-    for (; waiter; waiter = waiter_next(waiter)) {
-        if (waiter->kind == WAITER_CALL && wait_of_waiter(waiter, &view))
-            add(blocked, &view); /* faults are in their space's list */
-    }
     list_for_each(pos, &object->wb.runs) {
         if (wait_of_writeback(pos, &view))
             add(blocked, &view);
@@ -136,9 +130,15 @@ static void add_of_object(struct blocked *blocked, const struct object *object)
 
 static void collect(struct blocked *blocked, const struct engine *engine)
 {
+    const struct list *pos;
+    struct wait_view view;
     const void *thing;
     size_t cursor = 0;
 
+    list_for_each(pos, &engine->fill_waits) {
+        if (wait_of_fill(CONTAINER_OF_CONST(pos, struct fill_wait, node), &view))
+            add(blocked, &view);
+    }
     while ((thing = idmap_next(&engine->spaces, &cursor))) {
         add_waiters(blocked, thing);
         add_requests(blocked, thing);

@@ -9,6 +9,7 @@
 
 #include "common/base/own.h"
 #include "server/driver/driver_link.h"
+#include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/fork_flow.h"
 #include "server/flow/map_flow.h"
@@ -41,13 +42,55 @@ void wait_see_run(const struct object *object, uint64_t page, struct wait_view *
     view->deadline_ns = run->deadline_ns;
 }
 
-static bool see_parked(const struct page_waiter *waiter, struct wait_view *view)
+/* No page can be asked for until others were written back. */
+static void see_room(struct wait_view *view)
 {
-    view->what = "fault";
+    view->stage = "no-room";
+    view->whom = WAITS_FOR_ROOM;
+    view->stage_since_ns = view->since_ns;
+}
+
+/* Parked: for the end of a transaction; where there is none, for room. */
+static void see_parked(const struct page_waiter *waiter, struct wait_view *view)
+{
+    const struct vma *vma = vma_tree_find_next(&view->space->aspace.vmas, waiter->addr);
+
+    if (vma && vma_contains(vma, waiter->addr) && vma->kind == VMA_MAPPED && vma->object &&
+        !vma->write_locked) {
+        view->object = vma_object(vma);
+        view->driver = view->object->driver;
+        view->pages.start = vma_page_at(vma, view->object, waiter->addr);
+        view->pages.end = view->pages.start + 1;
+        see_room(view);
+        return;
+    }
     view->stage = "parked";
     view->whom = WAITS_FOR_LOCK;
     view->behind = view->space->writer;
     view->stage_since_ns = waiter->since_ns;
+}
+
+bool wait_of_fill(const struct fill_wait *wait, struct wait_view *ret_view)
+{
+    struct wait_view view = {.what = wait->what,
+                             .space = wait->space,
+                             .object = wait->object,
+                             .since_ns = wait->since_ns,
+                             .pages = {wait->next_page, wait->next_page + 1}};
+
+    if (!wait->pending)
+        return false;
+    if (wait->needs_room) {
+        view.driver = wait->object->driver;
+        see_room(&view);
+    } else if (waiter_is_waiting(&wait->waiter)) {
+        wait_see_run(wait->object, wait->next_page, &view);
+    } else {
+        view.stage = "running";
+        view.whom = WAITS_FOR_SERVER;
+        view.stage_since_ns = wait->since_ns;
+    }
+    *ret_view = view;
     return true;
 }
 
@@ -59,21 +102,17 @@ bool wait_of_waiter(const struct page_waiter *waiter, struct wait_view *ret_view
                              .space = waiter->space,
                              .what = "fault"};
 
+    if (waiter->kind == WAITER_CALL)
+        return wait_of_fill(CONTAINER_OF_CONST(waiter, struct fill_wait, waiter), ret_view);
     if (!waiter_is_waiting(waiter))
         return false; /* about to be told */
-    if (waiter->kind == WAITER_CALL) {
-        const struct fill_wait *wait = CONTAINER_OF_CONST(waiter, struct fill_wait, waiter);
-
-        view.what = wait->what;
-        view.space = wait->space;
-        view.since_ns = wait->since_ns;
-    } else if (waiter->table == &view.space->parked) {
-        *ret_view = view;
-        return see_parked(waiter, ret_view);
+    if (waiter->table == &view.space->parked) {
+        see_parked(waiter, &view);
+    } else {
+        view.object = CONTAINER_OF_CONST(waiter->table, struct object, runs);
+        view.pages = (struct range){waiter->page, waiter->page + 1};
+        wait_see_run(view.object, waiter->page, &view);
     }
-    view.object = CONTAINER_OF_CONST(waiter->table, struct object, runs);
-    view.pages = (struct range){waiter->page, waiter->page + 1};
-    wait_see_run(view.object, waiter->page, &view);
     *ret_view = view;
     return true;
 }
@@ -365,6 +404,11 @@ const char *wait_reason(const struct wait_view *view, char *buf, size_t size)
     case WAITS_FOR_COMPLETE:
         say(&text, "%u calls of mmap_complete on the object are under way",
             view->object->n_completing);
+        break;
+    case WAITS_FOR_ROOM:
+        say(&text,
+            "the page cache is full, and what could go is dirty: it is being given back to the "
+            "drivers");
         break;
     case WAITS_FOR_PAGES:
         say(&text, "pages are being got");

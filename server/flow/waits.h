@@ -10,6 +10,7 @@
 #include "server/flow/engine.h"
 
 struct driver_call;
+struct fill_wait;
 struct sync;
 
 /* name, word */
@@ -20,6 +21,7 @@ struct sync;
     X(LOCK, "lock")           /* the space's write lock, or a mapping's: behind another request */ \
     X(WRITEBACK, "writeback") /* runs of the object */                                             \
     X(COMPLETE, "complete")   /* mmap_complete calls on the object */                              \
+    X(ROOM, "room")           /* a page cache full of pages that are dirty */                      \
     X(PAGES, "pages")         /* a request whose pages are an entry of their own */                \
     X(SERVER, "server")       /* its own next turn */
 
@@ -53,6 +55,7 @@ void wait_see_run(const struct object *object, uint64_t page, struct wait_view *
 
 /* wait_of_*() - Return: false: this is no wait, or is seen as another one. */
 bool wait_of_waiter(const struct page_waiter *waiter, struct wait_view *ret_view);
+bool wait_of_fill(const struct fill_wait *wait, struct wait_view *ret_view);
 bool wait_of_request(const struct mm_request *request, struct wait_view *ret_view);
 bool wait_of_call(const struct driver_call *call, struct wait_view *ret_view);
 bool wait_of_sync(const struct sync *sync, struct wait_view *ret_view);

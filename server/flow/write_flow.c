@@ -223,8 +223,9 @@ static void on_mkwrite_end(struct driver_call *call, enum call_end end, struct f
     if (!look_again(mkwrite, &fault) ||
         !page_state_is_valid(page_table_get(&mkwrite->object->pages, mkwrite->page))) {
         wake(mkwrite); /* things have changed: it is looked at afresh */
-    } else if (error == 0 || mkwrite->object->lost) { /* a dead driver has nothing against it; sync
-                                                         will say that nothing is kept */
+    } else if (error == 0 || end == CALL_LOST || mkwrite->object->lost) {
+        /* a dead driver has nothing against it, and could not give the page again; sync will say
+         * that nothing is kept */
         make_writable(&fault, (struct range){fault.page, fault.page + 1});
     } else {
         refuse(mkwrite, error, text);
@@ -258,8 +259,10 @@ static void ask(const struct write_fault *fault)
     list_add_tail(&fault->object->wb.mkwrites, &mkwrite->node);
     list_add_tail(&fault->space->mkwrites, &mkwrite->of_space);
     engine->stats.mkwrites++;
-    if (hook_page_mkwrite(mkwrite->driver, &mkwrite->call, fault->vma, fault->page) < 0)
-        refuse(mkwrite, -EIO, "the driver cannot be asked for page_mkwrite");
+    if (hook_page_mkwrite(mkwrite->driver, &mkwrite->call, fault->vma, fault->page) < 0) {
+        make_writable(fault, (struct range){fault->page, fault->page + 1}); /* it is dying */
+        mkwrite_free(mkwrite);
+    }
 }
 
 void write_flow_fault(const struct write_fault *fault, struct range around)
@@ -267,7 +270,7 @@ void write_flow_fault(const struct write_fault *fault, struct range around)
     const enum page_state state = page_table_get(&fault->object->pages, fault->page);
 
     fault->object->engine->stats.faults_write++;
-    if (!fault->vma->has_mkwrite || state != PAGE_CLEAN) {
+    if (!fault->vma->has_mkwrite || state != PAGE_CLEAN || fault->object->lost) {
         make_writable(fault, around);
         return;
     }

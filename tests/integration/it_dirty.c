@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What musectl says of written pages: status, txns and audit agree on how many are dirty, objects keep
- * what was written back and what failed; and nothing is held for pages that are gone.
+ * what was written back and what failed; nothing is held for pages that are gone; and who waits until
+ * some are clean.
  */
+#include <errno.h>
 #include <muse/muse.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -118,6 +121,120 @@ START_TEST(what_was_dirty_and_is_cut_off_is_not_held)
 }
 END_TEST
 
+START_TEST(writing_in_order_costs_a_fault_for_each_doubling)
+{
+    const size_t n_pages = 256;
+    char *mapped;
+
+    begin("muse-faulty --register=writes");
+    mapped = client_map(muse, "faulty/x", O_RDWR, n_pages * PAGE, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_POPULATE);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    for (size_t page = 0; page < n_pages; page++)
+        mapped[page * PAGE] = 1;
+    ck_assert_uint_ge(rig_stat(&rig, "faults_write"), 1);
+    ck_assert_uint_le(rig_stat(&rig, "faults_write"), 12); /* nine, and repeated messages */
+    expect_dirty(n_pages, 1);
+    end();
+}
+END_TEST
+
+/* ---- a page cache that is full of dirty pages ---- */
+
+static void *write_all(void *arg)
+{
+    char *mapped = arg;
+
+    for (size_t page = 0; page < 256; page++)
+        mapped[page * PAGE] = 1;
+    return NULL;
+}
+
+static void *read_one(void *arg)
+{
+    char byte;
+
+    ck_assert_int_eq(muse_pread(arg, &byte, 1, 0), 1);
+    return NULL;
+}
+
+struct wanted {
+    const char *what;
+    json_t *entry; /* found: owned */
+};
+
+static bool waits_for_room(const struct rig *of, void *arg)
+{
+    struct wanted *wanted = arg;
+    json_t *document = rig_ctl(of, "blocked");
+    json_t *entries = json_object_get(document, "blocked");
+
+    for (size_t i = 0; i < json_array_size(entries) && !wanted->entry; i++) {
+        json_t *entry = json_array_get(entries, i);
+
+        if (strcmp(text_of(entry, "what"), wanted->what) == 0 &&
+            strcmp(text_of(entry, "stage"), "no-room") == 0)
+            wanted->entry = json_incref(entry);
+    }
+    json_decref(document);
+    return wanted->entry;
+}
+
+static void expect_waits_for_room(const char *what, const char *object)
+{
+    struct wanted wanted = {.what = what};
+
+    rig_wait(waits_for_room, &rig, &wanted, what);
+    ck_assert_str_eq(text_of(wanted.entry, "for"), "room");
+    ck_assert_str_eq(text_of(wanted.entry, "object"), object);
+    ck_assert_ptr_nonnull(strstr(text_of(wanted.entry, "sentence"), "the page cache is full"));
+    json_decref(wanted.entry);
+}
+
+START_TEST(who_waits_for_room_is_seen_as_that)
+{
+    static const char *const drivers[] = {"muse-faulty --register=writes", NULL};
+    static const char name[] = "faulty/x,writeback-delay-ms=1500";
+    pthread_t writer, reader;
+    struct muse_file *other;
+    char *mapped;
+
+    rig_start(&rig, "[server]\nmemory = 256K\n", drivers);
+    muse = client_connect();
+    mapped = client_map(muse, name, O_RDWR, 256 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+    other = client_open(muse, "faulty/y", O_RDONLY);
+    ck_assert_int_eq(pthread_create(&writer, NULL, write_all, mapped), 0);
+    expect_waits_for_room("fault", name);
+    ck_assert_int_eq(pthread_create(&reader, NULL, read_one, other), 0);
+    expect_waits_for_room("pread", "faulty/y");
+    ck_assert_int_eq(pthread_join(reader, NULL), 0);
+    ck_assert_int_eq(pthread_join(writer, NULL), 0);
+    ck_assert_int_eq(muse_close(other), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_that_dies_in_page_mkwrite_has_nothing_against_the_write)
+{
+    struct probe probe;
+    char *mapped;
+
+    begin("muse-faulty --register=writes");
+    mapped = map_of("faulty/x,ops=mkwrite,die-in=mkwrite");
+    ck_assert_uint_eq(faulty_word(mapped, 2, 0), 2 * 512);
+    probe = probe_write(mapped + 2 * PAGE, 7);
+    ck_assert_int_eq(probe.signal, 0);
+    ck_assert_int_eq(mapped[2 * PAGE], 7);
+    ck_assert_int_eq(muse_msync(muse, mapped, N_PAGES * PAGE, MS_SYNC), -1);
+    ck_assert_int_eq(errno, EIO);
+    mapped[3 * PAGE] = 8; /* and nobody is left to be asked */
+    ck_assert_int_eq(mapped[3 * PAGE], 8);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_poisoned"), 0);
+    ck_assert_int_ne(wait_for_driver(&rig, "faulty", 0), 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_driver_without_writeback_keeps_nothing_and_is_not_asked)
 {
     struct muse_file *file;
@@ -143,6 +260,9 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, what_is_dirty_is_seen_and_audited);
     tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
+    tcase_add_test(tcase, writing_in_order_costs_a_fault_for_each_doubling);
+    tcase_add_test(tcase, who_waits_for_room_is_seen_as_that);
+    tcase_add_test(tcase, a_driver_that_dies_in_page_mkwrite_has_nothing_against_the_write);
     tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
     return unit_run("dirty", tcase);
 }

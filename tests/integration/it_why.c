@@ -662,18 +662,21 @@ END_TEST
 
 START_TEST(a_revoke_that_waits_for_complete)
 {
-    struct job map = {.name = "faulty/x,revoke-in-complete,complete-sleep-ms=2000"};
+    struct job map = {.name = "faulty/x,key=77,complete-delay-ms=3000"};
+    struct job revoke = {.name = "faulty/y,invalidate=77"};
     json_t *entry;
 
     begin();
     job_start(&map, do_map);
+    json_decref(find_blocked("map", "completing"));
+    job_start(&revoke, do_open); /* answered when it is done */
     entry = find_blocked("revoke", "waiting");
     ck_assert_str_eq(text_of(entry, "for"), "complete");
     ck_assert_str_eq(text_of(entry, "driver"), "faulty");
-    ck_assert_str_eq(text_of(entry, "object"),
-                     "faulty/x,revoke-in-complete,complete-sleep-ms=2000");
+    ck_assert_str_eq(text_of(entry, "object"), "faulty/x,key=77,complete-delay-ms=3000");
     json_decref(entry);
     job_join(&map);
+    job_join(&revoke);
     ck_assert_int_eq(map.error, 0);
     end();
 }

@@ -113,6 +113,9 @@ START_TEST(page_mkwrite_makes_the_first_write_wait_or_fail)
 
     query.has_mkwrite = true;
     expect(&query, WHY_READY, WHY_ASK_MKWRITE);
+    query.fault.lost = true; /* nobody is left to be asked */
+    expect(&query, WHY_READY, WHY_DIRTIES);
+    query.fault.lost = false;
     query.mkwrite = WHY_MKWRITE_ASKED;
     expect(&query, WHY_READY, WHY_MKWRITE);
     query.mkwrite = WHY_MKWRITE_REFUSED;
