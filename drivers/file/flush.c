@@ -10,6 +10,7 @@
 #include "drivers/file/flush.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static void submit(struct flusher *flusher, struct job *job)
 static void finish(struct flusher *flusher, struct job *job, int error)
 {
     if (error < 0)
-        muse_set_error("writing at byte %llu: %s", (unsigned long long)(job->offset + job->done),
+        muse_set_error("writing at byte %" PRIu64 ": %s", job->offset + job->done,
                        strerror(-error));
     if (job->buffer) {
         flusher->is_busy[(size_t)(job->buffer - flusher->buffers) / BUFFER_BYTES] = false;

@@ -70,9 +70,9 @@ static bool is_same(const struct stat *a, const struct stat *b, bool by_number)
 }
 
 /* The number stays: other threads are using it. */
-static int take_writable(struct inode *inode, int *fd)
+static int take_writable(struct inode *inode, int fd)
 {
-    if (dup3(*fd, inode->fd, O_CLOEXEC) < 0)
+    if (dup3(fd, inode->fd, O_CLOEXEC) < 0)
         return -errno;
     inode->is_writable = true;
     return 0;
@@ -87,7 +87,7 @@ int inodes_get(struct inodes *inodes, int *fd, bool is_writable, const struct st
 
     while ((inode = idmap_get(&inodes->by_key, key)) != NULL) {
         if (is_same(&inode->stat, stat, inodes->by_number)) {
-            r = is_writable && !inode->is_writable ? take_writable(inode, fd) : 0;
+            r = is_writable && !inode->is_writable ? take_writable(inode, *fd) : 0;
             if (r < 0)
                 return r;
             fd_close_p(fd);

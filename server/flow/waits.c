@@ -402,6 +402,7 @@ const char *wait_reason(const struct wait_view *view, char *buf, size_t size)
             say_left(&text, view);
         break;
     case WAITS_FOR_COMPLETE:
+        MUST(view->object);
         say(&text, "%u calls of mmap_complete on the object are under way",
             view->object->n_completing);
         break;
