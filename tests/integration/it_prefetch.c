@@ -158,7 +158,6 @@ END_TEST
 START_TEST(a_driver_that_never_answers_is_waited_for_once)
 {
     begin("[deadlines]\nhook_ms = 300\n");
-    rig.skip_driver_fds = true;
     const char *mapped = client_map_ro(muse, "faulty/x,fault-never,size=8M", 2048);
 
     ck_assert_int_eq(prefetch(mapped, 2048 * PAGE, told), 0);
