@@ -170,15 +170,20 @@ static void say_detail(const struct place *place, enum why_outcome outcome, char
     struct wait_view view;
 
     buf[0] = '\0';
-    if (find_wait(place, outcome, &view))
+    if (find_wait(place, outcome, &view)) {
         (void)wait_reason(&view, buf, size);
-    else if ((outcome == WHY_FAILED || outcome == WHY_REFUSED || outcome == WHY_LOST) && record)
+        return;
+    }
+    if (!place->object)
+        return; /* nothing is known but that */
+    if ((outcome == WHY_FAILED || outcome == WHY_REFUSED || outcome == WHY_LOST) && record) {
         (void)snprintf(buf, size, "%s of driver %s: %s (%s)", record->hook,
                        place->object->driver->name, record->text, errno_name(record->error));
-    else if (outcome == WHY_ASK)
+    } else if (outcome == WHY_ASK) {
         (void)snprintf(buf, size, "driver %s %s", place->object->driver->name,
                        place->object->source == OBJECT_EXTENTS ? "has said where they are"
                                                                : "will be asked fault");
+    }
 }
 
 static void say_one(const struct place *place, const char *who, enum why_outcome outcome, char *buf,

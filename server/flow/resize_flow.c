@@ -261,10 +261,11 @@ int request_truncate(struct space *space, struct frame *frame)
         return 0;
     request->resize.done = on_resized;
     r = resize_start(&request->resize, request->file, size);
-    if (r < 0)
+    if (r < 0) {
         end(request, r,
             r == -EFBIG ? "no object can be that large"
                         : "objects of this driver cannot change their size");
+    }
     return 0;
 }
 

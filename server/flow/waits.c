@@ -396,12 +396,14 @@ const char *wait_reason(const struct wait_view *view, char *buf, size_t size)
         say_behind(&text, view);
         break;
     case WAITS_FOR_WRITEBACK:
+        MUST(view->object && view->driver);
         say(&text, "driver %s (pid %d) has %u runs to write back, the oldest for %s",
             view->driver->name, (int)view->driver->pid, view->object->wb.n_runs, age);
         if (view->object->wb.n_runs > 0)
             say_left(&text, view);
         break;
     case WAITS_FOR_COMPLETE:
+        MUST(view->object);
         say(&text, "%u calls of mmap_complete on the object are under way",
             view->object->n_completing);
         break;
