@@ -172,9 +172,11 @@ static void say_detail(const struct place *place, enum why_outcome outcome, char
     buf[0] = '\0';
     if (find_wait(place, outcome, &view)) {
         (void)wait_reason(&view, buf, size);
-    } else if (!place->object) {
         return;
-    } else if ((outcome == WHY_FAILED || outcome == WHY_REFUSED || outcome == WHY_LOST) && record) {
+    }
+    if (!place->object)
+        return; /* nothing is known but that */
+    if ((outcome == WHY_FAILED || outcome == WHY_REFUSED || outcome == WHY_LOST) && record) {
         (void)snprintf(buf, size, "%s of driver %s: %s (%s)", record->hook,
                        place->object->driver->name, record->text, errno_name(record->error));
     } else if (outcome == WHY_ASK) {

@@ -396,6 +396,7 @@ const char *wait_reason(const struct wait_view *view, char *buf, size_t size)
         say_behind(&text, view);
         break;
     case WAITS_FOR_WRITEBACK:
+        MUST(view->object && view->driver);
         say(&text, "driver %s (pid %d) has %u runs to write back, the oldest for %s",
             view->driver->name, (int)view->driver->pid, view->object->wb.n_runs, age);
         if (view->object->wb.n_runs > 0)

@@ -278,13 +278,14 @@ void write_flow_fault(const struct write_fault *fault, struct range around)
         fault->object->engine->stats.faults_repeated++;
         return;
     }
-    if (!fault->is_protected) /* it has to be there before it can be made writable, and readable
-                                 while the driver thinks */
-        uffd_port_show_protected(&fault->space->uffd,
-                                 addrs_of(fault, (struct range){fault->page, fault->page + 1}),
-                                 object_page_bytes(fault->object));
-    else
+    if (fault->is_protected) {
         ask(fault);
+        return;
+    }
+    /* it has to be there before it can be made writable, and readable while the driver thinks */
+    uffd_port_show_protected(&fault->space->uffd,
+                             addrs_of(fault, (struct range){fault->page, fault->page + 1}),
+                             object_page_bytes(fault->object));
 }
 
 bool wait_of_mkwrite(const struct list *of_space, struct wait_view *ret_view)

@@ -176,10 +176,12 @@ START_TEST(one_slow_mapping_does_not_hold_the_others_up)
     char *range = muse_mmap(muse, NULL, 12 * N_PAGES * PAGE, PROT_READ, MAP_SHARED, slow, 0);
 
     ck_assert_ptr_ne(range, MAP_FAILED);
-    for (size_t i = 1; i < 12; i++) /* with the first pages of one object each: no two merge */
+    /* with the first pages of one object each: no two merge */
+    for (size_t i = 1; i < 12; i++) {
         ck_assert_ptr_ne(muse_mmap(muse, range + i * N_PAGES * PAGE, N_PAGES * PAGE, PROT_READ,
                                    MAP_SHARED | MAP_FIXED, quick, 0),
                          MAP_FAILED);
+    }
     ck_assert_int_eq(prefetch(range, 12 * N_PAGES * PAGE, told), 0);
     for (size_t i = 1; i < 12; i++) {
         for (size_t page = 0; page < N_PAGES; page++)
