@@ -24,10 +24,11 @@ void call_garbled(struct muse *muse)
 static int obey(struct muse *muse, const struct request *request, const struct question *question,
                 struct mail *mail)
 {
+    const struct range own[2] = {question->own, question->also};
     Muse__Wire__MemOpsDone done = MUSE__WIRE__MEM_OPS_DONE__INIT;
     int r;
 
-    if (memops_run(muse, question->own, question->source, mail, &done.n_done, &done.error) < 0) {
+    if (memops_run(muse, own, question->source, mail, &done.n_done, &done.error) < 0) {
         call_garbled(muse);
         return -EPROTO;
     }

@@ -18,7 +18,7 @@ struct question {
     int fd;                          /* borrowed, goes with the question; -1 for none */
     enum frame_type answer;          /* the type of the good answer */
     /* what the server may change outside the arena meanwhile: what the caller named; or empty */
-    struct range own;
+    struct range own, also;
     const struct memops_source *source; /* what the server may have written; NULL: nothing */
 };
 

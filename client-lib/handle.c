@@ -160,11 +160,24 @@ static void unmap_range(struct range range)
         (void)munmap(address_pointer(range.start), range_len(range));
 }
 
+/* Without what others have mapped in there. */
+static void unmap_arena(const struct muse *muse)
+{
+    struct range rest = muse->arena;
+
+    while (!range_is_empty(rest)) {
+        const struct range lost = outside_next(&muse->lost, rest);
+
+        unmap_range(range_make(rest.start, lost.start));
+        rest.start = lost.end;
+    }
+}
+
 static void unmap_all(struct muse *muse)
 {
     for (size_t i = 0; i < muse->outside.n_ranges; i++)
         unmap_range(muse->outside.ranges[i]);
-    unmap_range(muse->arena);
+    unmap_arena(muse);
 }
 
 /* In a forked child the addresses are free for others, and the lock's holder may not be there. */
@@ -181,6 +194,7 @@ static struct muse *handle_free(struct muse *muse)
     fd_close_p(&muse->uffd);
     idmap_done(&muse->files);
     outside_done(&muse->outside);
+    outside_done(&muse->lost);
     if (muse->mark)
         unmap_range(range_make((uintptr_t)muse->mark, (uintptr_t)muse->mark + PAGE_BYTES));
     if (!is_copy)

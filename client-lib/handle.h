@@ -45,6 +45,7 @@ struct muse {
     pthread_mutex_t lock;
     struct idmap files;     /* id -> struct muse_file, each entry holds a reference */
     struct outside outside; /* what is mapped outside the arena */
+    struct outside lost;    /* parts of the arena in which others have mapped something */
     struct fork fork;
 };
 

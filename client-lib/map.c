@@ -6,22 +6,15 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/capability.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "client-lib/call.h"
 #include "client-lib/error.h"
 #include "client-lib/handle.h"
+#include "client-lib/limit.h"
 #include "client-lib/memops.h"
 #include "proto/client.pb-c.h"
-
-#define KIB 1024ull
 
 /* Chosen: far above any vm.mmap_min_addr that is set (64 KiB by default), far below every arena. */
 #define LOW_ADDRESS_END ((uint64_t)16 << 20)
@@ -34,45 +27,7 @@ struct map_args {
     off_t offset;
 };
 
-/* The page-aligned range that a call names; empty where it wraps: then the server refuses it. */
-static struct range named_range(uint64_t addr, uint64_t len, uint64_t page_bytes)
-{
-    const struct range none = {0};
-    struct range range;
-
-    if (range_from_len(addr, len, &range) < 0 || range_align_out(range, page_bytes, &range) < 0)
-        return none;
-    return range;
-}
-
 /* --- the limits of this process --- */
-
-static bool has_capability(int capability)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
-
-    if (syscall(SYS_capget, &header, data) < 0)
-        return false;
-    return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
-}
-
-/* A size in /proc/self/status, in bytes; 0 where /proc does not say. */
-static uint64_t status_bytes(const char *name)
-{
-    unsigned long long kib = 0;
-    FILE *status = fopen("/proc/self/status", "re");
-    char line[256];
-
-    if (!status)
-        return 0;
-    while (fgets(line, sizeof(line), status)) {
-        if (strncmp(line, name, strlen(name)) == 0)
-            kib = strtoull(line + strlen(name), NULL, 10);
-    }
-    (void)fclose(status);
-    return kib * KIB;
-}
 
 /* Would do_mmap() refuse these before it looks at the limit? Then the server does, and says why. */
 static bool fails_anyway(const struct map_args *args)
@@ -81,22 +36,17 @@ static bool fails_anyway(const struct map_args *args)
            ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && args->addr % PAGE_BYTES != 0);
 }
 
-/* Source: can_do_mlock() and mlock_future_ok() in mm/mlock.c and mm/mmap.c. */
 static int check_lock_limit(const struct map_args *args)
 {
-    struct rlimit limit;
+    uint64_t room_bytes;
+    int r;
 
-    if ((args->flags & MAP_LOCKED) == 0 || fails_anyway(args) || has_capability(CAP_IPC_LOCK) ||
-        getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+    if ((args->flags & MAP_LOCKED) == 0 || fails_anyway(args))
         return 0;
-    if (limit.rlim_cur == 0)
-        return -EPERM;
-    if (limit.rlim_cur == RLIM_INFINITY)
-        return 0;
-    return range_len(named_range(0, args->len, PAGE_BYTES)) + status_bytes("VmLck:") >
-                   limit.rlim_cur
-               ? -EAGAIN
-               : 0;
+    r = limit_lock_room(&room_bytes);
+    if (r < 0)
+        return r;
+    return range_len(limit_named_range(0, args->len, PAGE_BYTES)) > room_bytes ? -EAGAIN : 0;
 }
 
 /* Bytes that RLIMIT_DATA leaves, for a mapping that counts; the server knows what such a mapping
@@ -112,7 +62,7 @@ static bool find_data_room(const struct map_args *args, uint64_t *ret_room)
     max = limit.rlim_cur == 0 ? limit.rlim_max : limit.rlim_cur; /* 0: as it was before 4.5 */
     if (max == RLIM_INFINITY)
         return false;
-    used = status_bytes("VmData:");
+    used = limit_status_bytes("VmData:");
     *ret_room = used < max ? max - used : 0;
     return true;
 }
@@ -126,7 +76,7 @@ static int unmap(struct muse *muse, uint64_t addr, uint64_t len)
                                       .message = &message.base,
                                       .fd = -1,
                                       .answer = FRAME_DONE,
-                                      .own = named_range(addr, len, PAGE_BYTES)};
+                                      .own = limit_named_range(addr, len, PAGE_BYTES)};
     int r = handle_check(muse);
 
     if (r < 0)
@@ -154,17 +104,18 @@ static int check_args(const struct muse *muse, const struct map_args *args,
         return r;
     if (args->offset % (off_t)PAGE_BYTES != 0)
         return -EINVAL;
-    if ((args->flags & MAP_ANONYMOUS) != 0) {
-        error_say("anonymous memory is not served yet");
-        return -EOPNOTSUPP;
-    }
-    if (!file)
+    if (!file && (args->flags & MAP_ANONYMOUS) == 0)
         return -EBADF;
-    if (file->muse != muse) {
+    if (file && file->muse != muse) {
         error_say("the file was opened on another handle");
         return -EINVAL;
     }
     return check_lock_limit(args);
+}
+
+static uint64_t page_bytes_of(const struct muse_file *file)
+{
+    return file ? file->page_bytes : PAGE_BYTES;
 }
 
 /* @ret_lock: the driver wants it locked */
@@ -182,11 +133,11 @@ static int ask_map(struct muse *muse, const struct map_args *args, const struct 
     message.length = args->len;
     message.prot = (uint32_t)args->prot;
     message.flags = (uint32_t)args->flags;
-    message.file_id = file->id;
+    message.file_id = file ? file->id : 0;
     message.offset = (uint64_t)args->offset;
     message.has_data_room = find_data_room(args, &message.data_room);
     if ((args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0)
-        question.own = named_range(args->addr, args->len, file->page_bytes);
+        question.own = limit_named_range(args->addr, args->len, page_bytes_of(file));
     r = call_ask(muse, &question, &answer);
     if (r < 0)
         return r;
@@ -237,7 +188,7 @@ static int check_low(struct range range)
 static int hold_outside(const struct muse *muse, const struct map_args *args,
                         const struct muse_file *file, struct range *ret_held)
 {
-    const struct range range = named_range(args->addr, args->len, file->page_bytes);
+    const struct range range = limit_named_range(args->addr, args->len, page_bytes_of(file));
     int r;
 
     *ret_held = (struct range){0};
@@ -265,8 +216,11 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
     struct range held;
     uint64_t addr = 0;
     bool lock = false;
-    int r = check_args(muse, args, file);
+    int r;
 
+    if ((args->flags & MAP_ANONYMOUS) != 0)
+        file = NULL; /* as mmap(2), which does not look at it */
+    r = check_args(muse, args, file);
     if (r == 0)
         r = hold_outside(muse, args, file, &held);
     if (r < 0)
@@ -277,7 +231,8 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
             (void)munmap(address_pointer(held.start), range_len(held));
         return r;
     }
-    if (lock || (args->flags & MAP_LOCKED) != 0) {
+    /* anonymous memory the kernel has locked */
+    if (lock || (file && (args->flags & MAP_LOCKED) != 0)) {
         r = lock_range(muse, addr, args->len);
         if (r < 0)
             return r;

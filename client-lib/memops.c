@@ -2,7 +2,7 @@
 /*
  * mmap, munmap and mremap as told by the server. Runs in the thread whose call the server is
  * answering, without any lock: an mremap waits until the server has read the event it causes. Owns
- * nothing but the list of ranges outside the arena.
+ * nothing but the lists of ranges outside the arena, and of those inside that are not ours any more.
  */
 #define _GNU_SOURCE
 #include "client-lib/memops.h"
@@ -12,26 +12,25 @@
 #include <unistd.h>
 
 #include "client-lib/file.h"
+#include "common/base/linux_abi.h"
 #include "common/base/own.h"
 #include "proto/client.pb-c.h"
 #include "proto/limits.h"
 #include "proto/status.h"
-
-/* Since Linux 5.7, and for file mappings since 5.13. */
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 /* What a server may ask of mmap. The others either mean something to the server only (MAP_LOCKED,
  * MAP_POPULATE would touch pages before the range is registered: zeros) or would make something
  * else than a mapping of the object. */
 #define MMAP_FLAGS_KEPT (MAP_TYPE | MAP_NORESERVE | MAP_SYNC)
 #define PROT_ALL        ((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
+/* Of anonymous memory the kernel keeps all promises itself. */
+#define MMAP_ANON_FLAGS_KEPT                                                                       \
+    (MAP_TYPE | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_LOCKED | MAP_STACK)
 
 /* Everything one op needs. */
 struct work {
     struct muse *muse;
-    struct range own;
+    struct range own, also;
     const struct memops_source *source; /* borrowed; NULL: nothing may be written */
     struct mail *mail;
     const Muse__Wire__MemOps__Op *op;
@@ -79,7 +78,8 @@ static bool is_in_arena(const struct work *work, struct range range)
 /* May something of the object be put there? */
 static bool is_target(const struct work *work, struct range range)
 {
-    return is_in_arena(work, range) || range_contains_range(work->own, range);
+    return is_in_arena(work, range) || range_contains_range(work->own, range) ||
+           range_contains_range(work->also, range);
 }
 
 /* Before a call that changes what lies outside the arena; then note_mapped() or note_unmapped(). */
@@ -145,17 +145,31 @@ static int run_mmap_file(const struct work *work)
     return map_fd(work, file ? file->fd : -1);
 }
 
+/* But for what others have mapped in there. */
 static int run_reserve(const struct work *work)
 {
-    return is_in_arena(work, work->range) ? memops_reserve(work->range, MAP_FIXED) : -EINVAL;
+    struct range rest = work->range;
+    int r = is_in_arena(work, rest) ? 0 : -EINVAL;
+
+    while (r == 0 && !range_is_empty(rest)) {
+        struct range part = rest, lost;
+
+        (void)pthread_mutex_lock(&work->muse->lock);
+        lost = outside_next(&work->muse->lost, rest);
+        (void)pthread_mutex_unlock(&work->muse->lock);
+        part.end = lost.start;
+        rest.start = lost.end;
+        if (!range_is_empty(part))
+            r = memops_reserve(part, MAP_FIXED);
+    }
+    return r;
 }
 
 static int run_munmap(const struct work *work)
 {
     int r;
 
-    if (!range_contains_range(work->own, work->range) ||
-        range_overlaps(work->range, work->muse->arena))
+    if (!is_target(work, work->range) || range_overlaps(work->range, work->muse->arena))
         return -EINVAL;
     r = promise(work, work->range);
     if (r < 0)
@@ -220,6 +234,230 @@ static int run_pwrite(const struct work *work)
     return done == op->length ? 0 : -EBADF;
 }
 
+/* ---- anonymous memory ---- */
+
+static int run_mmap_anon(const struct work *work)
+{
+    const Muse__Wire__MemOps__Op *op = work->op;
+    const int flags = (int)(op->flags & (uint32_t)MMAP_ANON_FLAGS_KEPT) | MAP_ANONYMOUS | MAP_FIXED;
+    int r;
+
+    if (!is_target(work, work->range) || !op->has_prot || !op->has_flags ||
+        (op->prot & ~PROT_ALL) != 0)
+        return -EINVAL;
+    r = promise(work, work->range);
+    if (r < 0)
+        return r;
+    r = mmap(address_pointer(work->range.start), range_len(work->range), (int)op->prot, flags, -1,
+             0) == MAP_FAILED
+            ? -errno
+            : 0;
+    r = note(work, outside_add, work->range, r);
+    return r < 0 ? r : memops_keep_from_children(work->range);
+}
+
+/* ---- what changes mappings in place ---- */
+
+static int run_mprotect(const struct work *work)
+{
+    if (!is_target(work, work->range) || !work->op->has_prot || (work->op->prot & ~PROT_ALL) != 0)
+        return -EINVAL;
+    return mprotect(address_pointer(work->range.start), range_len(work->range),
+                    (int)work->op->prot) < 0
+               ? -errno
+               : 0;
+}
+
+/* What a server may advise: nothing that breaks or reveals pages, or that only the server needs. */
+static bool is_allowed_advice(uint32_t advice)
+{
+    static const int allowed[] = {
+        MADV_DONTNEED,      MADV_DONTNEED_LOCKED, MADV_FREE,     MADV_REMOVE,
+        MADV_WIPEONFORK,    MADV_KEEPONFORK,      MADV_DONTDUMP, MADV_DODUMP,
+        MADV_HUGEPAGE,      MADV_NOHUGEPAGE,      MADV_COLD,     MADV_PAGEOUT,
+        MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+    };
+
+    for (unsigned i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+        if ((uint32_t)allowed[i] == advice)
+            return true;
+    }
+    return false;
+}
+
+static int run_madvise(const struct work *work)
+{
+    const uint32_t advice = work->op->advice;
+
+    if (!is_target(work, work->range) || !is_allowed_advice(advice))
+        return -EINVAL;
+    if (madvise(address_pointer(work->range.start), range_len(work->range), (int)advice) == 0)
+        return 0;
+    /* a page that could not be had is poison here, and an error of the file for everybody else */
+    return errno == EHWPOISON ? -EFAULT : -errno;
+}
+
+static int run_lock(const struct work *work, bool lock)
+{
+    const void *start = address_pointer(work->range.start);
+    const size_t len = range_len(work->range);
+    const unsigned flags = work->op->flags & (unsigned)MLOCK_ONFAULT;
+
+    if (!is_target(work, work->range))
+        return -EINVAL;
+    return (lock ? mlock2(start, len, flags) : munlock(start, len)) < 0 ? -errno : 0;
+}
+
+/* ---- what moves mappings ---- */
+
+static int remap(uint64_t from, uint64_t len, uint64_t to, uint64_t new_len, int flags)
+{
+    return mremap(address_pointer(from), len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
+                  address_pointer(to)) == MAP_FAILED
+               ? -errno
+               : 0;
+}
+
+/*
+ * One mapping of the server's may be several of the kernel's, and those that a userfaultfd watches
+ * move one at a time (EFAULT otherwise): then by halves.
+ */
+static int move_pages(uint64_t from, uint64_t len, uint64_t to, uint64_t new_len, int flags)
+{
+    const uint64_t half = len / 2 / PAGE_BYTES * PAGE_BYTES;
+    int r = remap(from, len, to, new_len, flags);
+
+    if (r != -EFAULT || half == 0)
+        return r;
+    r = move_pages(from, half, to, half, flags);
+    if (r < 0)
+        return r;
+    r = move_pages(from + half, len - half, to + half, new_len - half, flags);
+    if (r < 0) /* back; there is room, it was there a moment ago */
+        (void)!move_pages(to, half, from, half, 0);
+    return r;
+}
+
+/* The op's target: @len bytes at op->to. */
+static int checked_target(const struct work *work, uint64_t len, struct range *ret_target)
+{
+    if (!is_target(work, work->range) || checked_range(work->op->to, len, ret_target) < 0 ||
+        !is_target(work, *ret_target) || range_overlaps(*ret_target, work->range))
+        return -EINVAL;
+    return 0;
+}
+
+static int run_remap(const struct work *work)
+{
+    struct range target;
+    int r = checked_target(work, work->op->new_length, &target);
+
+    if (r < 0 || work->op->new_length < range_len(work->range))
+        return -EINVAL;
+    r = promise(work, work->range);
+    if (r < 0)
+        return r;
+    r = promise(work, target);
+    if (r == 0) {
+        r = move_pages(work->range.start, range_len(work->range), target.start, range_len(target),
+                       0);
+        r = note(work, outside_add, target, r);
+    }
+    return note(work, outside_remove, work->range, r);
+}
+
+/* In place, over bare addresses of the process. */
+static int run_grow(const struct work *work)
+{
+    struct range grown;
+    int r;
+
+    if (range_from_len(work->range.start, work->op->new_length, &grown) < 0 ||
+        checked_range(grown.start, range_len(grown), &grown) < 0 || !is_target(work, grown) ||
+        range_len(grown) <= range_len(work->range))
+        return -EINVAL;
+    r = promise(work, grown);
+    if (r < 0)
+        return r;
+    r = mremap(address_pointer(grown.start), range_len(work->range), range_len(grown), 0) ==
+                MAP_FAILED
+            ? -errno
+            : 0;
+    return note(work, outside_add, grown, r);
+}
+
+static int run_duplicate(const struct work *work)
+{
+    struct range target;
+    int r = checked_target(work, work->op->new_length, &target);
+
+    if (r < 0)
+        return r;
+    r = promise(work, target);
+    if (r < 0)
+        return r;
+    r = remap(work->range.start, 0, target.start, range_len(target), 0);
+    return note(work, outside_add, target, r);
+}
+
+static int protect(struct range range, int prot)
+{
+    return mprotect(address_pointer(range.start), range_len(range), prot) < 0 ? -errno : 0;
+}
+
+/*
+ * Whether the source is still watched when its pages have moved away is up to the kernel; it could
+ * read as zeros. So nobody has access to it meanwhile, and the server gives that back once it has
+ * seen to it that it is watched.
+ */
+static int run_split_off(const struct work *work)
+{
+    const int prot = (int)(work->op->prot & PROT_ALL);
+    struct range target;
+    int r = checked_target(work, range_len(work->range), &target);
+
+    if (r < 0)
+        return r;
+    r = promise(work, target);
+    if (r < 0)
+        return r;
+    r = protect(work->range, PROT_NONE);
+    if (r == 0) {
+        r = move_pages(work->range.start, range_len(work->range), target.start, range_len(target),
+                       MREMAP_DONTUNMAP);
+        if (r < 0)
+            (void)!protect(work->range, prot); /* it was so a moment ago */
+    }
+    r = note(work, outside_add, target, r);
+    return r < 0 ? r : protect(target, prot);
+}
+
+/*
+ * A hole becomes bare addresses again. Where another thread's mmap was given the hole meanwhile,
+ * what it mapped there is left alone, also when this handle is disconnected.
+ */
+static int run_reserve_free(const struct work *work)
+{
+    struct muse *muse = work->muse;
+    int r;
+
+    if (!is_in_arena(work, work->range))
+        return -EINVAL;
+    (void)pthread_mutex_lock(&muse->lock);
+    r = outside_promise(&muse->lost);
+    (void)pthread_mutex_unlock(&muse->lock);
+    if (r < 0)
+        return r;
+    r = memops_reserve(work->range, MAP_FIXED_NOREPLACE);
+    (void)pthread_mutex_lock(&muse->lock);
+    if (r == 0)
+        outside_cancel(&muse->lost);
+    else
+        outside_add(&muse->lost, work->range);
+    (void)pthread_mutex_unlock(&muse->lock);
+    return r;
+}
+
 /* Return: 0 or -errno. */
 static int run_op(struct work *work)
 {
@@ -240,16 +478,37 @@ static int run_op(struct work *work)
         return run_munmap(work);
     case MUSE__WIRE__MEM_OPS__KIND__MOVE:
         return run_move(work);
+    case MUSE__WIRE__MEM_OPS__KIND__MMAP_ANON:
+        return run_mmap_anon(work);
+    case MUSE__WIRE__MEM_OPS__KIND__MPROTECT:
+        return run_mprotect(work);
+    case MUSE__WIRE__MEM_OPS__KIND__MADVISE:
+        return run_madvise(work);
+    case MUSE__WIRE__MEM_OPS__KIND__MLOCK:
+        return run_lock(work, true);
+    case MUSE__WIRE__MEM_OPS__KIND__MUNLOCK:
+        return run_lock(work, false);
+    case MUSE__WIRE__MEM_OPS__KIND__REMAP:
+        return run_remap(work);
+    case MUSE__WIRE__MEM_OPS__KIND__GROW:
+        return run_grow(work);
+    case MUSE__WIRE__MEM_OPS__KIND__DUPLICATE:
+        return run_duplicate(work);
+    case MUSE__WIRE__MEM_OPS__KIND__SPLIT_OFF:
+        return run_split_off(work);
+    case MUSE__WIRE__MEM_OPS__KIND__RESERVE_FREE:
+        return run_reserve_free(work);
     default:
         return -EINVAL;
     }
 }
 
-int memops_run(struct muse *muse, struct range own, const struct memops_source *source,
+int memops_run(struct muse *muse, const struct range own[2], const struct memops_source *source,
                struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error)
 {
     Muse__Wire__MemOps *ops = muse__wire__mem_ops__unpack(NULL, mail->n_payload, mail->payload);
-    struct work work = {.muse = muse, .own = own, .source = source, .mail = mail};
+    struct work work = {
+        .muse = muse, .own = own[0], .also = own[1], .source = source, .mail = mail};
     uint32_t n_done = 0;
     int r = 0;
 

@@ -24,7 +24,7 @@ struct memops_source {
 /**
  * memops_run() - do the calls of one MEM_OPS frame, in order, up to the first that fails
  * @muse:       the handle
- * @own:        the range outside the arena that this dialogue may change; may be empty
+ * @own:        two ranges outside the arena that this dialogue may change; may be empty
  * @source:     what this dialogue may write; NULL: nothing
  * @mail:       the frame, untrusted; its fds are used, not taken
  * @ret_n_done: how many succeeded
@@ -32,8 +32,9 @@ struct memops_source {
  *
  * Return: 0; -EPROTO not a list of 0..MEM_OPS_MAX calls, nothing was done.
  */
-MUST_CHECK int memops_run(struct muse *muse, struct range own, const struct memops_source *source,
-                          struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error);
+MUST_CHECK int memops_run(struct muse *muse, const struct range own[2],
+                          const struct memops_source *source, struct mail *mail,
+                          uint32_t *ret_n_done, uint32_t *ret_error);
 
 /**
  * memops_keep_from_children() - MADV_DONTFORK: a child would have the mapping without userfaultfd,

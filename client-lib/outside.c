@@ -68,6 +68,19 @@ void outside_add(struct outside *outside, struct range range)
     append(outside, range);
 }
 
+struct range outside_next(const struct outside *outside, struct range range)
+{
+    struct range next = {range.end, range.end};
+
+    for (size_t i = 0; i < outside->n_ranges; i++) {
+        const struct range part = range_intersect(outside->ranges[i], range);
+
+        if (!range_is_empty(part) && part.start < next.start)
+            next = part;
+    }
+    return next;
+}
+
 void outside_done(struct outside *outside)
 {
     free(outside->ranges);

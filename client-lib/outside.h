@@ -38,4 +38,7 @@ void outside_cancel(struct outside *outside);
 /** outside_done() - forget all ranges; safe on a zeroed struct */
 void outside_done(struct outside *outside);
 
+/** outside_next() - the lowest part of @range that is on the list; empty, at its end: none is */
+struct range outside_next(const struct outside *outside, struct range range);
+
 #endif

@@ -42,6 +42,11 @@
     X(DONE, 0x113)                                                                                 \
     X(FAILED, 0x114)                                                                               \
     X(MADVISE, 0x115)                                                                              \
+    X(PROTECT, 0x120)                                                                              \
+    X(REMAP, 0x121)                                                                                \
+    X(LOCK, 0x122)                                                                                 \
+    X(MINCORE, 0x123)                                                                              \
+    X(RESIDENT, 0x124)                                                                             \
     X(MSYNC, 0x130)                                                                                \
     X(FSYNC, 0x131)                                                                                \
     X(PWRITE, 0x132)                                                                               \
@@ -85,6 +90,8 @@
     X(MAY_SPLIT, 0x213)                                                                            \
     X(FAULT_FAILED, 0x214)                                                                         \
     X(INVALIDATE, 0x215)                                                                           \
+    X(MPROTECT, 0x220)                                                                             \
+    X(MREMAP, 0x221)                                                                               \
     X(WRITEBACK, 0x230)                                                                            \
     X(DRIVER_FSYNC, 0x231)                                                                         \
     X(DRIVER_TRUNCATE, 0x232)                                                                      \

@@ -34,6 +34,8 @@
     X(CLOSE, "vm_close", 1)                                                                        \
     X(MAY_SPLIT, "may_split", 2)                                                                   \
     X(FAULT, "fault", 3)                                                                           \
+    X(MPROTECT, "mprotect", 4)                                                                     \
+    X(MREMAP, "mremap", 5)                                                                         \
     X(PAGE_MKWRITE, "page_mkwrite", 8)
 
 enum file_hook {
@@ -49,6 +51,6 @@ enum vm_hook {
 };
 
 #define FILE_HOOKS_ALL 0x1f000fffu
-#define VM_HOOKS_ALL   0x10fu
+#define VM_HOOKS_ALL   0x13fu
 
 #endif

@@ -90,6 +90,11 @@ struct uffdio_move { /* 6.8 */
 #define MADV_GUARD_REMOVE 103 /* 6.13 */
 #endif
 
+/* mremap(2) */
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* 5.7; file mappings 5.13 */
+#endif
+
 /* mmap(2) */
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* 6.11; a type, as MAP_SHARED and MAP_PRIVATE */

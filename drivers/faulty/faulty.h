@@ -38,6 +38,7 @@ struct behaviour {
     uint64_t complete_errno, complete_delay_ms, complete_sleep_ms, complete_never;
     uint64_t abort_sleep_ms, close_sleep_ms;
     uint64_t mmap_errno, split_errno, split_delay_ms, split_never;
+    uint64_t protect_errno, protect_delay_ms, remap_errno, remap_delay_ms;
     uint64_t invalidate, has_invalidate;
     uint64_t fault_errno, fault_delay_ms, fault_sleep_ms, fault_never, fault_partial, fault_nothing;
     uint64_t fault_single;
@@ -56,6 +57,8 @@ struct behaviour {
     X(open)                                                                                        \
     X(close)                                                                                       \
     X(split)                                                                                       \
+    X(mprotect)                                                                                    \
+    X(mremap)                                                                                      \
     X(mmap)                                                                                        \
     X(fault)                                                                                       \
     X(fault_pages)                                                                                 \

@@ -80,8 +80,45 @@ static int vm_may_split(struct muse_vma *vma, uint64_t addr)
     return -(int)file->behaviour.split_errno;
 }
 
-static const struct muse_vm_ops full_ops = {
-    .name = "full", .open = vm_open, .close = vm_close, .may_split = vm_may_split};
+static int vm_mprotect(struct muse_vma *vma, uint64_t start, uint64_t end, uint64_t vm_flags)
+{
+    struct faulty_file *file = file_of_vma(vma);
+    int r;
+
+    if (!file)
+        return 0;
+    if (start < vma->start || end > vma->end || start >= end)
+        count(&file->faulty->n.mismatch);
+    (void)vm_flags;
+    faulty_maybe_die(&file->behaviour, "mprotect");
+    count(&file->faulty->n.mprotect);
+    r = -(int)file->behaviour.protect_errno;
+    if (file->behaviour.protect_delay_ms)
+        delay_reply(&file->faulty->delays, file->behaviour.protect_delay_ms, r);
+    return r;
+}
+
+static int vm_mremap(struct muse_vma *vma)
+{
+    struct faulty_file *file = file_of_vma(vma);
+    int r;
+
+    if (!file)
+        return 0;
+    faulty_maybe_die(&file->behaviour, "mremap");
+    count(&file->faulty->n.mremap);
+    r = -(int)file->behaviour.remap_errno;
+    if (file->behaviour.remap_delay_ms)
+        delay_reply(&file->faulty->delays, file->behaviour.remap_delay_ms, r);
+    return r;
+}
+
+static const struct muse_vm_ops full_ops = {.name = "full",
+                                            .open = vm_open,
+                                            .close = vm_close,
+                                            .may_split = vm_may_split,
+                                            .mprotect = vm_mprotect,
+                                            .mremap = vm_mremap};
 static const struct muse_vm_ops close_ops = {.name = "close", .close = vm_close};
 static const struct muse_vm_ops plain_ops = {.name = "plain"};
 static const struct muse_vm_ops mkwrite_ops = {

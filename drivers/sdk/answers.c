@@ -320,6 +320,8 @@ static int send_by_kind(struct muse_request *request)
         return send_prepared(request);
     case REQUEST_COMPLETE:
     case REQUEST_MAY_SPLIT:
+    case REQUEST_MPROTECT:
+    case REQUEST_MREMAP:
     case REQUEST_WRITEBACK:
     case REQUEST_FSYNC:
     case REQUEST_TRUNCATE:

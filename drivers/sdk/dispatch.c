@@ -66,6 +66,8 @@ static const struct handler {
     {FRAME_VMA_OPEN, 0, &muse__wire__vma_event__descriptor, hook_vma_open},
     {FRAME_VMA_CLOSE, 0, &muse__wire__vma_event__descriptor, hook_vma_close},
     {FRAME_MAY_SPLIT, 0, &muse__wire__vma_event__descriptor, hook_may_split},
+    {FRAME_MPROTECT, 0, &muse__wire__vma_event__descriptor, hook_mprotect},
+    {FRAME_MREMAP, 0, &muse__wire__vma_event__descriptor, hook_mremap},
     {FRAME_COMPLETED, 0, &muse__wire__completed__descriptor, take_completed},
     {FRAME_WRITEBACK, 0, &muse__wire__writeback__descriptor, hook_writeback},
     {FRAME_DRIVER_FSYNC, 0, &muse__wire__object_ref__descriptor, hook_fsync},
@@ -109,6 +111,8 @@ static const Muse__Wire__Vma *vma_of(const struct event *event)
     case FRAME_VMA_OPEN:
     case FRAME_VMA_CLOSE:
     case FRAME_MAY_SPLIT:
+    case FRAME_MPROTECT:
+    case FRAME_MREMAP:
         return ((const Muse__Wire__VmaEvent *)event->message)->vma;
     case FRAME_PAGE_MKWRITE:
         return ((const Muse__Wire__PageMkwrite *)event->message)->vma;

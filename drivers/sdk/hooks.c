@@ -253,26 +253,74 @@ int hook_legacy_mmap(struct muse_driver *driver, struct event *event)
     return 0;
 }
 
-int hook_may_split(struct muse_driver *driver, struct event *event)
+/* A vm operation that has an answer begins. @ret_request: NULL when it is answered already. Return:
+ * 0; -ENOMEM. */
+static int begin_vm_op(struct muse_driver *driver, struct event *event, enum request_kind kind,
+                       const char *hook, struct muse_request **ret_request)
 {
-    const Muse__Wire__VmaEvent *split = (const Muse__Wire__VmaEvent *)event->message;
-    struct muse_request *request = request_new(driver, REQUEST_MAY_SPLIT, event);
-    const struct muse_vm_ops *vm_ops;
+    const Muse__Wire__VmaEvent *vm_event = (const Muse__Wire__VmaEvent *)event->message;
+    struct muse_request *request = request_new(driver, kind, event);
     int r;
 
     if (!request)
         return -ENOMEM;
-    r = use_vma(request, split->vma);
+    r = use_vma(request, vm_event->vma);
     if (r < 0) {
         request_end(request, r);
+        *ret_request = NULL;
         return 0;
     }
-    vm_ops = request->vma->pub.vm_ops;
-    sdk_trace(driver, "request %llu: may_split VMA %llu at %#llx", ull(event->id),
-              ull(split->vma->vma_id), ull(split->addr));
+    sdk_trace(driver, "request %llu: %s VMA %llu at %#llx", ull(event->id), hook,
+              ull(vm_event->vma->vma_id),
+              ull(vm_event->has_addr ? vm_event->addr : vm_event->vma->start));
     request_begin(request);
+    *ret_request = request;
+    return 0;
+}
+
+int hook_may_split(struct muse_driver *driver, struct event *event)
+{
+    const Muse__Wire__VmaEvent *split = (const Muse__Wire__VmaEvent *)event->message;
+    const struct muse_vm_ops *vm_ops;
+    struct muse_request *request;
+    int r = begin_vm_op(driver, event, REQUEST_MAY_SPLIT, "may_split", &request);
+
+    if (r < 0 || !request)
+        return r;
+    vm_ops = request->vma->pub.vm_ops;
     if (vm_ops && vm_ops->may_split)
         r = vm_ops->may_split(&request->vma->pub, split->addr);
+    request_end(request, r);
+    return 0;
+}
+
+int hook_mprotect(struct muse_driver *driver, struct event *event)
+{
+    const Muse__Wire__VmaEvent *change = (const Muse__Wire__VmaEvent *)event->message;
+    const struct muse_vm_ops *vm_ops;
+    struct muse_request *request;
+    int r = begin_vm_op(driver, event, REQUEST_MPROTECT, "mprotect", &request);
+
+    if (r < 0 || !request)
+        return r;
+    vm_ops = request->vma->pub.vm_ops;
+    if (vm_ops && vm_ops->mprotect)
+        r = vm_ops->mprotect(&request->vma->pub, change->addr, change->end, change->vm_flags);
+    request_end(request, r);
+    return 0;
+}
+
+int hook_mremap(struct muse_driver *driver, struct event *event)
+{
+    const struct muse_vm_ops *vm_ops;
+    struct muse_request *request;
+    int r = begin_vm_op(driver, event, REQUEST_MREMAP, "mremap", &request);
+
+    if (r < 0 || !request)
+        return r;
+    vm_ops = request->vma->pub.vm_ops;
+    if (vm_ops && vm_ops->mremap)
+        r = vm_ops->mremap(&request->vma->pub);
     request_end(request, r);
     return 0;
 }

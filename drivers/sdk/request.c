@@ -222,6 +222,8 @@ void request_retire(struct muse_request *request)
     case REQUEST_COMPLETE:
     case REQUEST_LEGACY_MMAP:
     case REQUEST_MAY_SPLIT:
+    case REQUEST_MPROTECT:
+    case REQUEST_MREMAP:
     case REQUEST_PAGE_MKWRITE:
         retire_vma(request);
         break;

@@ -107,6 +107,8 @@ enum request_kind {
     REQUEST_COMPLETE,
     REQUEST_LEGACY_MMAP,
     REQUEST_MAY_SPLIT,
+    REQUEST_MPROTECT,
+    REQUEST_MREMAP,
     REQUEST_WRITEBACK,
     REQUEST_FSYNC,
     REQUEST_TRUNCATE,
@@ -286,6 +288,10 @@ MUST_CHECK int hook_complete(struct muse_driver *driver, struct event *event);
 MUST_CHECK int hook_legacy_mmap(struct muse_driver *driver, struct event *event);
 /** hook_may_split() - MAY_SPLIT */
 MUST_CHECK int hook_may_split(struct muse_driver *driver, struct event *event);
+/** hook_mprotect() - MPROTECT */
+MUST_CHECK int hook_mprotect(struct muse_driver *driver, struct event *event);
+/** hook_mremap() - MREMAP */
+MUST_CHECK int hook_mremap(struct muse_driver *driver, struct event *event);
 /** hook_writeback() - WRITEBACK */
 MUST_CHECK int hook_writeback(struct muse_driver *driver, struct event *event);
 /** hook_fsync() - DRIVER_FSYNC */

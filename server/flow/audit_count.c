@@ -10,8 +10,9 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/mm_lock.h"
 
-/* An unmap cuts at most two VMAs, and holds a spare for each. */
-#define SPARES_MAX 2u
+/* An unmap cuts at most two VMAs, and holds a spare for each; mremap cuts two of the source, two of
+ * the target, and has the new VMA and a place for the quarantine beside. */
+#define SPARES_MAX 6u
 
 /* The record of @id, made when there is none. @ret_is_new: may be NULL. */
 static void *record(struct audit *audit, struct idmap *map, uint64_t id, size_t size,
@@ -98,7 +99,7 @@ static void count_vma(struct audit *audit, const struct space *space, const stru
 
     audit->n_vmas++;
     charge(audit, space->uid, QUOTA_VMAS, 1);
-    if (vma->kind != VMA_MAPPED)
+    if (vma->kind != VMA_MAPPED || vma_is_anon(vma))
         return;
     file = find_file(audit, vma_file(vma));
     if (file)

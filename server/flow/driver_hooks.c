@@ -237,20 +237,54 @@ int hook_legacy_mmap(struct driver *driver, struct driver_call *driver_call,
     return call(driver, driver_call, FRAME_LEGACY_MMAP, &message.base, FRAME_PREPARED, "mmap");
 }
 
+/* A question about a VMA: its address and the rest of @message are set. */
+static int call_about(struct driver *driver, struct driver_call *driver_call, uint16_t type,
+                      Muse__Wire__VmaEvent *message, const struct hook_vma *vma, const char *hook)
+{
+    Muse__Wire__Vma wire;
+    int r;
+
+    fill_wire_vma(&wire, vma);
+    message->vma = &wire;
+    driver_call->space_id = vma->space_id;
+    vma_text(vma, driver_call->args, sizeof(driver_call->args));
+    r = call(driver, driver_call, type, &message->base, FRAME_COMPLETED, hook);
+    message->vma = NULL;
+    return r;
+}
+
 int hook_may_split(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
                    uint64_t addr)
 {
     const struct hook_vma as_seen = hook_vma_of(vma);
-    Muse__Wire__Vma wire;
     Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
 
-    fill_wire_vma(&wire, &as_seen);
-    message.vma = &wire;
     message.has_addr = true;
     message.addr = addr;
-    driver_call->space_id = as_seen.space_id;
-    vma_text(&as_seen, driver_call->args, sizeof(driver_call->args));
-    return call(driver, driver_call, FRAME_MAY_SPLIT, &message.base, FRAME_COMPLETED, "may_split");
+    return call_about(driver, driver_call, FRAME_MAY_SPLIT, &message, &as_seen, "may_split");
+}
+
+int hook_mprotect(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
+                  struct range range, uint64_t new_flags)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+    Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
+
+    message.has_addr = message.has_end = message.has_vm_flags = true;
+    message.addr = range.start;
+    message.end = range.end;
+    message.vm_flags = new_flags;
+    return call_about(driver, driver_call, FRAME_MPROTECT, &message, &as_seen, "mprotect");
+}
+
+int hook_mremap(struct driver *driver, struct driver_call *driver_call, const struct hook_vma *vma,
+                uint64_t parent_id)
+{
+    Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
+
+    message.has_parent = true;
+    message.parent = parent_id;
+    return call_about(driver, driver_call, FRAME_MREMAP, &message, vma, "mremap");
 }
 
 int hook_page_mkwrite(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
@@ -390,13 +424,11 @@ static void tell_vma(struct driver *driver, uint16_t type, const struct hook_vma
     tell(driver, type, &message.base, hook, args);
 }
 
-void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_id)
+void hook_vm_open(struct driver *driver, const struct hook_vma *vma, uint64_t parent_id)
 {
-    const struct hook_vma as_seen = hook_vma_of(vma);
-
     driver->n.vm_open++;
     driver->engine->stats.opens++;
-    tell_vma(driver, FRAME_VMA_OPEN, &as_seen, &parent_id, "vm_open");
+    tell_vma(driver, FRAME_VMA_OPEN, vma, &parent_id, "vm_open");
 }
 
 void hook_vm_close(struct driver *driver, const struct hook_vma *vma)

@@ -53,6 +53,10 @@ MUST_CHECK int hook_legacy_mmap(struct driver *driver, struct driver_call *call,
                                 const struct hook_vma *vma);
 MUST_CHECK int hook_may_split(struct driver *driver, struct driver_call *call,
                               const struct vma *vma, uint64_t addr);
+MUST_CHECK int hook_mprotect(struct driver *driver, struct driver_call *call, const struct vma *vma,
+                             struct range range, uint64_t new_flags);
+MUST_CHECK int hook_mremap(struct driver *driver, struct driver_call *call,
+                           const struct hook_vma *vma, uint64_t parent_id);
 
 MUST_CHECK int hook_writeback(struct driver *driver, struct driver_call *call,
                               const struct object *object, struct range pages);
@@ -73,7 +77,7 @@ int hook_completed(struct frame *frame, char *text, size_t size);
 void hook_resized(struct driver *driver, const struct object *object);
 void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_data,
                      uint64_t context, uint64_t prepare_id);
-void hook_vm_open(struct driver *driver, const struct vma *vma, uint64_t parent_id);
+void hook_vm_open(struct driver *driver, const struct hook_vma *vma, uint64_t parent_id);
 void hook_vm_close(struct driver *driver, const struct hook_vma *vma);
 void hook_release(struct driver *driver, uint64_t handle);
 void hook_object(struct driver *driver, const struct object *object);

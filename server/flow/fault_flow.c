@@ -546,6 +546,22 @@ void fault_flow_range_ready(struct space *space, struct range range)
     space_unref(space);
 }
 
+struct range fault_flow_hold_range(struct space *space, struct range range, bool hold)
+{
+    struct range held = range;
+    struct vma *vma;
+
+    space->moving = hold ? range : range_make(0, 0);
+    vma_for_each_in(vma, &space->aspace.vmas, range.start, range.end) {
+        if (vma->kind != VMA_MAPPED)
+            continue;
+        vma->write_locked = hold;
+        held.start = vma->start < held.start ? vma->start : held.start;
+        held.end = vma->end > held.end ? vma->end : held.end;
+    }
+    return held;
+}
+
 void fault_flow_space_init(struct space *space)
 {
     run_table_init(&space->parked);

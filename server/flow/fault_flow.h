@@ -20,6 +20,26 @@ void fault_flow_vma_ready(struct space *space, struct vma *vma);
 void fault_flow_range_ready(struct space *space, struct range range);
 
 /**
+ * fault_flow_hold_range() - the client replaces what is mapped at @range by one call
+ * @hold: before it is told; else afterwards, before the tree is changed
+ *
+ * From that call on the addresses show something new, but the tree says so only once the client has
+ * answered. Faults there wait meanwhile, and nothing of the old mappings is shown there: it would be
+ * taken for a page of the new one.
+ *
+ * Return: the range to be given to fault_flow_range_ready() after the second call.
+ */
+struct range fault_flow_hold_range(struct space *space, struct range range, bool hold);
+
+/**
+ * fault_flow_watch() - every touch in @vma that needs a page is reported from now on, because its
+ * addresses are about to change
+ *
+ * Return: 0 or the -errno of uffd_port_register().
+ */
+MUST_CHECK int fault_flow_watch(struct space *space, struct vma *vma);
+
+/**
  * fault_flow_range_gone() - [start,end) is not mapped any more: the client confirmed, or is dead
  *
  * Forgets waiters and parked faults in it; wakes threads that wait there, so that they meet the new
@@ -43,6 +63,15 @@ MUST_CHECK int fault_flow_register(struct space *space, struct vma *vma, bool wa
  * Sets vma->graduated. Return: 0 or the -errno of uffd_port_register(): then the space has to go.
  */
 MUST_CHECK int fault_flow_register_all(struct space *space);
+
+/**
+ * fault_flow_register_part() - watch a part of @vma, or addresses that are about to become one, as
+ * the rest of it is watched
+ *
+ * Return: 0 or the -errno of uffd_port_register().
+ */
+MUST_CHECK int fault_flow_register_part(struct space *space, const struct vma *vma,
+                                        struct range part);
 
 /** fault_flow_will_graduate() - what fault_flow_settle() would make of @vma now */
 bool fault_flow_will_graduate(const struct vma *vma);

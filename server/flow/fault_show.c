@@ -258,10 +258,15 @@ bool fault_flow_will_graduate(const struct vma *vma)
     return may_graduate(vma);
 }
 
+int fault_flow_register_part(struct space *space, const struct vma *vma, struct range part)
+{
+    return uffd_port_register(&space->uffd, part, vma->tracks_writes ? UFFD_WRITES : UFFD_TRACKED);
+}
+
 static int register_as(struct space *space, struct vma *vma, bool is_native)
 {
-    const enum uffd_mode watched = vma->tracks_writes ? UFFD_WRITES : UFFD_TRACKED;
-    int r = uffd_port_register(&space->uffd, vma_range(vma), is_native ? UFFD_NATIVE : watched);
+    int r = is_native ? uffd_port_register(&space->uffd, vma_range(vma), UFFD_NATIVE)
+                      : fault_flow_register_part(space, vma, vma_range(vma));
 
     if (r < 0)
         return r;
@@ -322,9 +327,14 @@ int fault_flow_register(struct space *space, struct vma *vma, bool watched)
     return register_as(space, vma, !watched && may_graduate(vma));
 }
 
+int fault_flow_watch(struct space *space, struct vma *vma)
+{
+    return vma->direct || !vma->graduated ? 0 : register_as(space, vma, false);
+}
+
 void fault_flow_settle(struct space *space, struct vma *vma, bool merged)
 {
-    const bool is_native = may_graduate(vma);
+    const bool is_native = !vma->direct && may_graduate(vma);
 
     if (vma->direct || !space->uffd_open || (is_native == vma->graduated && !(merged && is_native)))
         return;

@@ -32,6 +32,7 @@
 #include "server/flow/mm_lock.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
+#include "server/flow/split_flow.h"
 
 /* Starts and ends. */
 #define RANGE_NUMBERS_MAX ((size_t)2 * FORK_RANGES_MAX)
@@ -99,8 +100,11 @@ static void share(struct space *copy, struct vma *vma, const struct vma *from)
     if (!vma->file)
         return;
     file_ref(vma_file(vma));
-    if (vma->has_open || vma->has_close)
-        hook_vm_open(vma_file(vma)->driver, vma, from->id);
+    if (vma_wants_open(vma)) {
+        const struct hook_vma as_seen = hook_vma_of(vma);
+
+        hook_vm_open(vma_file(vma)->driver, &as_seen, from->id);
+    }
 }
 
 static int copy_vma(struct space *copy, const struct vma *from)

@@ -105,7 +105,7 @@ static void check_vma(struct audit *audit, const struct space *space, const stru
     if (vma_space(vma) != space)
         violation(audit, "space %" PRIu64 ": mapping %" PRIu64 " belongs to another one", space->id,
                   vma->id);
-    if (file->object != vma->object)
+    if (vma_is_anon(vma) ? file != NULL || !vma->direct : file->object != vma->object)
         violation(audit, "space %" PRIu64 ": mapping %" PRIu64 " shows not its file's object",
                   space->id, vma->id);
     if (vma->write_locked && !space->writer)

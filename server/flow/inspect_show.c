@@ -236,9 +236,11 @@ static struct doc *flags_document(uint32_t flags)
                                         [17] = "dontcopy",
                                         [18] = "dontexpand",
                                         [21] = "noreserve",
+                                        [25] = "wipeonfork",
                                         [26] = "dontdump",
                                         [28] = "mixedmap",
-                                        [29] = "hugepage"};
+                                        [29] = "hugepage",
+                                        [30] = "nohugepage"};
 
     return doc_name_bits(flags, names, N_ELEMENTS(names));
 }

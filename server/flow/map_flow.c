@@ -34,6 +34,7 @@
 #include "proto/client.pb-c.h"
 #include "proto/limits.h"
 #include "server/config/config.h"
+#include "server/flow/anon_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
@@ -206,12 +207,15 @@ static void reply_err(struct map_request *request)
 
 /* ---- effects ---- */
 
+static bool has_prepare(const struct map_request *request)
+{
+    return request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE;
+}
+
 static void ask_split(struct map_request *request)
 {
-    if (split_check_start(&request->split) < 0) {
-        map_set_error(request, -EIO, "may_split", request->mm.space->refusal);
-        map_event(request, MAP_EV_SPLIT_ERR);
-    }
+    if (split_check_start(&request->split) > 0) /* their drivers are dying: nobody is left to ask */
+        map_event(request, has_prepare(request) ? MAP_EV_SPLIT_OK : MAP_EV_SPLIT_OK_NO_HOOK);
 }
 
 static void do_effect(struct map_request *request, enum map_effect effect)
@@ -292,11 +296,6 @@ void map_event(struct map_request *request, enum map_event event)
 }
 
 /* ---- the lock is ours: choose, hold, reserve ---- */
-
-static bool has_prepare(const struct map_request *request)
-{
-    return request->driver->file_hooks & FILE_HOOK_MMAP_PREPARE;
-}
 
 static uint64_t bytes_mapped_in(const struct aspace *aspace, struct range range)
 {
@@ -539,6 +538,11 @@ int request_map(struct space *space, struct frame *frame)
 
     if (!message)
         return -EPROTO;
+    if (message->flags & MAP_ANONYMOUS) {
+        anon_map(space, frame->header.id, message);
+        muse__wire__map__free_unpacked(message, NULL);
+        return 0;
+    }
     file = idmap_get(&space->files, message->file_id);
     if (file) {
         const uint32_t access = file->oflags & O_ACCMODE;

@@ -199,6 +199,8 @@ int map_set_vm_ops(struct map_request *request, const struct driver *driver, uin
     vma->has_close = ops && (ops->hooks & VM_HOOK_CLOSE);
     vma->has_mkwrite = ops && (ops->hooks & VM_HOOK_PAGE_MKWRITE);
     vma->has_may_split = ops && (ops->hooks & VM_HOOK_MAY_SPLIT);
+    vma->has_mprotect = ops && (ops->hooks & VM_HOOK_MPROTECT);
+    vma->has_mremap = ops && (ops->hooks & VM_HOOK_MREMAP);
     return 0;
 }
 

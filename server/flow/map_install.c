@@ -23,17 +23,6 @@
 #include "server/flow/unmap_flow.h"
 #include "server/flow/write_flow.h"
 
-/* The op that gives a range back: to the arena, or to the client when it lies outside. */
-static struct mem_op give_back(const struct space *space, struct range range)
-{
-    const bool outside = aspace_is_outside(&space->aspace, range);
-
-    return (struct mem_op){.kind = outside ? MUSE__WIRE__MEM_OPS__KIND__MUNMAP
-                                           : MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE,
-                           .range = range,
-                           .fd = -1};
-}
-
 /* ---- install ---- */
 
 static void fill_in_vma(struct map_request *request)
@@ -402,34 +391,10 @@ void map_drop_todos(struct map_request *request)
 
 /* ---- MAP_FIXED over live mappings: one move, no hole ---- */
 
-/*
- * From the move on the target's addresses show the new mapping, but the tree says so only once the
- * client has answered. Faults there wait meanwhile, and nothing of the old mappings is shown there:
- * it would be taken for a page of the new one.
- *
- * Return: the range to be given to fault_flow_range_ready() after hold_target(request, false).
- */
-static struct range hold_target(const struct map_request *request, bool hold)
-{
-    struct space *space = request->mm.space;
-    struct range held = request->target;
-    struct vma *vma;
-
-    space->moving = hold ? request->target : range_make(0, 0);
-    vma_for_each_in(vma, &space->aspace.vmas, request->target.start, request->target.end) {
-        if (vma->kind != VMA_MAPPED)
-            continue;
-        vma->write_locked = hold;
-        held.start = vma->start < held.start ? vma->start : held.start;
-        held.end = vma->end > held.end ? vma->end : held.end;
-    }
-    return held;
-}
-
 static void commit_failed(struct map_request *request, int error, const char *text)
 {
     struct space *space = request->mm.space;
-    const struct range held = hold_target(request, false);
+    const struct range held = fault_flow_hold_range(space, request->target, false);
 
     space_ref(space);
     map_set_error(request, error, "-", text);
@@ -457,7 +422,7 @@ void map_commit(struct map_request *request)
                               .to = request->target.start,
                               .fd = -1};
 
-    (void)hold_target(request, true);
+    (void)fault_flow_hold_range(request->mm.space, request->target, true);
     if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_moved, request) < 0)
         commit_failed(request, -EIO, "the client could not be told to move");
 }
@@ -468,7 +433,7 @@ void map_replace(struct map_request *request)
     struct vma_tree *tree = &space->aspace.vmas;
     struct vma *vma = request->vma;
     struct list removed = LIST_INIT(removed);
-    const struct range held = hold_target(request, false);
+    const struct range held = fault_flow_hold_range(space, request->target, false);
 
     unmap_commit(space, request->target, request->spares, &removed);
     vma_tree_remove(tree, vma);
@@ -482,17 +447,6 @@ void map_replace(struct map_request *request)
 }
 
 /* ---- success ---- */
-
-static void forget_vma(struct space *space, struct vma *vma)
-{
-    struct file *file = vma_file(vma);
-    struct object *object = vma_object(vma);
-
-    vma_uncharge(space);
-    (void)vma_free(vma);
-    file_unref(file);
-    object_unref(object);
-}
 
 void map_merge(struct map_request *request)
 {
@@ -513,9 +467,9 @@ void map_merge(struct map_request *request)
         list_del(&vma->object_link);
         survivor = vma_merge_new_commit(&space->aspace.vmas, request->merge, request->merge_prev,
                                         request->merge_next, request->target, &removed);
-        forget_vma(space, vma);
+        vma_forget(space, vma);
         if (removed)
-            forget_vma(space, removed);
+            vma_forget(space, removed);
         space->engine->stats.merges++;
         vma = survivor;
     }
@@ -545,36 +499,9 @@ void map_remove(struct map_request *request)
         request->vma = NULL; /* the placeholder goes with the space */
 }
 
-struct undo {
-    struct space *space; /* ref */
-    struct vma *vma;     /* in the tree, QUARANTINE */
-};
-
-static void on_undone(void *ctx, enum client_end end, int error)
-{
-    struct undo *undo = ctx;
-    struct space *space = undo->space;
-
-    if (end == CLIENT_ANSWERED && error == 0) {
-        aspace_release(&space->aspace, undo->vma);
-        fault_flow_range_gone(space, vma_range(undo->vma));
-        (void)vma_free(undo->vma);
-        vma_uncharge(space);
-    } else if (end == CLIENT_ANSWERED) { /* stays in quarantine until the client dies */
-        const struct flow_where where = {.space = space};
-
-        flow_error("map.undo", &where, error,
-                   "the client could not undo its mmap; the range stays in quarantine");
-    }
-    space_unref(space);
-    free(undo);
-}
-
 void map_uninstall(struct map_request *request)
 {
     struct space *space = request->mm.space;
-    const struct mem_op op = give_back(space, request->place);
-    struct undo *undo = calloc(1, sizeof(*undo));
     struct vma *vma = request->vma;
 
     if (!vma)
@@ -583,15 +510,7 @@ void map_uninstall(struct map_request *request)
     request->vma = NULL;
     session_orphan(space, request);
     fault_flow_range_gone(space, request->place);
-    /* still registered: a touch before the client has undone it is reported, and becomes poison */
-    aspace_quarantine(&space->aspace, vma);
-    if (!undo)
-        return; /* no memory to wait for it: in quarantine until the client dies */
-    *undo = (struct undo){.space = space_ref(space), .vma = vma};
-    if (session_mem_ops(space, request->mm.id, &op, 1, 0, on_undone, undo) < 0) {
-        space_unref(space);
-        free(undo);
-    }
+    unmap_undo(space, request->mm.id, vma);
 }
 
 void map_release(struct map_request *request)

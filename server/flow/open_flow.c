@@ -705,7 +705,7 @@ int request_error_at(struct space *space, struct frame *frame)
     addr = message->addr;
     muse__wire__error_at__free_unpacked(message, NULL);
     vma = vma_tree_find(&space->aspace.vmas, addr);
-    if (vma && vma->kind == VMA_MAPPED)
+    if (vma && vma->kind == VMA_MAPPED && !vma_is_anon(vma))
         reply_error_is(space, frame->header.id, vma, addr);
     else
         space_reply(space, frame->header.id, FRAME_ERROR_IS, &nothing.base);

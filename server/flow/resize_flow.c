@@ -271,8 +271,7 @@ int request_truncate(struct space *space, struct frame *frame)
 
 /* ---- fallocate ---- */
 
-/* Whole pages are asked for again, and are zero then; the edges are zeroed in place. */
-static void make_hole(struct object *object, struct range bytes)
+void resize_make_hole(struct object *object, struct range bytes)
 {
     const uint64_t page_bytes = object_page_bytes(object);
     struct range inner;
@@ -308,7 +307,7 @@ static void on_fallocated(struct driver_call *call, enum call_end call_end, stru
     }
     hook_ended(request->file->driver, call, error);
     if (error == 0 && (request->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
-        make_hole(object, request->bytes);
+        resize_make_hole(object, request->bytes);
     if (error == 0 && !(request->mode & FALLOC_FL_KEEP_SIZE) &&
         request->bytes.end > object->size_bytes) {
         (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");

@@ -28,4 +28,11 @@ bool resize_is_possible(const struct object *object);
  */
 MUST_CHECK int resize_start(struct resize *resize, struct file *file, uint64_t size);
 
+/**
+ * resize_make_hole() - the driver has punched @bytes, or zeroed them
+ *
+ * Whole pages are asked for again, and are zero then; the edges are zeroed in place.
+ */
+void resize_make_hole(struct object *object, struct range bytes);
+
 #endif

@@ -109,6 +109,9 @@ static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int 
     wire->flags = op->flags;
     wire->offset = op->offset;
     wire->to = op->to;
+    wire->has_new_length = wire->has_advice = true;
+    wire->new_length = op->new_length;
+    wire->advice = op->advice;
     if (op->fd >= 0) {
         wire->has_fd_index = true;
         wire->fd_index = *n_fds;
@@ -123,12 +126,26 @@ static const char *op_name(int kind)
 {
     switch ((Muse__Wire__MemOps__Kind)kind) {
     case MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE:
+    case MUSE__WIRE__MEM_OPS__KIND__MMAP_ANON:
         return "mmap";
     case MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE:
+    case MUSE__WIRE__MEM_OPS__KIND__RESERVE_FREE:
     case MUSE__WIRE__MEM_OPS__KIND__MUNMAP:
         return "munmap";
     case MUSE__WIRE__MEM_OPS__KIND__MOVE:
+    case MUSE__WIRE__MEM_OPS__KIND__REMAP:
+    case MUSE__WIRE__MEM_OPS__KIND__DUPLICATE:
+    case MUSE__WIRE__MEM_OPS__KIND__SPLIT_OFF:
+    case MUSE__WIRE__MEM_OPS__KIND__GROW:
         return "mremap";
+    case MUSE__WIRE__MEM_OPS__KIND__MPROTECT:
+        return "mprotect";
+    case MUSE__WIRE__MEM_OPS__KIND__MADVISE:
+        return "madvise";
+    case MUSE__WIRE__MEM_OPS__KIND__MLOCK:
+        return "mlock";
+    case MUSE__WIRE__MEM_OPS__KIND__MUNLOCK:
+        return "munlock";
     case MUSE__WIRE__MEM_OPS__KIND__PWRITE:
         return "pwrite";
     case _MUSE__WIRE__MEM_OPS__KIND_IS_INT_SIZE:
@@ -462,6 +479,10 @@ static const struct request_row {
     {FRAME_UNMAP, request_unmap},
     {FRAME_ERROR_AT, request_error_at},
     {FRAME_MADVISE, request_madvise},
+    {FRAME_PROTECT, request_protect},
+    {FRAME_LOCK, request_lock},
+    {FRAME_REMAP, request_remap},
+    {FRAME_MINCORE, request_mincore},
     {FRAME_MSYNC, request_msync},
     {FRAME_FSYNC, request_fsync},
     {FRAME_PWRITE, request_pwrite},

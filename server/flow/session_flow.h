@@ -40,6 +40,8 @@ struct mem_op {
     struct range range;
     uint32_t prot, flags;
     uint64_t offset, to, file_id;
+    uint64_t new_length; /* REMAP */
+    uint32_t advice;     /* MADVISE */
 };
 
 /* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */

@@ -32,6 +32,7 @@ struct unmap_op {
     struct space *space; /* ref */
     uint64_t id;
     struct range range;
+    uint64_t told;         /* what lies below the client has been told */
     struct vma *spares[2]; /* owned, charged */
     struct split_check split;
     struct list link; /* in space.unmap_ops */
@@ -41,11 +42,8 @@ struct unmap_op {
 
 static void op_free(struct unmap_op *op)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        if (op->spares[i])
-            vma_uncharge(op->space);
-        op->spares[i] = vma_free(op->spares[i]);
-    }
+    for (unsigned i = 0; i < 2; i++)
+        vma_unreserve(op->space, &op->spares[i]);
     split_check_cancel(&op->split);
     list_del(&op->link);
     space_unref(op->space);
@@ -80,6 +78,8 @@ void unmap_commit(struct space *space, struct range range, struct vma *spares[2]
     }
 }
 
+static int tell_client(struct unmap_op *op);
+
 static void on_unmapped(void *ctx, enum client_end end, int error)
 {
     struct unmap_op *op = ctx;
@@ -89,6 +89,11 @@ static void on_unmapped(void *ctx, enum client_end end, int error)
         op_free(op);
         return;
     }
+    if (error == 0 && op->told < op->range.end) {
+        error = tell_client(op);
+        if (error == 0)
+            return;
+    }
     if (error == 0) {
         unmap_commit(op->space, op->range, op->spares, &removed);
         vmas_gone(op->space, &removed);
@@ -96,24 +101,29 @@ static void on_unmapped(void *ctx, enum client_end end, int error)
     op_done(op, error);
 }
 
-/* One op for what lies in the arena, one for each mapping outside of it. */
+/* One op for what lies in the arena, one for each mapping outside of it; from op->told on, as many
+ * as one frame holds. */
 static unsigned build_ops(struct unmap_op *op, struct mem_op *ops)
 {
     struct aspace *aspace = &op->space->aspace;
-    const struct range inside = range_intersect(op->range, aspace->arena);
+    const struct range rest = {op->told, op->range.end};
+    const struct range inside = range_intersect(rest, aspace->arena);
     unsigned n = 0;
     struct vma *vma;
 
+    op->told = rest.end;
     if (!range_is_empty(inside))
         ops[n++] = (struct mem_op){
             .kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE, .range = inside, .fd = -1};
-    vma_for_each_in(vma, &aspace->vmas, op->range.start, op->range.end) {
+    vma_for_each_in(vma, &aspace->vmas, rest.start, rest.end) {
         if (!vma->outside_arena || vma->kind != VMA_MAPPED)
             continue;
-        if (n == MEM_OPS_MAX)
-            return 0;
+        if (n == MEM_OPS_MAX) {
+            op->told = vma->start;
+            break;
+        }
         ops[n++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MUNMAP,
-                                   .range = range_intersect(op->range, vma_range(vma)),
+                                   .range = range_intersect(rest, vma_range(vma)),
                                    .fd = -1};
     }
     return n;
@@ -124,8 +134,6 @@ static int tell_client(struct unmap_op *op)
     struct mem_op ops[MEM_OPS_MAX];
     const unsigned n_ops = build_ops(op, ops);
 
-    if (n_ops == 0)
-        return -ENOMEM;
     return session_mem_ops(op->space, op->id, ops, n_ops, 0, on_unmapped, op);
 }
 
@@ -142,15 +150,10 @@ static void on_split_checked(struct split_check *check, int error)
 static int reserve_spares(struct unmap_op *op, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        int r = vma_charge(op->space);
+        int r = vma_reserve(op->space, &op->spares[i]);
 
         if (r < 0)
             return r;
-        r = vma_new(engine_id(op->space->engine), &op->spares[i]);
-        if (r < 0) {
-            vma_uncharge(op->space);
-            return r;
-        }
     }
     return 0;
 }
@@ -168,6 +171,7 @@ int unmap_locked(struct space *space, uint64_t id, struct range range,
     op->space = space_ref(space);
     op->id = id;
     op->range = range;
+    op->told = range.start;
     op->done = done;
     op->ctx = ctx;
     op->split.done = on_split_checked;
@@ -177,10 +181,11 @@ int unmap_locked(struct space *space, uint64_t id, struct range range,
     if (r == 0)
         r = reserve_spares(op, plan.n_splits);
     if (r == 0) {
-        r = split_check_edges(&op->split, &space->aspace.vmas, range) > 0
-                ? split_check_start(&op->split)
-                : tell_client(op);
+        (void)split_check_edges(&op->split, &space->aspace.vmas, range);
+        r = split_check_start(&op->split);
     }
+    if (r > 0)
+        r = tell_client(op);
     if (r < 0)
         op_free(op);
     return r;
@@ -192,6 +197,65 @@ void unmap_client_gone(struct space *space)
 
     while ((node = list_first(&space->unmap_ops)))
         op_free(CONTAINER_OF(node, struct unmap_op, link));
+}
+
+/* ---- undoing what the client was told to map ---- */
+
+struct undo {
+    struct space *space; /* ref */
+    struct vma *vma;     /* in the tree, QUARANTINE */
+};
+
+static void on_undone(void *ctx, enum client_end end, int error)
+{
+    struct undo *undo = ctx;
+    struct space *space = undo->space;
+
+    if (end == CLIENT_ANSWERED && error == 0) {
+        aspace_release(&space->aspace, undo->vma);
+        fault_flow_range_gone(space, vma_range(undo->vma));
+        (void)vma_free(undo->vma);
+        vma_uncharge(space);
+    } else if (end == CLIENT_ANSWERED) { /* stays in quarantine until the client dies */
+        const struct flow_where where = {.space = space};
+
+        flow_error("map.undo", &where, error,
+                   "the client could not undo its mmap; the range stays in quarantine");
+    }
+    space_unref(space);
+    free(undo);
+}
+
+struct mem_op unmap_op_of(const struct space *space, struct range range)
+{
+    const bool outside = aspace_is_outside(&space->aspace, range);
+
+    return (struct mem_op){.kind = outside ? MUSE__WIRE__MEM_OPS__KIND__MUNMAP
+                                           : MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE,
+                           .range = range,
+                           .fd = -1};
+}
+
+void unmap_undo(struct space *space, uint64_t id, struct vma *vma)
+{
+    const struct mem_op op = unmap_op_of(space, vma_range(vma));
+
+    unmap_confirm(space, id, &op, vma);
+}
+
+void unmap_confirm(struct space *space, uint64_t id, const struct mem_op *op, struct vma *vma)
+{
+    struct undo *undo = calloc(1, sizeof(*undo));
+
+    /* still registered: a touch before the client has undone it is reported, and becomes poison */
+    aspace_quarantine(&space->aspace, vma);
+    if (!undo)
+        return; /* no memory to wait for it: in quarantine until the client dies */
+    *undo = (struct undo){.space = space_ref(space), .vma = vma};
+    if (session_mem_ops(space, id, op, 1, 0, on_undone, undo) < 0) {
+        space_unref(space);
+        free(undo);
+    }
 }
 
 /* ---- the request ---- */

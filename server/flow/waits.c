@@ -168,12 +168,18 @@ static const struct driver_call *call_of_map(const struct map_request *request)
 {
     if (request->call.link)
         return &request->call;
-    if (request->split.call.link)
-        return &request->split.call;
+    if (request->split.ask.call.link)
+        return &request->split.ask.call;
     return stack_call(request);
 }
 
-/* may_split and its like, which the holder of the lock asks and nobody else of the space. */
+/* What only the holder of the lock asks: vma_ask.c. */
+static bool is_writers(const char *hook)
+{
+    return strcmp(hook, "may_split") == 0 || strcmp(hook, "mprotect") == 0 ||
+           strcmp(hook, "mremap") == 0;
+}
+
 static const struct driver_call *call_of_writer(const struct space *space)
 {
     const struct list *link_pos, *pos;
@@ -187,7 +193,7 @@ static const struct driver_call *call_of_writer(const struct space *space)
 
             if (n++ == CALLS_MAX)
                 return NULL;
-            if (call->space_id == space->id && strcmp(call->hook, "may_split") == 0)
+            if (call->space_id == space->id && is_writers(call->hook))
                 return call;
         }
     }

@@ -54,6 +54,8 @@ static int check_shape(const struct map_args *args, struct map_plan *plan, const
 
     if (args->offset % PAGE != 0)
         return refuse(-EINVAL, "the offset is not a multiple of the page size", ret_why);
+    if ((args->flags & MAP_HUGETLB) && args->anonymous)
+        return refuse(-EOPNOTSUPP, "MAP_HUGETLB: not for anonymous memory", ret_why);
     if ((args->flags & MAP_HUGETLB) && args->page_bytes == PAGE)
         return refuse(-EINVAL, "MAP_HUGETLB: the object has no huge pages", ret_why);
     if (args->length == 0)
@@ -63,7 +65,7 @@ static int check_shape(const struct map_args *args, struct map_plan *plan, const
     r = check_fixed(args, len, ret_why);
     if (r < 0)
         return r;
-    if (args->offset > (uint64_t)INT64_MAX - len)
+    if (!args->anonymous && args->offset > (uint64_t)INT64_MAX - len)
         return refuse(-EOVERFLOW, "the mapping ends beyond the largest file offset", ret_why);
     if (args->offset % args->page_bytes != 0)
         return refuse(-EINVAL, "the offset is not a multiple of the object's page size", ret_why);
@@ -72,15 +74,18 @@ static int check_shape(const struct map_args *args, struct map_plan *plan, const
     return 0;
 }
 
+static uint32_t access_flags(uint32_t prot)
+{
+    return ((prot & PROT_READ) ? VMF_READ : 0u) | ((prot & PROT_WRITE) ? VMF_WRITE : 0u) |
+           ((prot & PROT_EXEC) ? VMF_EXEC : 0u);
+}
+
 /* Steps 13 to 22: map type and the file's permissions. Return: 0, vm_flags are set; -errno. */
 static int check_type(const struct map_args *args, struct map_plan *plan, const char **ret_why)
 {
     const uint32_t type = args->flags & MAP_TYPE;
-    uint32_t vm_flags = VMF_MAYREAD | VMF_MAYWRITE | VMF_MAYEXEC;
+    uint32_t vm_flags = access_flags(args->prot) | VMF_MAYREAD | VMF_MAYWRITE | VMF_MAYEXEC;
 
-    vm_flags |= (args->prot & PROT_READ) ? VMF_READ : 0;
-    vm_flags |= (args->prot & PROT_WRITE) ? VMF_WRITE : 0;
-    vm_flags |= (args->prot & PROT_EXEC) ? VMF_EXEC : 0;
     if (type == MAP_SHARED_VALIDATE && (args->flags & ~(KNOWN_MAP_FLAGS | MAP_TYPE)))
         return refuse(-EOPNOTSUPP, "unknown flags with MAP_SHARED_VALIDATE", ret_why);
     if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) {
@@ -104,6 +109,24 @@ static int check_type(const struct map_args *args, struct map_plan *plan, const 
     return 0;
 }
 
+/* Step 24, instead of 13 to 22. */
+static int check_anonymous(const struct map_args *args, struct map_plan *plan, const char **ret_why)
+{
+    const uint32_t type = args->flags & MAP_TYPE;
+
+    if (type != MAP_SHARED && type != MAP_PRIVATE)
+        return refuse(-EINVAL, "anonymous memory is MAP_SHARED or MAP_PRIVATE", ret_why);
+    if (args->flags & MAP_GROWSDOWN) {
+        return type == MAP_SHARED
+                   ? refuse(-EINVAL, "MAP_GROWSDOWN needs private memory", ret_why)
+                   : refuse(-EOPNOTSUPP,
+                            "MAP_GROWSDOWN: mappings of Muse do not grow by themselves", ret_why);
+    }
+    plan->vm_flags = access_flags(args->prot) | VMF_MAYREAD | VMF_MAYWRITE | VMF_MAYEXEC;
+    plan->vm_flags |= type == MAP_SHARED ? VMF_SHARED | VMF_MAYSHARE : 0u;
+    return 0;
+}
+
 int map_check_args(const struct map_args *args, struct map_plan *ret_plan, const char **ret_why)
 {
     struct map_plan plan = {.prot = args->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)};
@@ -111,7 +134,7 @@ int map_check_args(const struct map_args *args, struct map_plan *ret_plan, const
 
     if (r < 0)
         return r;
-    r = check_type(args, &plan, ret_why);
+    r = args->anonymous ? check_anonymous(args, &plan, ret_why) : check_type(args, &plan, ret_why);
     if (r < 0)
         return r;
     plan.noreplace = args->flags & MAP_FIXED_NOREPLACE;

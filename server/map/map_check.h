@@ -23,6 +23,7 @@ struct map_args {
     bool writable;       /* and for writing */
     bool noexec;         /* it may not be executed */
     uint64_t page_bytes; /* of the object */
+    bool anonymous;      /* MAP_ANONYMOUS: no file; page_bytes is that of small pages */
     bool is_taken;       /* something is mapped in the range that addr and length name */
     uint64_t data_room;  /* bytes: what RLIMIT_DATA leaves the client; UINT64_MAX: no limit */
 };

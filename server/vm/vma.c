@@ -66,6 +66,8 @@ void vma_copy_identity(struct vma *to, const struct vma *from)
     to->has_mkwrite = from->has_mkwrite;
     to->tracks_writes = from->tracks_writes;
     to->has_may_split = from->has_may_split;
+    to->has_mprotect = from->has_mprotect;
+    to->has_mremap = from->has_mremap;
     to->direct = from->direct;
     to->graduated = from->graduated;
     to->write_locked = from->write_locked;

@@ -55,9 +55,11 @@ enum vma_flag {
     VMF_DONTCOPY = 0x20000,
     VMF_DONTEXPAND = 0x40000,
     VMF_NORESERVE = 0x200000,
+    VMF_WIPEONFORK = 0x2000000,
     VMF_DONTDUMP = 0x4000000,
     VMF_MIXEDMAP = 0x10000000,
     VMF_HUGEPAGE = 0x20000000,
+    VMF_NOHUGEPAGE = 0x40000000,
 };
 
 /* A VMA with one of these never merges (VM_SPECIAL of include/linux/mm.h). */
@@ -111,9 +113,9 @@ struct vma {
     uint32_t prot_narrow; /* PROT_ bits that the driver's page_prot leaves over */
     uint64_t id;          /* unique in the server for ever; 0 for placeholders without a number */
 
-    void *file;            /* borrowed: opaque shared identity; a merge needs the same one */
-    void *object;          /* borrowed: whose bytes these are */
-    void *owner;           /* borrowed: the space, opaque here */
+    void *file;   /* borrowed: opaque shared identity; a merge needs the same one */
+    void *object; /* borrowed: whose bytes these are; NULL: anonymous memory, see vma_is_anon() */
+    void *owner;  /* borrowed: the space, opaque here */
     uint64_t ops_id;       /* the driver's vm_ops; 0: none */
     uint64_t private_data; /* the driver's token */
 
@@ -123,6 +125,8 @@ struct vma {
     bool has_may_split; /* the driver is asked before a split */
     bool has_mkwrite;   /* the driver is asked before the first write to a clean page */
     bool tracks_writes; /* shared, perhaps writable, and the driver takes pages back */
+    bool has_mprotect;  /* ... before its protection changes */
+    bool has_mremap;    /* ... before it is moved */
     bool direct;        /* mapped from the driver's own fd: no faults reach the server */
     bool graduated;     /* switched to native faulting for the time being */
     bool write_locked;  /* in a transaction: faults on it wait, neighbours do not merge into it */
@@ -205,6 +209,18 @@ static inline struct vma *vma_from_object_link(struct list *link)
 static inline struct range vma_range(const struct vma *vma)
 {
     return (struct range){vma->start, vma->end};
+}
+
+/**
+ * vma_is_anon() - whether a MAPPED VMA is anonymous memory: no file, no object, no driver
+ *
+ * The client's kernel serves it alone. It is direct, its pgoff is that of its address when it is
+ * private; shared memory counts from 0 and has a number of its own in private_data, so that two
+ * of them never merge.
+ */
+static inline bool vma_is_anon(const struct vma *vma)
+{
+    return !vma->object;
 }
 
 /** vma_n_pages() - its length in 4 KiB pages */

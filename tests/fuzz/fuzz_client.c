@@ -10,7 +10,8 @@ static const uint16_t types[] = {
     FRAME_PREAD,        FRAME_MAP,      FRAME_UNMAP,        FRAME_ERROR_AT, FRAME_MEM_OPS_DONE,
     FRAME_MADVISE,      FRAME_DONE,     FRAME_DRIVER_HELLO, FRAME_PREPARED, FRAME_FORK_BEGIN,
     FRAME_FORK_RANGES,  FRAME_FORK_END, FRAME_FORK_ATTACH,  FRAME_STATAT,   FRAME_READDIR,
-    FRAME_READLINK,     FRAME_UNLINK,   FRAME_RENAME,
+    FRAME_READLINK,     FRAME_UNLINK,   FRAME_RENAME,       FRAME_PROTECT,  FRAME_REMAP,
+    FRAME_LOCK,         FRAME_MINCORE,
 };
 
 /* Past hello and attach, so that requests are reached: a sane arena and a real userfaultfd. */

@@ -25,21 +25,23 @@
 
 #include <check.h>
 
+#include "common/base/linux_abi.h"
 #include "common/base/own.h"
 #include "tests/support/client.h"
 #include "tests/support/kernel.h"
 #include "tests/support/unit.h"
 
-#define WINDOW      64u /* pages */
-#define FILE_PAGES  40u
-#define FILE_BYTES  ((FILE_PAGES - 1) * PAGE + 1000)
-#define STEPS       4000u /* in each window */
-#define ALL_EVERY   100u
-#define MAPS_EVERY  300u
+#define WINDOW        64u /* pages */
+#define FILE_PAGES    40u
+#define FILE_BYTES    ((FILE_PAGES - 1) * PAGE + 1000)
+#define STEPS         25000u /* in each window */
+#define ALL_EVERY     100u
+#define MAPS_EVERY    300u
+#define WRITTEN_EVERY 500u
 /* Where nobody else maps: above all programs and heaps, inside what ThreadSanitizer can follow. */
-#define KERNEL_AT   UINT64_C(0x566000000000)
-#define OUTSIDE_AT  UINT64_C(0x567000000000)
-#define BELOW_ARENA UINT64_C(0x40000000) /* so far below the first mapping nobody is placed */
+#define KERNEL_AT     UINT64_C(0x566000000000)
+#define OUTSIDE_AT    UINT64_C(0x567000000000)
+#define BELOW_ARENA   UINT64_C(0x40000000) /* so far below the first mapping nobody is placed */
 
 static const char *const extents[] = {"muse-file --writable %s", NULL};
 static const char *const filled[] = {"muse-file --writable --mode fill %s", NULL};
@@ -87,8 +89,9 @@ static int64_t map_kernel(const struct side *side, const struct map_call *call)
 
 static int64_t map_ours(struct muse *muse, const struct side *side, const struct map_call *call)
 {
+    struct muse_file *file = call->rw ? side->file_rw : side->file_ro;
     char *got = muse_mmap(muse, side->window + call->at, call->len, call->prot, call->flags,
-                          call->rw ? side->file_rw : side->file_ro, call->offset);
+                          (call->flags & MAP_ANONYMOUS) ? NULL : file, call->offset);
 
     return got == MAP_FAILED ? -errno : (int64_t)((uintptr_t)got - (uintptr_t)side->window);
 }
@@ -100,7 +103,8 @@ static bool is_outside(int64_t place, size_t len)
 
 static void differ(const struct play *play, const char *kernel, const char *ours)
 {
-    ck_abort_msg("step %u, %s: the kernel: %s, Muse: %s", play->step, play->what, kernel, ours);
+    ck_abort_msg("step %u, %s: the kernel: %s, Muse: %s (%s)", play->step, play->what, kernel, ours,
+                 muse_last_error_text());
 }
 
 static void compare_results(const struct play *play, int64_t kernel, int64_t ours)
@@ -150,6 +154,8 @@ static void choose_kind(struct play *play, struct map_call *call)
     call->prot = kinds[kind].prot;
     call->flags = kinds[kind].type;
     call->rw = below(play, 2);
+    if (below(play, 4) == 0)
+        call->flags |= MAP_ANONYMOUS;
     /* Of a private writable mapping the kernel makes all copies at once when it populates; whether
      * later writes to the file are seen there mmap(2) leaves open. */
     if (below(play, 6) == 0 && kind != 2)
@@ -235,6 +241,171 @@ static void compare_probes(const struct play *play, struct probe kernel, struct 
     differ(play, texts[0], texts[1]);
 }
 
+/* Pages of both sides, byte by byte as far as they can be read. */
+static void compare_bytes(struct play *play, const char *kernel, const char *ours, size_t n_pages)
+{
+    for (size_t page = 0; page < n_pages; page++, kernel += PAGE, ours += PAGE) {
+        const struct probe probe = probe_read(kernel);
+
+        (void)snprintf(play->what + sizeof(play->what) / 2, sizeof(play->what) / 2,
+                       ", page %zu afterwards", page);
+        compare_probes(play, probe, probe_read(ours));
+        for (size_t i = 0; probe.signal == 0 && i < PAGE; i++) {
+            if (kernel[i] != ours[i])
+                ck_abort_msg("step %u, %s, byte %#zx: the kernel has %#x, Muse %#x", play->step,
+                             play->what, i, (unsigned char)kernel[i], (unsigned char)ours[i]);
+        }
+    }
+}
+
+static int64_t result_of(int r)
+{
+    return r < 0 ? -errno : 0;
+}
+
+/* Some pages of the window; now and then not aligned, or empty, or beyond the window's mappings. */
+static void choose_range(struct play *play, size_t n_max, size_t *ret_at, size_t *ret_len)
+{
+    const size_t page = below(play, WINDOW);
+    const size_t room = WINDOW - page < n_max ? WINDOW - page : n_max;
+
+    *ret_at = page * PAGE;
+    *ret_len = (1 + below(play, room)) * PAGE;
+    if (below(play, 40) == 0)
+        *ret_at += 8;
+    if (below(play, 20) == 0)
+        *ret_len = below(play, 2) ? 0 : *ret_len - 5;
+}
+
+static void step_protect(struct play *play)
+{
+    static const int prots[] = {PROT_NONE,
+                                PROT_READ,
+                                PROT_READ,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_EXEC,
+                                PROT_WRITE,
+                                0x40};
+    const int prot = prots[below(play, N_ELEMENTS(prots))];
+    size_t at, len;
+    int64_t kernel;
+
+    choose_range(play, 12, &at, &len);
+    (void)snprintf(play->what, sizeof(play->what), "mprotect(%#zx, %#zx, %d)", at, len, prot);
+    kernel = result_of(kernel_mprotect(play->kernel.window + at, len, prot));
+    compare_results(play, kernel,
+                    result_of(muse_mprotect(play->muse, play->ours.window + at, len, prot)));
+}
+
+static void step_advise(struct play *play)
+{
+    static const int advices[] = {
+        MADV_DONTNEED,       MADV_DONTNEED, MADV_DONTNEED,   MADV_RANDOM,     MADV_SEQUENTIAL,
+        MADV_NORMAL,         MADV_WILLNEED, MADV_COLD,       MADV_DONTDUMP,   MADV_POPULATE_READ,
+        MADV_POPULATE_WRITE, MADV_DODUMP,   MADV_WIPEONFORK, MADV_KEEPONFORK, 4711};
+    const int advice = advices[below(play, N_ELEMENTS(advices))];
+    size_t at, len;
+    int64_t kernel;
+
+    choose_range(play, 16, &at, &len);
+    (void)snprintf(play->what, sizeof(play->what), "madvise(%#zx, %#zx, %d)", at, len, advice);
+    kernel = result_of(kernel_madvise(play->kernel.window + at, len, advice));
+    compare_results(play, kernel,
+                    result_of(muse_madvise(play->muse, play->ours.window + at, len, advice)));
+}
+
+struct remap_call {
+    size_t at, old_len, new_len, to;
+    int flags;
+};
+
+static int64_t remap_kernel(const struct side *side, const struct remap_call *call)
+{
+    char *got = kernel_mremap(side->window + call->at, call->old_len, call->new_len, call->flags,
+                              side->window + call->to);
+
+    return got == MAP_FAILED ? -errno : (int64_t)((uintptr_t)got - (uintptr_t)side->window);
+}
+
+static int64_t remap_ours(struct muse *muse, const struct side *side, const struct remap_call *call)
+{
+    char *got = muse_mremap(muse, side->window + call->at, call->old_len, call->new_len,
+                            call->flags, side->window + call->to);
+
+    return got == MAP_FAILED ? -errno : (int64_t)((uintptr_t)got - (uintptr_t)side->window);
+}
+
+/*
+ * Where one mapping ends and the next begins is not the same on both sides: neighbours with private
+ * copies of their own are two for the kernel, one for Muse. It matters where a range that changes
+ * its size must lie in one mapping; so those start from one page.
+ */
+static void choose_remap(struct play *play, struct remap_call *call)
+{
+    const size_t n_pages = 1 + below(play, 8);
+
+    *call = (struct remap_call){.at = below(play, WINDOW) * PAGE,
+                                .old_len = PAGE,
+                                .new_len = n_pages * PAGE,
+                                .to = below(play, WINDOW - n_pages) * PAGE};
+    switch (below(play, 8)) {
+    case 0: /* larger, in place or not at all */
+        break;
+    case 1:
+        call->flags = MREMAP_MAYMOVE;
+        break;
+    case 2: /* smaller */
+        call->old_len = n_pages * PAGE;
+        call->new_len = PAGE;
+        break;
+    case 3: /* larger, elsewhere */
+        call->flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        break;
+    case 4: /* twice */
+        call->flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        call->old_len = 0;
+        break;
+    case 5:
+        call->flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+        call->old_len = call->new_len;
+        break;
+    default: /* as it is, all mappings of the range */
+        call->flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        call->old_len = call->new_len;
+        break;
+    }
+    if (call->at + call->new_len > WINDOW * PAGE)
+        call->at = WINDOW * PAGE - call->new_len;
+    if (below(play, 30) == 0)
+        call->flags ^= below(play, 2) ? MREMAP_MAYMOVE : 8;
+    if (below(play, 40) == 0)
+        call->to += 16;
+    if (below(play, 40) == 0)
+        call->new_len = below(play, 2) ? 0 : call->new_len - 9;
+}
+
+static void step_remap(struct play *play)
+{
+    struct remap_call call;
+    int64_t kernel, ours;
+
+    choose_remap(play, &call);
+    (void)snprintf(play->what, sizeof(play->what), "mremap(%#zx, %#zx, %#zx, %d, %#zx)", call.at,
+                   call.old_len, call.new_len, call.flags, call.to);
+    kernel = remap_kernel(&play->kernel, &call);
+    ours = remap_ours(play->muse, &play->ours, &call);
+    if (kernel < 0 || ours < 0 || !is_outside(kernel, call.new_len) ||
+        !is_outside(ours, call.new_len)) {
+        compare_results(play, kernel, ours);
+        return;
+    }
+    compare_bytes(play, play->kernel.window + kernel, play->ours.window + ours,
+                  (call.new_len + PAGE - 1) / PAGE);
+    ck_assert_int_eq(kernel_munmap(play->kernel.window + kernel, call.new_len), 0);
+    ck_assert_int_eq(muse_munmap(play->muse, play->ours.window + ours, call.new_len), 0);
+}
+
 static void step_touch(struct play *play)
 {
     const size_t at = below(play, WINDOW * PAGE);
@@ -255,19 +426,8 @@ static void step_touch(struct play *play)
 
 static void compare_windows(struct play *play)
 {
-    for (size_t page = 0; page < WINDOW; page++) {
-        const char *kernel = play->kernel.window + page * PAGE;
-        const char *ours = play->ours.window + page * PAGE;
-        const struct probe probe = probe_read(kernel);
-
-        (void)snprintf(play->what, sizeof(play->what), "page %zu afterwards", page);
-        compare_probes(play, probe, probe_read(ours));
-        for (size_t i = 0; probe.signal == 0 && i < PAGE; i++) {
-            if (kernel[i] != ours[i])
-                ck_abort_msg("step %u, page %zu, byte %#zx: the kernel has %#x, Muse %#x",
-                             play->step, page, i, (unsigned char)kernel[i], (unsigned char)ours[i]);
-        }
-    }
+    (void)snprintf(play->what, sizeof(play->what), "window");
+    compare_bytes(play, play->kernel.window, play->ours.window, WINDOW);
 }
 
 static void compare_files(struct play *play)
@@ -288,20 +448,21 @@ struct shown {
     uint64_t pgoff;
 };
 
+/* @is_anon: private anonymous memory, which has no offset. */
 static void show(struct shown *pages, const char *window, const uint64_t range[2],
-                 const char *perms, uint64_t pgoff)
+                 const char *perms, uint64_t pgoff, bool is_anon)
 {
-    for (uint64_t addr = range[0]; addr < range[1]; addr += PAGE) {
-        const uint64_t page = (addr - (uintptr_t)window) / PAGE;
+    for (size_t page = 0; page < WINDOW; page++) {
+        const uint64_t addr = (uintptr_t)window + page * PAGE;
 
-        if (addr < (uintptr_t)window || page >= WINDOW)
+        if (addr < range[0] || addr >= range[1])
             continue;
         (void)snprintf(pages[page].perms, sizeof(pages[page].perms), "%.4s", perms);
-        pages[page].pgoff = pgoff + (addr - range[0]) / PAGE;
+        pages[page].pgoff = is_anon ? 0 : pgoff + (addr - range[0]) / PAGE;
     }
 }
 
-/* What the kernel says of both windows. Reserved addresses have no inode. */
+/* What the kernel says of both windows. Reserved addresses look as anonymous memory without access. */
 static void read_kernel_maps(const struct play *play, struct shown *kernel, struct shown *ours)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
@@ -313,14 +474,19 @@ static void read_kernel_maps(const struct play *play, struct shown *kernel, stru
         char perms[8];
 
         /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
-        if (sscanf(line, "%llx-%llx %7s %llx %*s %llu", &start, &end, perms, &offset, &inode) !=
-                5 ||
-            inode == 0)
+        if (sscanf(line, "%llx-%llx %7s %llx %*s %llu", &start, &end, perms, &offset, &inode) != 5)
             continue;
-        show(kernel, play->kernel.window, (uint64_t[]){start, end}, perms, offset / PAGE);
-        show(ours, play->ours.window, (uint64_t[]){start, end}, perms, offset / PAGE);
+        show(kernel, play->kernel.window, (uint64_t[]){start, end}, perms, offset / PAGE,
+             inode == 0);
+        show(ours, play->ours.window, (uint64_t[]){start, end}, perms, offset / PAGE, inode == 0);
     }
     (void)fclose(maps);
+}
+
+static bool is_private_anon(json_t *map)
+{
+    return !json_is_string(json_object_get(map, "object")) &&
+           json_string_value(json_object_get(map, "perms"))[3] == 'p';
 }
 
 static void read_our_maps(const struct play *play, struct shown *pages)
@@ -342,7 +508,7 @@ static void read_our_maps(const struct play *play, struct shown *pages)
 
         if (strcmp(json_string_value(json_object_get(map, "state")), "mapped") == 0)
             show(pages, play->ours.window, range, json_string_value(json_object_get(map, "perms")),
-                 (uint64_t)json_integer_value(json_object_get(map, "pgoff")));
+                 (uint64_t)json_integer_value(json_object_get(map, "pgoff")), is_private_anon(map));
     }
     json_decref(document);
     json_decref(spaces);
@@ -361,6 +527,13 @@ static void compare_shown(struct play *play, const struct shown *kernel, const s
     }
 }
 
+/* Of pages without access only musectl tells what is mapped and what is reserved. */
+static void forget_reserved(struct shown *page)
+{
+    if (strncmp(page->perms, "---", 3) == 0)
+        *page = (struct shown){.pgoff = 0};
+}
+
 static void compare_maps(struct play *play, bool ask_musectl)
 {
     struct shown kernel[WINDOW] = {0}, ours[WINDOW] = {0}, told[WINDOW] = {0};
@@ -369,11 +542,15 @@ static void compare_maps(struct play *play, bool ask_musectl)
     for (size_t page = 0; page < WINDOW; page++) /* private for the kernel, see above */
         if (strcmp(kernel[page].perms, "rw-s") == 0)
             ck_assert_str_eq(ours[page].perms, "rw-s");
+    if (ask_musectl) {
+        read_our_maps(play, told);
+        compare_shown(play, kernel, told, "musectl maps", 4);
+    }
+    for (size_t page = 0; page < WINDOW; page++) {
+        forget_reserved(&kernel[page]);
+        forget_reserved(&ours[page]);
+    }
     compare_shown(play, kernel, ours, "/proc/self/maps", 3);
-    if (!ask_musectl)
-        return;
-    read_our_maps(play, told);
-    compare_shown(play, kernel, told, "musectl maps", 4);
 }
 
 static void compare_all(struct play *play)
@@ -381,6 +558,27 @@ static void compare_all(struct play *play)
     compare_windows(play);
     compare_files(play);
     compare_maps(play, play->step % MAPS_EVERY == 0);
+}
+
+/* What the driver has written back after fsync. */
+static void compare_written(struct play *play)
+{
+    static unsigned char bytes[2][FILE_PAGES * PAGE];
+    char path[128];
+    int fd;
+
+    (void)snprintf(play->what, sizeof(play->what), "the driver's file");
+    ck_assert_int_eq(muse_fsync(play->ours.file_rw), 0);
+    (void)snprintf(path, sizeof(path), "%s/data", play->rig.data);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pread(play->kernel.fd_ro, bytes[0], sizeof(bytes[0]), 0), FILE_BYTES);
+    ck_assert_int_eq(pread(fd, bytes[1], sizeof(bytes[1]), 0), FILE_BYTES);
+    (void)close(fd);
+    for (size_t i = 0; i < FILE_BYTES; i++) {
+        if (bytes[0][i] != bytes[1][i])
+            ck_abort_msg("step %u: byte %#zx of the driver's file differs", play->step, i);
+    }
 }
 
 /* ---- the play ---- */
@@ -434,20 +632,29 @@ static void play_in(bool in_arena)
     play.ours.file_ro = client_open(play.muse, "file/data", O_RDONLY);
     play.ours.file_rw = client_open(play.muse, "file/data", O_RDWR);
     for (play.step = 1; play.step <= n_steps; play.step++) {
-        const size_t kind = below(&play, 10);
+        const size_t kind = below(&play, 16);
 
         if (kind < 3)
             step_map(&play);
         else if (kind < 4)
             step_unmap(&play);
+        else if (kind < 6)
+            step_protect(&play);
+        else if (kind < 8)
+            step_remap(&play);
+        else if (kind < 10)
+            step_advise(&play);
         else
             step_touch(&play);
         if (play.step % ALL_EVERY == 0)
             compare_all(&play);
+        if (play.step % WRITTEN_EVERY == 0)
+            compare_written(&play);
     }
     ck_assert_int_eq(kernel_munmap(play.kernel.window, WINDOW * PAGE), 0);
     ck_assert_int_eq(muse_munmap(play.muse, play.ours.window, WINDOW * PAGE), 0);
     compare_all(&play);
+    compare_written(&play);
     ck_assert_int_eq(muse_close(play.ours.file_ro), 0);
     ck_assert_int_eq(muse_close(play.ours.file_rw), 0);
     (void)close(play.kernel.fd_ro);

@@ -80,6 +80,9 @@ void client_join(pid_t pid);
 /** client_kill() - SIGKILL, and wait */
 void client_kill(pid_t pid);
 
+/** client_drop_ipc_lock() - this process may not lock over RLIMIT_MEMLOCK any more. Return: whether. */
+bool client_drop_ipc_lock(void);
+
 /** wait_for_counter() - until a number of the faulty driver is at least @value; fails after 20 s */
 void wait_for_counter(const char *name, uint64_t value);
 

@@ -35,4 +35,43 @@ static inline int kernel_mseal(void *addr, size_t len)
     return (int)syscall(KERNEL_SYS_MSEAL, addr, len, 0ul);
 }
 
+/** kernel_mprotect() - mprotect(2). Return: 0; -1 and errno. */
+static inline int kernel_mprotect(void *addr, size_t len, int prot)
+{
+    return (int)syscall(SYS_mprotect, addr, len, prot);
+}
+
+/** kernel_madvise() - madvise(2). Return: 0; -1 and errno. */
+static inline int kernel_madvise(void *addr, size_t len, int advice)
+{
+    return (int)syscall(SYS_madvise, addr, len, advice);
+}
+
+/** kernel_mremap() - mremap(2). Return: the address; MAP_FAILED with errno. */
+static inline void *kernel_mremap(void *old, size_t old_len, size_t new_len, int flags,
+                                  void *new_addr)
+{
+    /* the call returns an address as a number */
+    return (void *)syscall(SYS_mremap, old, old_len, new_len, flags,
+                           new_addr); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/** kernel_mlock() - mlock2(2), without flags mlock(2). Return: 0; -1 and errno. */
+static inline int kernel_mlock(const void *addr, size_t len)
+{
+    return (int)syscall(SYS_mlock2, addr, len, 0);
+}
+
+/** kernel_munlock() - munlock(2). Return: 0; -1 and errno. */
+static inline int kernel_munlock(const void *addr, size_t len)
+{
+    return (int)syscall(SYS_munlock, addr, len);
+}
+
+/** kernel_mincore() - mincore(2). Return: 0; -1 and errno. */
+static inline int kernel_mincore(void *addr, size_t len, unsigned char *vec)
+{
+    return (int)syscall(SYS_mincore, addr, len, vec);
+}
+
 #endif

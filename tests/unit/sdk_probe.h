@@ -150,9 +150,27 @@ static int vm_may_split(struct muse_vma *vma, uint64_t addr)
     return -EBUSY;
 }
 
+static int vm_mprotect(struct muse_vma *vma, uint64_t start, uint64_t end, uint64_t vm_flags)
+{
+    say("mprotect %llu [%#llx, %#llx) %#llx", (unsigned long long)vma->id,
+        (unsigned long long)start, (unsigned long long)end, (unsigned long long)vm_flags);
+    return -EPERM;
+}
+
+static int vm_mremap(struct muse_vma *vma)
+{
+    say("mremap %llu [%#llx, %#llx)", (unsigned long long)vma->id, (unsigned long long)vma->start,
+        (unsigned long long)vma->end);
+    return 0;
+}
+
 static const struct muse_vm_ops plain_ops = {.name = "plain"};
-static const struct muse_vm_ops full_ops = {
-    .name = "full", .open = vm_open, .close = vm_close, .may_split = vm_may_split};
+static const struct muse_vm_ops full_ops = {.name = "full",
+                                            .open = vm_open,
+                                            .close = vm_close,
+                                            .may_split = vm_may_split,
+                                            .mprotect = vm_mprotect,
+                                            .mremap = vm_mremap};
 static const struct muse_vm_ops unlisted_ops = {.name = "unlisted"};
 static const struct muse_vm_ops *const all_ops[] = {&plain_ops, &full_ops, NULL};
 

@@ -281,10 +281,6 @@ START_TEST(arguments_reach_the_server_as_they_are)
     ck_assert_int_eq(errno, EBADF);
     ck_assert_ptr_eq(muse_mmap(muse, NULL, 1, PROT_READ, MAP_PRIVATE, NULL, 1), MAP_FAILED);
     ck_assert_int_eq(errno, EINVAL);
-    ck_assert_ptr_eq(muse_mmap(muse, NULL, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0),
-                     MAP_FAILED);
-    ck_assert_int_eq(errno, EOPNOTSUPP);
-    ck_assert_str_eq(muse_last_error_text(), "anonymous memory is not served yet");
     muse_disconnect(muse);
     server_stop(&server);
 }

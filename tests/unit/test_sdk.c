@@ -35,7 +35,8 @@ START_TEST(hello_lists_the_hooks_and_the_tables_that_are_there)
     ck_assert_uint_eq(hello->vm_ops[0]->id, 1);
     ck_assert_uint_eq(hello->vm_ops[0]->hooks, 0);
     ck_assert_uint_eq(hello->vm_ops[1]->id, 2);
-    ck_assert_uint_eq(hello->vm_ops[1]->hooks, VM_HOOK_OPEN | VM_HOOK_CLOSE | VM_HOOK_MAY_SPLIT);
+    ck_assert_uint_eq(hello->vm_ops[1]->hooks, VM_HOOK_OPEN | VM_HOOK_CLOSE | VM_HOOK_MAY_SPLIT |
+                                                   VM_HOOK_MPROTECT | VM_HOOK_MREMAP);
     welcome();
     end_with(0);
 }
@@ -267,6 +268,38 @@ START_TEST(a_mapping_lives_from_prepare_to_close)
     expect_line("vm_close 8 [0x12000, 0x14000)");
     chan_done(&server.chan); /* VMA 7 is what the split left of it */
     expect_line("vm_close 7 [0x10000, 0x12000)");
+    end_with(0);
+}
+END_TEST
+
+START_TEST(protecting_and_moving_is_asked_and_a_moved_copy_lives_on)
+{
+    Muse__Wire__VmaEvent event = MUSE__WIRE__VMA_EVENT__INIT;
+    Muse__Wire__Vma vma;
+    uint64_t handle;
+
+    start(&probe_ops);
+    handle = open_file("plain");
+    map_file(handle, 7, 0x10000, 4);
+    ck_assert_int_eq(next_completed(11)->error, 0);
+    vma = vma_message(7, handle, 0x10000, 4);
+    event.vma = &vma;
+    event.has_addr = event.has_end = event.has_vm_flags = true;
+    event.addr = 0x11000;
+    event.end = 0x13000;
+    event.vm_flags = 0x71;
+    post(FRAME_MPROTECT, 12, &event);
+    expect_line("mprotect 7 [0x11000, 0x13000) 0x71");
+    ck_assert_int_eq(next_completed(12)->error, EPERM);
+    post_vma_event(FRAME_VMA_OPEN, 0, vma_message(8, handle, 0x90000, 4), 0, 7);
+    expect_line("vm_open 8");
+    post_vma_event(FRAME_MREMAP, 13, vma_message(8, handle, 0x90000, 4), 0, 7);
+    expect_line("mremap 8 [0x90000, 0x94000)");
+    ck_assert_int_eq(next_completed(13)->error, 0);
+    post_vma_event(FRAME_VMA_CLOSE, 0, vma_message(7, handle, 0x10000, 4), 0, 0);
+    expect_line("vm_close 7 [0x10000, 0x14000)");
+    chan_done(&server.chan);
+    expect_line("vm_close 8 [0x90000, 0x94000)");
     end_with(0);
 }
 END_TEST
@@ -647,6 +680,7 @@ int main(void)
         prepare_sends_what_changed_and_nothing_else,
         what_a_hook_says_wrongly_reaches_the_server_as_it_is,
         a_mapping_lives_from_prepare_to_close,
+        protecting_and_moving_is_asked_and_a_moved_copy_lives_on,
         an_abort_comes_once_with_what_prepare_set,
         a_prepare_that_said_no_errno_is_aborted_and_a_refusal_is_not,
         the_verbs_of_complete_travel_as_actions,

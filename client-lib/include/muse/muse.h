@@ -167,7 +167,8 @@ int muse_fstat(struct muse_file *file, struct stat *ret);
  *
  * A failing call changes nothing, also with MAP_FIXED: what was mapped there before stays.
  *
- * In this release MAP_ANONYMOUS fails with EOPNOTSUPP: anonymous memory is not served yet.
+ * MAP_ANONYMOUS, private or shared: memory that the server places, and the kernel serves alone. A
+ * child that forks inherits it as always. Not with MAP_HUGETLB or MAP_GROWSDOWN (EOPNOTSUPP).
  *
  * Return: the address, unmapped by muse_munmap() or muse_disconnect(); MAP_FAILED and errno as
  * mmap(2): EINVAL, ENOMEM, EOVERFLOW, EACCES, EPERM, EAGAIN, EBADF (@file is NULL), EEXIST,
@@ -187,18 +188,99 @@ void *muse_mmap(struct muse *muse, void *addr, size_t len, int prot, int flags,
 int muse_munmap(struct muse *muse, void *addr, size_t len);
 
 /**
- * muse_madvise() - hints about reading, as madvise(2)
+ * muse_mprotect() - change the protection of a range, as mprotect(2)
+ * @muse: the handle
+ * @addr: page-aligned; any part of one or several mappings
+ * @len:  bytes, rounded up to pages
+ * @prot: PROT_*; what a driver has narrowed stays narrowed
+ *
+ * Goes from mapping to mapping; an error stops it there, and what lies before is changed.
+ *
+ * Return: 0; -1 and errno: EINVAL; ENOMEM a part is not mapped, or too many mappings; EACCES a
+ * shared mapping of a file opened for reading cannot become writable; or what the driver's mprotect
+ * or may_split says.
+ */
+int muse_mprotect(struct muse *muse, void *addr, size_t len, int prot);
+
+/**
+ * muse_mremap() - grow, shrink, move or duplicate a mapping, as mremap(2)
+ * @muse:    the handle
+ * @old:     page-aligned
+ * @old_len: bytes, rounded up to pages; 0 with a shared mapping: map the same once more
+ * @new_len: bytes, rounded up to pages
+ * @flags:   MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP; with one of the last two a fifth
+ *           argument, void *new_addr
+ *
+ * Private changes move with the mapping. With MREMAP_FIXED and MREMAP_MAYMOVE, lengths being equal,
+ * all mappings of the range move, with the gaps between them. What stands at new_addr is replaced;
+ * unless the mapping grows or is duplicated it stays when the call fails, which the kernel does not
+ * promise.
+ *
+ * With MREMAP_DONTUNMAP on a private mapping of an object, a thread that touches the old range while
+ * the call runs may get SIGSEGV.
+ *
+ * Return: the new address; MAP_FAILED and errno: EINVAL; EFAULT not mapped, or a range of several
+ * mappings where one is needed, or one that cannot grow; ENOMEM no room, or too many mappings;
+ * EAGAIN the limit of locked memory, or the target is in quarantine; or what the driver's mremap or
+ * may_split says.
+ */
+void *muse_mremap(struct muse *muse, void *old, size_t old_len, size_t new_len, int flags, ...);
+
+/**
+ * muse_madvise() - advice about a range, as madvise(2)
  * @muse:   the handle
  * @addr:   page-aligned
  * @len:    bytes, rounded up to pages
  * @advice: MADV_NORMAL, MADV_RANDOM (no readahead), MADV_SEQUENTIAL (the largest at once),
- *          MADV_WILLNEED (start reading now). The first three apply to mappings that lie wholly in
- *          the range.
+ *          MADV_WILLNEED (start reading now), MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE,
+ *          MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTFORK,
+ *          MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_DONTDUMP, MADV_DODUMP,
+ *          MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_REMOVE
  *
- * Return: 0; -1 and errno: EINVAL another advice, or not aligned; ENOMEM a part of the range is not
- * mapped, the rest was advised.
+ * MADV_DONTNEED on a private mapping drops what was written there: the object's bytes are read
+ * again. MADV_REMOVE makes the object's bytes zeros for everybody, where its driver can punch holes
+ * (EOPNOTSUPP otherwise).
+ *
+ * Return: 0; -1 and errno: EINVAL not known, not aligned, or not possible for a mapping in the range
+ * (a locked one, one of an object); ENOMEM a part of the range is not mapped: the rest was advised,
+ * behind it, too; EFAULT a page to be populated cannot be had; EAGAIN; or what the driver's
+ * may_split says.
  */
 int muse_madvise(struct muse *muse, void *addr, size_t len, int advice);
+
+/**
+ * muse_mincore() - which pages a touch would find without waiting for a driver, as mincore(2)
+ * @muse: the handle
+ * @addr: page-aligned
+ * @len:  bytes, rounded up to pages
+ * @vec:  one byte for each page of 4 KiB; bit 0 is set for resident ones
+ *
+ * A page of an object is resident when its bytes are valid in the server's page cache, or when this
+ * process has it in its page tables, as it has private copies of pages that it wrote to (unless they
+ * were swapped out). mincore(2) itself would report pages that the cache file has, valid or not.
+ * Anonymous memory is as mincore(2) says.
+ *
+ * Return: 0; -1 and errno: EINVAL not aligned; EFAULT @vec is NULL; ENOMEM a part of the range is
+ * not mapped, @vec tells about the pages before it.
+ */
+int muse_mincore(struct muse *muse, void *addr, size_t len, unsigned char *vec);
+
+/**
+ * muse_mlock() - lock a range into memory, as mlock(2)
+ * @muse: the handle
+ * @addr: rounded down to a page
+ * @len:  bytes; the range is rounded up to pages
+ *
+ * The pages are there when it returns, and stay in this process's page tables.
+ *
+ * Return: 0; -1 and errno: EPERM, ENOMEM the limit of locked memory, a part that is not mapped (what
+ * lies before it is locked), or pages that cannot be had (the mappings are locked all the same);
+ * EINVAL the range wraps around.
+ */
+int muse_mlock(struct muse *muse, const void *addr, size_t len);
+
+/** muse_munlock() - the reverse, as munlock(2). Return: 0; -1 and errno as muse_mlock(). */
+int muse_munlock(struct muse *muse, const void *addr, size_t len);
 
 /**
  * muse_prefetch() - have pages made resident, and be told when they are

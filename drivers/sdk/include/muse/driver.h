@@ -77,6 +77,12 @@ struct muse_vm_ops {
     /* a client is about to write to a clean page of the object through a shared mapping: 0, or
      * -errno: SIGBUS at that write */
     int (*page_mkwrite)(struct muse_vma *vma, uint64_t page);
+    /* Before [start, end) of the VMA gets @vm_flags, in which READ, WRITE and EXEC may differ: 0, or
+     * -errno, and mprotect fails with it. */
+    int (*mprotect)(struct muse_vma *vma, uint64_t start, uint64_t end, uint64_t vm_flags);
+    /* The VMA is the moved copy of another one and about to take its place: 0, or -errno, and
+     * mremap fails with it. */
+    int (*mremap)(struct muse_vma *vma);
 };
 
 enum muse_action_type {

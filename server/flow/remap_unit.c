@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One mapping is grown in place, moved, duplicated, or split off:
+ *
+ *   reserve()    the new VMA, held at its place; spares for every cut; a place for the quarantine
+ *   may_split    for the edges of the source, and of what is replaced
+ *   vm_open      of the copy, unless it becomes part of a neighbour; then the driver's mremap, which
+ *                may refuse
+ *   install()    the client maps what is new (growth, a duplicate); it is watched from then on
+ *   move()       the client moves the pages in one mremap(2); faults at the target wait
+ *   commit()     the copy enters the tree; source and what was replaced leave it, and are closed
+ *   quarantine   the source's addresses are nobody's until the client has made them arena again
+ *
+ * Everything that can fail comes before move(), which is one system call and moves all or nothing. So
+ * undo is: close the copy that was opened, have the client take back what was new.
+ *
+ * Pages move with the kernel's own mremap. Its userfaultfd registration moves along, but the
+ * mapping is watched (not native) meanwhile: whether all its pages are valid may change before the
+ * tree knows the new address.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "common/base/linux_abi.h"
+#include "proto/client.pb-c.h"
+#include "server/flow/anon_flow.h"
+#include "server/flow/fault_flow.h"
+#include "server/flow/remap_flow.h"
+#include "server/flow/unmap_flow.h"
+
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+static struct space *space_of(const struct remap_request *request)
+{
+    return request->mm.space;
+}
+
+static bool is_shared_anon(const struct vma *vma)
+{
+    return vma_is_anon(vma) && (vma->flags & VMF_SHARED);
+}
+
+/* ---- the ways back ---- */
+
+static void drop_refs(struct vma *vma)
+{
+    struct file *file = vma_file(vma);
+    struct object *object = vma_object(vma);
+
+    vma->file = NULL;
+    vma->object = NULL;
+    file_unref(file);
+    object_unref(object);
+}
+
+static void drop_spares(struct remap_request *request)
+{
+    for (unsigned i = 0; i < REMAP_SPARES; i++)
+        vma_unreserve(space_of(request), &request->spares[i]);
+    vma_unreserve(space_of(request), &request->hole);
+}
+
+/* vm_open is followed by close, and what the copy holds is let go. */
+static void close_copy(struct remap_request *request)
+{
+    struct vma *copy = request->copy;
+
+    if (request->opened && copy->has_close) {
+        const struct hook_vma as_seen = hook_vma_of(copy);
+
+        hook_vm_close(vma_file(copy)->driver, &as_seen);
+    }
+    request->opened = false;
+    drop_refs(copy);
+}
+
+/* A placeholder that nobody needs any more. @told: the client may have something there. */
+static void give_up(struct remap_request *request, struct vma **placeholder, bool told)
+{
+    struct space *space = space_of(request);
+    struct vma *vma = *placeholder;
+
+    *placeholder = NULL;
+    if (!vma)
+        return;
+    fault_flow_range_gone(space, vma_range(vma));
+    if (told) {
+        unmap_undo(space, request->mm.id, vma);
+        return;
+    }
+    if (vma->in_tree)
+        aspace_release(&space->aspace, vma);
+    vma_unreserve(space, &vma);
+}
+
+static void fail(struct remap_request *request, int error, const char *text)
+{
+    struct space *space = space_of(request);
+
+    if (request->replaces)
+        fault_flow_range_ready(space, fault_flow_hold_range(space, request->to, false));
+    if (request->state == REMAP_MOVING) {
+        request->vma->write_locked = false;
+        fault_flow_vma_ready(space, request->vma);
+    }
+    if (request->copy)
+        close_copy(request);
+    if (request->copy && request->replaces) {
+        /* one call failed, and changed nothing; what was mapped anew outside goes */
+        request->copy->start = request->fresh.start;
+        request->copy->end = request->fresh.end;
+        give_up(request, &request->copy, request->told && !range_is_empty(request->fresh));
+    } else {
+        give_up(request, &request->copy, request->told);
+    }
+    give_up(request, &request->scratch, request->told);
+    drop_spares(request);
+    remap_unit_done(request, error, text);
+}
+
+void remap_unit_drop(struct remap_request *request)
+{
+    struct vma **const places[] = {&request->copy, &request->scratch};
+
+    vma_ask_cancel(&request->ask);
+    split_check_cancel(&request->split);
+    if (request->copy)
+        close_copy(request);
+    for (unsigned i = 0; i < 2; i++) {
+        if (*places[i] && (*places[i])->in_tree)
+            *places[i] = NULL; /* goes with the space */
+        vma_unreserve(space_of(request), places[i]);
+    }
+    drop_spares(request);
+}
+
+/* ---- the commit ---- */
+
+/* The new VMA takes its place: by itself, or as part of a neighbour. Return: the one that has it. */
+static struct vma *enter_copy(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct vma_tree *tree = &space->aspace.vmas;
+    struct vma *copy = request->copy;
+    struct vma *prev, *next, *removed = NULL;
+    enum vma_merge_kind kind = VMA_MERGE_NONE;
+
+    request->copy = NULL;
+    copy->kind = VMA_MAPPED;
+    if (request->merges)
+        kind = vma_merge_new_decide(tree, copy, &prev, &next);
+    if (kind != VMA_MERGE_NONE) {
+        struct vma *survivor =
+            vma_merge_new_commit(tree, kind, prev, next, vma_range(copy), &removed);
+
+        space->engine->stats.merges++;
+        vma_forget(space, copy);
+        if (removed)
+            vma_forget(space, removed);
+        return survivor;
+    }
+    if (request->merges && vma_wants_open(copy)) { /* the neighbour has changed meanwhile */
+        const struct hook_vma as_seen = hook_vma_of(copy);
+
+        hook_vm_open(vma_file(copy)->driver, &as_seen, request->vma->id);
+    }
+    MUST(vma_tree_insert(tree, copy) == 0);
+    if (!vma_is_anon(copy))
+        list_add_tail(&vma_object(copy)->mappings, &copy->object_link);
+    return copy;
+}
+
+/* The source's addresses: the client makes them arena again, which fails when another thread's mmap
+ * was given the hole; then they are never used again. */
+static void quarantine_source(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    const struct mem_op op = {
+        .kind = MUSE__WIRE__MEM_OPS__KIND__RESERVE_FREE, .range = request->from, .fd = -1};
+    struct vma *hole = request->hole;
+
+    if (aspace_is_outside(&space->aspace, request->from))
+        return; /* the client's own */
+    request->hole = NULL;
+    hole->start = request->from.start;
+    hole->end = request->from.end;
+    hole->owner = space;
+    unmap_confirm(space, request->mm.id, &op, hole);
+}
+
+static void commit_move(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct list replaced = LIST_INIT(replaced);
+    struct list moved = LIST_INIT(moved);
+    const bool moves = request->how == REMAP_MOVE;
+    const bool grows = !range_is_empty(request->fresh);
+    const struct range source = vma_range(request->vma);
+    struct range held = request->to;
+    struct vma *vma;
+
+    request->vma->write_locked = false;
+    if (request->replaces) {
+        held = fault_flow_hold_range(space, request->to, false);
+        unmap_commit(space, request->to, &request->spares[2], &replaced);
+    } else {
+        aspace_release(&space->aspace, request->copy);
+    }
+    vma = enter_copy(request);
+    fault_flow_settle(space, vma, grows || request->merges);
+    if (moves) /* anonymous memory may have become part of what it came from: @vma ends here */
+        unmap_commit(space, request->from, &request->spares[0], &moved);
+    vmas_gone(space, &replaced);
+    vmas_gone(space, &moved);
+    if (moves)
+        quarantine_source(request);
+    fault_flow_range_ready(space, held);
+    fault_flow_range_ready(space, source); /* what is left of it */
+}
+
+static void commit_grow(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct vma *proposed = request->copy;
+    struct vma *prev, *next, *removed = NULL;
+    struct vma *vma;
+    enum vma_merge_kind kind;
+
+    aspace_release(&space->aspace, proposed);
+    proposed->graduated = request->vma->graduated;
+    kind = vma_merge_new_decide(&space->aspace.vmas, proposed, &prev, &next);
+    MUST(prev == request->vma); /* it was so before, and the source's flags are its own */
+    vma = vma_merge_new_commit(&space->aspace.vmas, kind, prev, next, request->to, &removed);
+    request->copy = NULL;
+    vma_forget(space, proposed);
+    if (removed)
+        vma_forget(space, removed);
+    give_up(request, &request->scratch, false);
+    fault_flow_settle(space, vma, true);
+    fault_flow_range_ready(space, request->to);
+}
+
+static void commit(struct remap_request *request)
+{
+    if ((request->vma->flags & VMF_LOCKED) && !range_is_empty(request->fresh))
+        request->lock = request->fresh;
+    if (request->how == REMAP_GROW)
+        commit_grow(request);
+    else
+        commit_move(request);
+    drop_spares(request);
+    remap_unit_done(request, 0, NULL);
+}
+
+/* ---- MREMAP_DONTUNMAP of private memory: the source is watched again ---- */
+
+static void on_restored(void *ctx, enum client_end end, int error)
+{
+    (void)error; /* without access nobody reads zeros there */
+    if (end != CLIENT_LOST)
+        commit(ctx);
+}
+
+static void restore_source(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct vma *vma = request->vma;
+    struct mem_op ops[2] = {
+        {.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
+         .range = request->from,
+         .prot = vma_prot(vma),
+         .fd = -1},
+        {.kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = vma_range(vma), .fd = -1}};
+    const unsigned n_ops = (vma->flags & VMF_LOCKED) ? 2 : 1;
+
+    request->state = REMAP_RESTORING;
+    vma->flags &= ~(uint32_t)VMF_LOCKED; /* as the kernel does, for all of it */
+    if ((!vma->direct && fault_flow_register_part(space, vma, request->from) < 0) ||
+        session_mem_ops(space, request->mm.id, ops, n_ops, 0, on_restored, request) < 0)
+        commit(request);
+}
+
+/* ---- move: one call ---- */
+
+static void on_moved(void *ctx, enum client_end end, int error)
+{
+    struct remap_request *request = ctx;
+
+    if (end == CLIENT_LOST)
+        return; /* loss_client_gone() tells the request */
+    if (error < 0)
+        fail(request, error, "the client's kernel refused to move the mapping");
+    else if (request->how == REMAP_SPLIT_OFF)
+        restore_source(request);
+    else
+        commit(request);
+}
+
+static struct mem_op move_op(const struct remap_request *request)
+{
+    const struct vma *vma = request->vma;
+    const bool native = vma_is_anon(vma); /* no registration: the kernel grows it, too */
+
+    if (request->how == REMAP_SPLIT_OFF) {
+        return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__SPLIT_OFF,
+                               .range = request->from,
+                               .prot = vma_prot(vma),
+                               .to = request->to.start,
+                               .fd = -1};
+    }
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__REMAP,
+                           .range = request->from,
+                           .to = request->to.start,
+                           .new_length = native ? range_len(request->to) : range_len(request->from),
+                           .fd = -1};
+}
+
+/* Until the client has answered nobody knows where the source's pages are: faults wait, and nothing
+ * is written back meanwhile. */
+static void move(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    const struct mem_op op = move_op(request);
+
+    request->state = REMAP_MOVING;
+    request->vma->write_locked = true;
+    if (request->replaces)
+        (void)fault_flow_hold_range(space, request->to, true);
+    request->told = true;
+    if (session_mem_ops(space, request->mm.id, &op, 1, 0, on_moved, request) < 0)
+        fail(request, -EIO, "the client could not be told to move");
+}
+
+/* ---- install: what is new ---- */
+
+static void after_install(struct remap_request *request)
+{
+    if (request->how == REMAP_MOVE)
+        move(request);
+    else
+        commit(request);
+}
+
+static void on_opened_up(void *ctx, enum client_end end, int error)
+{
+    if (end == CLIENT_LOST)
+        return;
+    if (error < 0)
+        fail(ctx, error, "the client's kernel refused the protection");
+    else
+        after_install(ctx);
+}
+
+/* Outside of the arena memory of the client's own may have stood there, which threads touch: it
+ * becomes accessible once it is watched. */
+static void open_up(struct remap_request *request)
+{
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
+                              .range = request->fresh,
+                              .prot = vma_prot(request->vma),
+                              .fd = -1};
+
+    if (session_mem_ops(space_of(request), request->mm.id, &op, 1, 0, on_opened_up, request) < 0)
+        fail(request, -EIO, "the client could not be told to map");
+}
+
+static void on_installed(void *ctx, enum client_end end, int error)
+{
+    struct remap_request *request = ctx;
+    struct space *space = space_of(request);
+
+    if (end == CLIENT_LOST)
+        return;
+    /* more of a locked mapping than the limit allows */
+    if (error == -ENOMEM && (request->vma->flags & VMF_LOCKED) && request->told)
+        error = -EAGAIN;
+    if (error == 0 && !request->vma->direct && request->told)
+        error = fault_flow_register_part(space, request->vma, request->fresh);
+    if (error < 0)
+        fail(request, error, "the client's kernel refused to map what is new");
+    else if (aspace_is_outside(&space->aspace, request->fresh) && !request->vma->direct &&
+             request->told)
+        open_up(request);
+    else
+        after_install(request);
+}
+
+/* More of an object. Return: the op, with op.fd -1 when there is no fd for it. */
+static struct mem_op file_op(const struct remap_request *request)
+{
+    const struct vma *vma = request->vma;
+    const struct vma *copy = request->copy;
+    struct backing *backing = &vma_object(vma)->backing;
+    const bool shared = vma->flags & VMF_SHARED;
+    const bool unaccounted = vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
+    const bool outside = aspace_is_outside(&space_of(request)->aspace, request->fresh);
+
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
+                           .range = request->fresh,
+                           .prot = outside ? PROT_NONE : vma_prot(vma),
+                           .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
+                                    (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
+                           .offset = vma_pgoff_at(copy, request->fresh.start) * VMA_PAGE_BYTES,
+                           .fd = shared ? backing->fd : backing_readonly_fd(backing)};
+}
+
+/* The memory that the source shows from its start on, once more at @to. */
+static struct mem_op duplicate_op(const struct remap_request *request, struct range to)
+{
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__DUPLICATE,
+                           .range = {request->from.start, request->from.start + VMA_PAGE_BYTES},
+                           .to = to.start,
+                           .new_length = range_len(to),
+                           .fd = -1};
+}
+
+/*
+ * Growing shared anonymous memory means more of the same, also beyond its end (SIGBUS). All of it is
+ * mapped once more at a scratch address, what is new is moved behind the old, and the rest goes.
+ */
+static unsigned grow_shared_ops(const struct remap_request *request, struct mem_op *ops)
+{
+    const struct range scratch = vma_range(request->scratch);
+    const uint64_t border = scratch.start + range_len(request->from);
+
+    ops[0] = duplicate_op(request, scratch);
+    ops[1] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
+                             .range = {border, scratch.end},
+                             .to = request->fresh.start,
+                             .fd = -1};
+    ops[2] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE,
+                             .range = {scratch.start, border},
+                             .fd = -1};
+    return 3;
+}
+
+static void add_advice(struct mem_op *ops, unsigned *n, struct range range, uint32_t advice)
+{
+    ops[(*n)++] = (struct mem_op){
+        .kind = MUSE__WIRE__MEM_OPS__KIND__MADVISE, .range = range, .advice = advice, .fd = -1};
+}
+
+/* What madvise and mlock have said about the mapping holds for what is new, too. */
+static void add_properties(const struct remap_request *request, struct mem_op *ops, unsigned *n)
+{
+    static const struct {
+        uint32_t flag, advice;
+    } kept[] = {
+        {VMF_DONTDUMP, MADV_DONTDUMP},
+        {VMF_HUGEPAGE, MADV_HUGEPAGE},
+        {VMF_NOHUGEPAGE, MADV_NOHUGEPAGE},
+        {VMF_WIPEONFORK, MADV_WIPEONFORK},
+    };
+    const struct vma *vma = request->vma;
+
+    for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        if (vma->flags & kept[i].flag)
+            add_advice(ops, n, request->fresh, kept[i].advice);
+    }
+    if (vma->flags & VMF_LOCKED) {
+        ops[(*n)++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MLOCK,
+                                      .range = request->fresh,
+                                      .flags = MLOCK_ONFAULT,
+                                      .fd = -1};
+    }
+}
+
+/* Outside of the arena the kernel knows what is behind, and grows the mapping by itself. */
+static struct mem_op grow_op(const struct remap_request *request)
+{
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__GROW,
+                           .range = {request->fresh.start - VMA_PAGE_BYTES, request->fresh.start},
+                           .new_length = VMA_PAGE_BYTES + range_len(request->fresh),
+                           .fd = -1};
+}
+
+/* Return: how many ops; -EMFILE. */
+static int install_ops(const struct remap_request *request, struct mem_op *ops)
+{
+    const struct vma *vma = request->vma;
+    unsigned n = 1;
+
+    if (request->how == REMAP_GROW && vma->outside_arena) {
+        ops[0] = grow_op(request);
+        return 1;
+    }
+    if (!vma_is_anon(vma)) {
+        ops[0] = file_op(request);
+        if (ops[0].fd < 0)
+            return -EMFILE;
+    } else if (request->how == REMAP_COPY) {
+        ops[0] = duplicate_op(request, request->to);
+    } else if (is_shared_anon(vma)) {
+        n = grow_shared_ops(request, ops);
+    } else {
+        ops[0] = anon_op(vma, request->fresh, 0);
+    }
+    add_properties(request, ops, &n);
+    return (int)n;
+}
+
+static void install(struct remap_request *request)
+{
+    struct mem_op ops[MEM_OPS_MAX];
+    int n = install_ops(request, ops);
+
+    request->state = REMAP_INSTALLING;
+    /* the kernel's own growth is done or not; others may leave something behind */
+    request->told = n > 0 && ops[0].kind != MUSE__WIRE__MEM_OPS__KIND__GROW;
+    if (request->replaces)
+        (void)fault_flow_hold_range(space_of(request), request->to, true);
+    if (n > 0)
+        n = session_mem_ops(space_of(request), request->mm.id, ops, (unsigned)n, 0, on_installed,
+                            request);
+    if (n < 0)
+        fail(request, n == -ENOTCONN ? -EIO : n, "the client could not be told to map");
+}
+
+/* ---- the driver ---- */
+
+static void tell_client(struct remap_request *request)
+{
+    int r = fault_flow_watch(space_of(request), request->vma);
+
+    if (r < 0)
+        fail(request, r, "the mapping cannot be watched");
+    else if (range_is_empty(request->fresh))
+        move(request);
+    else
+        install(request);
+}
+
+static void on_remap_answer(struct vma_ask *ask, int error)
+{
+    struct remap_request *request = CONTAINER_OF(ask, struct remap_request, ask);
+
+    if (error < 0)
+        fail(request, error, "the driver refused to have the mapping moved");
+    else
+        tell_client(request);
+}
+
+/* As the driver shall see it: the copy, or the neighbour that it becomes part of. */
+static struct hook_vma copy_view(const struct remap_request *request)
+{
+    struct vma_tree *tree = &space_of(request)->aspace.vmas;
+    struct hook_vma view = hook_vma_of(request->copy);
+    struct vma *prev, *next;
+
+    if (!request->merges || vma_merge_new_decide(tree, request->copy, &prev, &next) == 0)
+        return view;
+    view.id = prev ? prev->id : next->id;
+    view.range.start = prev ? prev->start : view.range.start;
+    view.range.end = next ? next->end : view.range.end;
+    view.pgoff = prev ? prev->pgoff : view.pgoff;
+    return view;
+}
+
+static void ask_driver(struct remap_request *request)
+{
+    struct hook_vma view;
+
+    if (request->how == REMAP_GROW || vma_is_anon(request->vma)) {
+        tell_client(request);
+        return;
+    }
+    view = copy_view(request);
+    if (!request->merges && vma_wants_open(request->copy)) {
+        hook_vm_open(vma_file(request->copy)->driver, &view, request->vma->id);
+        request->opened = true;
+    }
+    request->state = REMAP_ASKING;
+    request->ask.done = on_remap_answer;
+    if (vma_ask_remap(&request->ask, request->vma, &view) > 0)
+        tell_client(request);
+}
+
+static void on_split_checked(struct split_check *check, int error)
+{
+    struct remap_request *request = CONTAINER_OF(check, struct remap_request, split);
+
+    if (error < 0)
+        fail(request, error, "the driver does not let the mapping be split");
+    else
+        ask_driver(request);
+}
+
+/* ---- reserve ---- */
+
+static void fill_in_copy(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    const struct vma *vma = request->vma;
+    struct vma *copy = request->copy;
+    const bool private_anon = vma_is_anon(vma) && !is_shared_anon(vma);
+
+    vma_copy_identity(copy, vma);
+    copy->start = request->to.start;
+    copy->end = request->to.end;
+    copy->pgoff =
+        vma_pgoff_at(vma, request->how == REMAP_GROW ? request->to.start : request->from.start);
+    if (private_anon)
+        copy->pgoff = request->to.start >> VMA_PAGE_SHIFT;
+    copy->graduated = false; /* watched from before it is told to the client */
+    copy->write_locked = false;
+    copy->outside_arena = aspace_is_outside(&space->aspace, request->to);
+    vma_take_refs(copy);
+}
+
+/* A second mapping of shared anonymous memory, while it grows. */
+static int hold_scratch(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct aspace *aspace = &space->aspace;
+    const uint64_t length = range_len(request->from) + range_len(request->to);
+    struct range scratch;
+    int r;
+
+    if (request->how != REMAP_GROW || !is_shared_anon(request->vma) || request->vma->outside_arena)
+        return 0;
+    if (vma_tree_gap_topdown(&aspace->vmas, aspace->arena, length, VMA_PAGE_BYTES,
+                             &scratch.start) != 0)
+        return -ENOMEM;
+    scratch.end = scratch.start + length;
+    r = vma_reserve(space, &request->scratch);
+    if (r < 0)
+        return r;
+    return aspace_hold(aspace, scratch, request->scratch) == 0 ? 0 : -ENOMEM;
+}
+
+static int hold(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct vma *copy = NULL;
+    int r = aspace_check_map(&space->aspace);
+
+    if (r < 0)
+        return r;
+    r = vma_reserve(space, &copy);
+    if (r < 0)
+        return r;
+    request->copy = copy;
+    fill_in_copy(request);
+    if (!request->replaces && aspace_hold(&space->aspace, request->to, copy) != 0)
+        return -ENOMEM;
+    return hold_scratch(request);
+}
+
+static int reserve(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    int r = hold(request);
+
+    for (unsigned i = 0; r == 0 && i < REMAP_SPARES; i++)
+        r = vma_reserve(space, &request->spares[i]);
+    if (r == 0)
+        r = vma_reserve(space, &request->hole);
+    return r;
+}
+
+static struct range fresh_of(const struct remap_request *request)
+{
+    const uint64_t border = request->to.start + range_len(request->from);
+
+    switch (request->how) {
+    case REMAP_GROW:
+    case REMAP_COPY:
+        return request->to;
+    case REMAP_MOVE:
+        if (!vma_is_anon(request->vma))
+            return range_make(border, request->to.end);
+        break;
+    case REMAP_SPLIT_OFF:
+        break;
+    }
+    return range_make(request->to.end, request->to.end);
+}
+
+void remap_unit_start(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+    struct vma_tree *tree = &space->aspace.vmas;
+    struct vma *prev, *next;
+    int r;
+
+    request->opened = request->told = request->merges = false;
+    request->fresh = fresh_of(request);
+    request->replaces =
+        request->how != REMAP_GROW &&
+        (vma_tree_overlaps(tree, request->to) || aspace_is_outside(&space->aspace, request->to));
+    r = reserve(request);
+    if (r < 0) {
+        fail(request, r, "over the limit of mappings, or out of memory");
+        return;
+    }
+    if (request->how == REMAP_GROW) { /* it grows, or cannot */
+        request->copy->graduated = request->vma->graduated;
+        (void)vma_merge_new_decide(tree, request->copy, &prev, &next);
+        if (prev != request->vma) {
+            fail(request, -ENOMEM, "this mapping cannot be extended");
+            return;
+        }
+    } else {
+        request->merges = vma_merge_new_decide(tree, request->copy, &prev, &next) != VMA_MERGE_NONE;
+    }
+    request->state = REMAP_SPLITTING;
+    request->split.done = on_split_checked;
+    request->split.n_edges = request->split.next = 0;
+    if (request->replaces)
+        (void)split_check_more(&request->split, tree, request->to);
+    if (request->how == REMAP_MOVE || request->how == REMAP_SPLIT_OFF)
+        (void)split_check_more(&request->split, tree, request->from);
+    if (split_check_start(&request->split) > 0)
+        ask_driver(request);
+}
