@@ -51,8 +51,12 @@ function(muse_test file label)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
   target_link_libraries(${target} PRIVATE muse_flags ${links} ${ARGN} muse_mark_point PkgConfig::CHECK)
   add_test(NAME ${label}/${name} COMMAND ${target})
+  set(timeout_s 120)
+  if(label STREQUAL "integration") # under ThreadSanitizer on a busy machine
+    set(timeout_s 400)
+  endif()
   set_tests_properties(${label}/${name} PROPERTIES
-    LABELS ${label} TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
+    LABELS ${label} TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
   file(STRINGS ${file} huge REGEX "support/huge_pages\\.h")
   if(huge) # one of them takes all that there are
     set_tests_properties(${label}/${name} PROPERTIES RESOURCE_LOCK huge_pages)

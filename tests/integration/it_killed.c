@@ -109,6 +109,7 @@ static void map_behind_another(void *name)
     const void *mapped;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, hold_lock, own), 0);
+    ck_assert_int_eq(pthread_detach(thread), 0); /* this process does not wait for it */
     while (rig_counter_of("other", "prepare") == 0)
         client_sleep_ms(2);
     mapped = client_map(own, name, O_RDONLY, PAGE, PROT_READ, MAP_SHARED);

@@ -9,6 +9,7 @@
 #include <muse/muse.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,7 +321,7 @@ END_TEST
 
 struct writer {
     unsigned char *mapped;
-    volatile bool stop;
+    atomic_bool stop;
     unsigned n_rounds;
 };
 
@@ -328,7 +329,7 @@ static void *keep_writing(void *arg)
 {
     struct writer *writer = arg;
 
-    while (!writer->stop) {
+    while (!atomic_load(&writer->stop)) {
         for (size_t page = 0; page < N_PAGES; page++)
             writer->mapped[page * PAGE + 8]++;
         writer->n_rounds++;
@@ -347,7 +348,7 @@ START_TEST(pages_written_to_while_they_are_written_back_are_written_again)
     ck_assert_int_eq(pthread_create(&thread, NULL, keep_writing, &writer), 0);
     for (unsigned i = 0; i < 30; i++)
         ck_assert_int_eq(muse_msync(muse, writer.mapped, N_PAGES * PAGE, MS_SYNC), 0);
-    writer.stop = true;
+    atomic_store(&writer.stop, true);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_uint_gt(writer.n_rounds, 0);
     ck_assert_int_eq(muse_msync(muse, writer.mapped, N_PAGES * PAGE, MS_SYNC), 0);
@@ -598,7 +599,8 @@ END_TEST
 
 START_TEST(a_driver_that_dies_while_it_writes_is_an_error_and_the_bytes_stay_readable)
 {
-    volatile unsigned char *mapped = begin_faulty("faulty/x,die-in=writeback", NULL);
+    volatile unsigned char *mapped =
+        begin_faulty("faulty/x,die-in=writeback", "[deadlines]\nwriteback_ms = 600000\n");
 
     mapped[5 * PAGE] = 77;
     ck_assert_int_eq(sync_all(mapped), EIO);
