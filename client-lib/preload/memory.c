@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 
 #include "client-lib/preload/fds.h"
-#include "client-lib/preload/more.h"
 #include "client-lib/preload/session.h"
 #include "common/base/range.h"
 
@@ -290,7 +289,7 @@ EXPORT int munmap(void *addr, size_t len)
 
 static int protect_served(struct muse *muse, struct range piece, void *prot)
 {
-    return more_mprotect(muse, pointer(piece.start), range_len(piece), *(int *)prot);
+    return INSIDE(muse_mprotect(muse, pointer(piece.start), range_len(piece), *(int *)prot));
 }
 
 static int protect_own(struct muse *muse, struct range piece, void *prot)
@@ -350,7 +349,7 @@ EXPORT int posix_madvise(void *addr, size_t len, int advice)
 
 static int sync_served(struct muse *muse, struct range piece, void *flags)
 {
-    return more_msync(muse, pointer(piece.start), range_len(piece), *(int *)flags);
+    return INSIDE(muse_msync(muse, pointer(piece.start), range_len(piece), *(int *)flags));
 }
 
 static int sync_own(struct muse *muse, struct range piece, void *flags)
@@ -382,7 +381,8 @@ static unsigned char *vec_at(const struct residency *residency, struct range pie
 
 static int resident_served(struct muse *muse, struct range piece, void *residency)
 {
-    return more_mincore(muse, pointer(piece.start), range_len(piece), vec_at(residency, piece));
+    return INSIDE(
+        muse_mincore(muse, pointer(piece.start), range_len(piece), vec_at(residency, piece)));
 }
 
 static int resident_own(struct muse *muse, struct range piece, void *residency)
@@ -406,7 +406,7 @@ EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
 static int lock_served(struct muse *muse, struct range piece, void *argument)
 {
     (void)argument;
-    return more_mlock(muse, pointer(piece.start), range_len(piece));
+    return INSIDE(muse_mlock(muse, pointer(piece.start), range_len(piece)));
 }
 
 static int lock_own(struct muse *muse, struct range piece, void *argument)
@@ -434,7 +434,7 @@ EXPORT int mlock2(const void *addr, size_t len, unsigned int flags)
 static int unlock_served(struct muse *muse, struct range piece, void *argument)
 {
     (void)argument;
-    return more_munlock(muse, pointer(piece.start), range_len(piece));
+    return INSIDE(muse_munlock(muse, pointer(piece.start), range_len(piece)));
 }
 
 static int unlock_own(struct muse *muse, struct range piece, void *argument)
@@ -462,7 +462,7 @@ static void *remap_served(void *old, size_t old_len, size_t new_len, int flags, 
 
     if (!muse)
         return MAP_FAILED;
-    got = more_mremap(muse, old, old_len, new_len, flags, new_addr);
+    got = INSIDE(muse_mremap(muse, old, old_len, new_len, flags, new_addr));
     if (got == MAP_FAILED)
         return got;
     if (!(flags & MREMAP_DONTUNMAP))

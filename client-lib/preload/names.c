@@ -10,7 +10,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "client-lib/preload/more.h"
 #include "client-lib/preload/session.h"
 
 #define LINKS_MAX 40 /* MAXSYMLINKS of Linux */
@@ -211,7 +210,8 @@ static int truncate_opened(struct muse_file *file, int oflags)
 {
     int error;
 
-    if (!(oflags & O_TRUNC) || (oflags & O_ACCMODE) == O_RDONLY || more_ftruncate(file, 0) == 0)
+    if (!(oflags & O_TRUNC) || (oflags & O_ACCMODE) == O_RDONLY ||
+        INSIDE(muse_ftruncate(file, 0)) == 0)
         return 0;
     error = errno;
     (void)INSIDE(muse_close(file));

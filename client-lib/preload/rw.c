@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "client-lib/preload/more.h"
 #include "client-lib/preload/names.h"
 
 EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t buf_len);
@@ -44,7 +43,7 @@ static ssize_t write_piece(struct served *served, const void *buf, size_t len, o
     if ((served->oflags & O_ACCMODE) == O_RDONLY)
         return fail(EBADF);
     file = fds_file(served);
-    return file ? more_pwrite(file, buf, len, offset) : -1;
+    return file ? INSIDE(muse_pwrite(file, buf, len, offset)) : -1;
 }
 
 /* ---- several pieces ---- */
@@ -410,7 +409,7 @@ EXPORT int ftruncate(int fd, off_t length)
     if (!served)
         return REAL(ftruncate)(fd, length);
     file = begin(served, true);
-    return end(served, file ? more_ftruncate(file, length) : -1);
+    return end(served, file ? INSIDE(muse_ftruncate(file, length)) : -1);
 }
 EXPORT_AS(ftruncate64, ftruncate);
 
@@ -424,7 +423,7 @@ static int sync_served(struct served *served)
         return 0; /* nothing of this one to be written */
     }
     file = begin(served, false);
-    r = file ? more_fsync(file) : -1;
+    r = file ? INSIDE(muse_fsync(file)) : -1;
     return end(served, r);
 }
 
@@ -454,7 +453,7 @@ EXPORT int fallocate(int fd, int mode, off_t offset, off_t len)
         return fail(EBADF);
     }
     file = begin(served, true);
-    return end(served, file ? more_fallocate(file, mode, offset, len) : -1);
+    return end(served, file ? INSIDE(muse_fallocate(file, mode, offset, len)) : -1);
 }
 EXPORT_AS(fallocate64, fallocate);
 
