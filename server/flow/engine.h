@@ -174,6 +174,7 @@ struct object {
         struct deadline again; /* a client's mm was changing, or the driver failed: try again */
         struct sync *flush;    /* the background's own, or NULL */
         unsigned n_runs, n_tries;
+        unsigned n_overdue;      /* of the runs, those whose deadline has passed */
         uint64_t seq;            /* number of the last run */
         uint64_t dirty_since_ns; /* of the oldest page that may be dirty */
         uint64_t backoff_ns;     /* after a failure of the driver */

@@ -72,9 +72,11 @@ static void on_punched(struct driver_call *call, enum call_end end, struct frame
     finish(punch, error);
 }
 
-/* Return: 0 or -EIO. */
+/* Return: 0; -EIO; -ETIMEDOUT an earlier writeback of these pages is not answered. */
 static int ask(struct punch *punch)
 {
+    if (punch->sync.error < 0)
+        return punch->sync.error;
     punch->call.end = on_punched;
     return hook_fallocate(punch->file->driver, &punch->call, punch->file,
                           FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, punch->bytes) < 0

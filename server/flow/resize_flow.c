@@ -320,8 +320,10 @@ static void on_fallocated(struct driver_call *call, enum call_end call_end, stru
 static void ask_fallocate(struct size_request *request)
 {
     request->call.end = on_fallocated;
-    if (hook_fallocate(request->file->driver, &request->call, request->file, request->mode,
-                       request->bytes) < 0)
+    if (request->sync.error < 0)
+        end(request, request->sync.error, "an earlier writeback of these pages is not answered");
+    else if (hook_fallocate(request->file->driver, &request->call, request->file, request->mode,
+                            request->bytes) < 0)
         end(request, -EIO, "the driver cannot be asked for fallocate");
 }
 

@@ -73,6 +73,10 @@ static void file_synced(struct sync_request *request, int error, const char *tex
         error = kept;
         text = "writing back failed";
     }
+    if (error == 0 && request->sync.error < 0) {
+        error = request->sync.error;
+        text = "an earlier writeback of these pages is not answered";
+    }
     if (error == 0 && request->file->object->lost) {
         error = -EIO;
         text = "the driver died";

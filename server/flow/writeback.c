@@ -9,7 +9,9 @@
  *                                            already and stays so
  *
  * One page is never in two runs at once, so an older write cannot land on a newer one. A run is a
- * stretch of dirty pages, cut at blocks of 2 MiB; several are under way for an object.
+ * stretch of dirty pages, cut at blocks of 2 MiB; several are under way for an object. A run whose
+ * deadline has passed is overdue: nobody waits for it any more, and it ends only with its answer or
+ * with its driver. Until then its pages are not asked for again, and a sync of them fails.
  *
  * A sync waits for the runs that were under way when it started and then asks for what is dirty in
  * its range, once from start to end: what is written to while it runs is left to the next one, so it
@@ -54,6 +56,7 @@ struct wb_run {
     struct driver *driver; /* ref */
     struct range pages;
     uint64_t seq;
+    bool is_overdue; /* its deadline has passed, and the driver may still be at it */
 };
 
 static void step_all(struct object *object);
@@ -258,6 +261,20 @@ static bool is_forgotten(const struct object *object)
     return object->n_refs <= n_own;
 }
 
+/* The run stays, with its pages: who waits for it is told, and nobody writes over it. */
+static void run_overdue(struct wb_run *run)
+{
+    struct object *object = object_ref(run->object);
+
+    run->is_overdue = true;
+    object->wb.n_overdue++;
+    hook_ended(run->driver, &run->call, -ETIMEDOUT);
+    note_failure(run, -ETIMEDOUT, "the driver did not answer in time");
+    evict_flow_changed(object->engine);
+    step_all(object);
+    object_unref(object);
+}
+
 static void on_run_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct wb_run *run = CONTAINER_OF(call, struct wb_run, call);
@@ -265,14 +282,20 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
     char text[128] = "the driver died";
     int error = -EIO;
 
-    if (end == CALL_ANSWERED) {
+    if (end == CALL_DEADLINE) {
+        run_overdue(run);
+        return;
+    }
+    if (end != CALL_LOST) {
         (void)snprintf(text, sizeof(text), "the driver could not write them");
         error = hook_completed(frame, text, sizeof(text));
-    } else if (end == CALL_DEADLINE) {
-        (void)snprintf(text, sizeof(text), "the driver did not answer in time");
-        error = -ETIMEDOUT;
     }
-    hook_ended(run->driver, call, error);
+    if (run->is_overdue) {
+        object->wb.n_overdue--;
+        run->driver->n.late += end == CALL_LATE;
+    } else {
+        hook_ended(run->driver, call, error);
+    }
     list_del(&run->node);
     object->wb.n_runs--;
     if (error == 0) {
@@ -313,6 +336,7 @@ static int run_start(struct object *object, struct range pages)
     run->pages = pages;
     run->seq = ++object->wb.seq;
     run->call.end = on_run_end;
+    run->call.wants_late = true;
     (void)page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_DIRTY), PAGE_WRITEBACK);
     list_add_tail(&object->wb.runs, &run->node);
     object->wb.n_runs++;
@@ -348,18 +372,36 @@ bool wait_of_writeback(const struct list *node, struct wait_view *ret_view)
     return true;
 }
 
-/* A run that was numbered up to @seq and is about some of these pages. */
-static const struct wb_run *find_run(const struct object *object, struct range pages, uint64_t seq)
+/* A run in time, or one that is overdue, that was numbered up to @seq and is about some of these
+ * pages. */
+static const struct wb_run *find_run(const struct object *object, struct range pages, uint64_t seq,
+                                     bool is_overdue)
 {
     struct list *pos;
 
     list_for_each(pos, &object->wb.runs) {
         const struct wb_run *run = CONTAINER_OF(pos, struct wb_run, node);
 
-        if (run->seq <= seq && range_overlaps(run->pages, pages))
+        if (run->is_overdue == is_overdue && run->seq <= seq && range_overlaps(run->pages, pages))
             return run;
     }
     return NULL;
+}
+
+/* Where the first run that has some of these pages begins and ends. */
+static struct range first_run(const struct object *object, struct range pages, bool is_overdue)
+{
+    struct range first = {UINT64_MAX, UINT64_MAX};
+    struct list *pos;
+
+    list_for_each(pos, &object->wb.runs) {
+        const struct wb_run *run = CONTAINER_OF(pos, struct wb_run, node);
+
+        if (run->is_overdue == is_overdue && range_overlaps(run->pages, pages) &&
+            run->pages.start < first.start)
+            first = run->pages;
+    }
+    return first;
 }
 
 /* ---- syncs ---- */
@@ -378,29 +420,47 @@ static struct range next_dirty(const struct sync *sync)
     return run;
 }
 
-/* Return: whether all of it was asked for. */
+/* Cut off what is under way there. Return: whether something is left; else the cursor has moved. */
+static bool cut_to_idle(struct sync *sync, struct range *run)
+{
+    const struct range in_time = first_run(sync->object, *run, false);
+    const struct range overdue = first_run(sync->object, *run, true);
+
+    /* it began after this sync did, and so has what was dirty then */
+    if (in_time.start <= run->start) {
+        sync->cursor = in_time.end;
+        return false;
+    }
+    if (overdue.start <= run->start) {
+        sync->cursor = overdue.end;
+        sync->error = -ETIMEDOUT;
+        return false;
+    }
+    if (run->end > in_time.start)
+        run->end = in_time.start;
+    if (run->end > overdue.start)
+        run->end = overdue.start;
+    return true;
+}
+
+/* Return: whether all of it was asked for, or never will be (sync.error). */
 static bool ask_dirty(struct sync *sync)
 {
     struct object *object = sync->object;
 
     while (sync->cursor < sync->pages.end) {
         struct range run = next_dirty(sync);
-        const struct wb_run *other;
         int r;
 
-        if (range_is_empty(run)) {
-            sync->cursor = sync->pages.end;
+        if (range_is_empty(run))
+            break;
+        if (!cut_to_idle(sync, &run))
+            continue;
+        if (object->wb.n_overdue >= RUNS_MAX) {
+            sync->error = -ETIMEDOUT; /* it owes too many answers to be asked for more */
             break;
         }
-        /* what is under way there began after this sync did, and so has what was dirty then */
-        other = find_run(object, run, UINT64_MAX);
-        if (other && other->pages.start <= run.start) {
-            sync->cursor = other->pages.end;
-            continue;
-        }
-        if (other)
-            run.end = other->pages.start;
-        if (object->wb.n_runs >= RUNS_MAX)
+        if (object->wb.n_runs - object->wb.n_overdue >= RUNS_MAX)
             return false; /* goes on when one ends */
         r = run_start(object, run);
         if (r == -EAGAIN) {
@@ -409,6 +469,7 @@ static bool ask_dirty(struct sync *sync)
         }
         sync->cursor = run.end;
     }
+    sync->cursor = sync->pages.end;
     return true;
 }
 
@@ -418,12 +479,16 @@ static bool step(struct sync *sync)
     const struct object *object = sync->object;
 
     if (!sync->is_asked) {
-        if (find_run(object, sync->pages, sync->start_seq) || !ask_dirty(sync))
+        if (find_run(object, sync->pages, sync->start_seq, false) || !ask_dirty(sync))
             return false;
         sync->is_asked = true;
         sync->end_seq = object->wb.seq;
     }
-    return !find_run(object, sync->pages, sync->end_seq);
+    if (find_run(object, sync->pages, sync->end_seq, false))
+        return false;
+    if (find_run(object, sync->pages, sync->end_seq, true))
+        sync->error = -ETIMEDOUT;
+    return true;
 }
 
 static void finish(struct sync *sync)
@@ -463,6 +528,7 @@ bool sync_start(struct sync *sync, struct object *object, struct range pages)
     sync->cursor = sync->pages.start;
     sync->start_seq = object->wb.seq;
     sync->is_asked = false;
+    sync->error = 0;
     sync->since_ns = loop_now_ns();
     if (object->pages.n_dirty == 0 || !object_takes_pages_back(object) ||
         range_is_empty(sync->pages) || step(sync)) {

@@ -18,10 +18,11 @@ struct sync {
     uint64_t start_seq; /* what was under way when it started has a lower or equal number */
     uint64_t end_seq;   /* what it has to wait for as well, once the cursor is at the end */
     bool is_asked;      /* the cursor is at the end */
+    int error;          /* 0, or -ETIMEDOUT: an earlier writeback of these pages is not answered */
     uint64_t since_ns;
     const char *what;          /* set by the caller, for people: "msync" ... */
     const struct space *space; /* likewise: for whom, NULL: for nobody; outlives the sync */
-    /* called once, never from inside sync_start(); errors are in object.wb.error */
+    /* called once, never from inside sync_start(); the driver's errors are in object.wb.error */
     void (*done)(struct sync *sync);
 };
 
@@ -30,8 +31,8 @@ struct sync {
  * @pages: of the object, clipped to it
  * @sync:  done, what and space set by the caller, the rest is set here
  *
- * Return: whether it runs, and done() will be called; false: nothing was dirty, or the driver takes
- * nothing back.
+ * Return: whether it runs, and done() will be called; false: nothing was dirty, the driver takes
+ * nothing back, or it is over with an error (sync.error) already.
  */
 MUST_CHECK bool sync_start(struct sync *sync, struct object *object, struct range pages);
 

@@ -597,6 +597,27 @@ START_TEST(a_driver_that_never_writes_has_a_deadline)
 }
 END_TEST
 
+/* Else an older write could land on a newer one. */
+START_TEST(pages_of_a_late_writeback_are_asked_for_again_only_after_its_answer)
+{
+    volatile unsigned char *mapped = begin_faulty("faulty/x,writeback-delay-ms=4000", NULL);
+    unsigned n_refused = 0;
+
+    mapped[0] = 1;
+    ck_assert_int_eq(sync_all(mapped), ETIMEDOUT);
+    mapped[0] = 2;
+    while (rig_counter("writeback") == 1) {
+        ck_assert_int_eq(sync_all(mapped), ETIMEDOUT);
+        n_refused++;
+        (void)usleep(10000);
+    }
+    ck_assert_uint_gt(n_refused, 1); /* the last of them asked */
+    ck_assert_uint_eq(mapped[0], 2);
+    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0); /* else it is tried again */
+    end();
+}
+END_TEST
+
 START_TEST(a_driver_that_dies_while_it_writes_is_an_error_and_the_bytes_stay_readable)
 {
     volatile unsigned char *mapped =
@@ -677,6 +698,7 @@ int main(void)
     tcase_add_test(tcase, a_failing_writeback_is_told_once_and_the_page_is_written_again);
     tcase_add_test(tcase, fsync_of_the_driver_failing_is_the_calls_errno);
     tcase_add_test(tcase, a_driver_that_never_writes_has_a_deadline);
+    tcase_add_test(tcase, pages_of_a_late_writeback_are_asked_for_again_only_after_its_answer);
     tcase_add_test(tcase,
                    a_driver_that_dies_while_it_writes_is_an_error_and_the_bytes_stay_readable);
     tcase_add_test(tcase, page_mkwrite_is_asked_once_for_each_clean_page);
