@@ -99,15 +99,18 @@ static enum vma_merge_kind merge_kind(const struct change_request *request)
     return vma_merge_existing_decide(&request->mm.space->aspace.vmas, request->vma, &change);
 }
 
-/* vm_open for what cutting made. */
-static void tell_cuts(struct change_request *request, uint64_t vma_id, bool cut_start)
+/* vm_open for what cutting made, each a copy of what lies below it. */
+static void tell_cuts(struct change_request *request, uint64_t vma_id)
 {
+    uint64_t below = vma_id;
+
     for (unsigned i = 0; i < 2; i++) {
         struct vma *spare = request->spares[i];
 
         if (!spare || !spare->in_tree)
             continue;
-        vmas_split_opened(spare, i == 1 && cut_start ? request->spares[0]->id : vma_id);
+        vmas_split_opened(spare, below);
+        below = spare->id;
     }
     for (unsigned i = 0; i < 2; i++) {
         if (request->spares[i] && request->spares[i]->in_tree)
@@ -121,7 +124,6 @@ static void cut_or_merge(struct change_request *request)
     struct vma_tree *tree = &space->aspace.vmas;
     struct vma *vma = request->vma;
     const uint64_t id = vma->id;
-    const bool cut_start = vma->start < request->part.start;
     const enum vma_merge_kind kind = merge_kind(request);
     struct list removed = LIST_INIT(removed);
 
@@ -132,7 +134,7 @@ static void cut_or_merge(struct change_request *request)
         return;
     }
     vma = vma_isolate(tree, vma, request->part, request->spares[0], request->spares[1]);
-    tell_cuts(request, id, cut_start);
+    tell_cuts(request, id);
     vma->flags = request->step.flags;
 }
 

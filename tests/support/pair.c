@@ -221,9 +221,9 @@ void pair_compare(const struct pair *pair, const char *what)
 
         same_probe(what, page, probe, probe_read(ours));
         for (size_t i = 0; probe.signal == 0 && i < PAGE; i++) {
-            ck_assert_msg(kernel[i] == ours[i],
-                          "%s, page %zu, byte %#zx: the kernel has %#x, Muse %#x", what, page, i,
-                          (unsigned char)kernel[i], (unsigned char)ours[i]);
+            if (kernel[i] != ours[i])
+                ck_abort_msg("%s, page %zu, byte %#zx: the kernel has %#x, Muse %#x", what, page, i,
+                             (unsigned char)kernel[i], (unsigned char)ours[i]);
         }
     }
 }
