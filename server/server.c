@@ -308,14 +308,14 @@ static void on_drain(struct deadline *deadline)
     struct engine *engine = &server->engine;
     bool wait = true;
 
-    if (server->captive_running) {
-        /* its exit comes first */
+    if (server->captive_running) { /* NOLINT(bugprone-branch-clone): two reasons to wait */
+        wait = true;               /* its exit comes first */
     } else if (session_count(engine) > 0) {
         session_close_all(engine);
     } else if (!list_is_empty(&engine->forks)) {
         fork_drop_all(engine);
     } else if (is_flushing(server)) {
-        /* the drivers are writing */
+        wait = true; /* the drivers are writing */
     } else if (server->n_procs_alive > 0) {
         for (unsigned i = 0; i < server->n_procs; i++)
             driver_proc_stop(&server->procs[i]);

@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -54,8 +55,8 @@ static int mount_tmpfs(void)
 static bool is_one_folio(const struct store *store)
 {
     char line[256], start[32];
+    static const char field[] = "ShmemPmdMapped:"; /* in KiB */
     bool is_ours = false, is_large = false;
-    unsigned long kib;
     FILE *file = fopen("/proc/self/smaps", "re");
 
     if (!file)
@@ -64,8 +65,8 @@ static bool is_one_folio(const struct store *store)
     while (fgets(line, sizeof(line), file)) {
         if (strchr(line, '-') && strncmp(line, start, strlen(start)) == 0)
             is_ours = true;
-        else if (is_ours && sscanf(line, "ShmemPmdMapped: %lu kB", &kib) == 1) {
-            is_large = kib == PAGE_BYTES_HUGE / 1024;
+        else if (is_ours && strncmp(line, field, strlen(field)) == 0) {
+            is_large = strtoul(line + strlen(field), NULL, 10) == PAGE_BYTES_HUGE / 1024;
             break;
         }
     }
