@@ -468,9 +468,12 @@ static uint64_t server_kib(const char *key)
     return value;
 }
 
-/* What a flood may cost the server. ThreadSanitizer keeps four bytes of its own for each byte. */
+/* What a flood may cost the server. ThreadSanitizer keeps four bytes of its own for each byte,
+ * AddressSanitizer keeps what was freed. */
 #ifdef __SANITIZE_THREAD__
 #define FLOOD_KIB_MAX (5 * 32 * 1024)
+#elif defined(__SANITIZE_ADDRESS__)
+#define FLOOD_KIB_MAX (4 * 32 * 1024)
 #else
 #define FLOOD_KIB_MAX (32 * 1024)
 #endif
