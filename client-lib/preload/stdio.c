@@ -288,7 +288,7 @@ EXPORT_AS(freopen64, freopen);
 /* stdin, stdout and stderr are the C library's own at first, and one of fopencookie(3) while their
  * descriptor is a served one. That one stays: it reads and writes whatever the number is by then.
  * What the own one still has in its buffer stays there: in a child it is the parent's. */
-static struct {
+static struct standard {
     FILE *own;    /* the C library's; NULL: not looked at yet */
     FILE *served; /* ours; NULL: none yet */
 } standard[3];
@@ -298,28 +298,33 @@ static FILE **standard_stream(int fd)
     return fd == STDIN_FILENO ? &stdin : fd == STDOUT_FILENO ? &stdout : &stderr;
 }
 
-void stdio_changed(int fd)
+static void follow(struct standard *at, FILE **stream, int fd)
 {
-    FILE **stream;
-
-    if (fd < STDIN_FILENO || fd > STDERR_FILENO || shim_depth > 0)
-        return;
-    stream = standard_stream(fd);
-    if (fds_is_served(fd) == (standard[fd].served && *stream == standard[fd].served))
+    if (fds_is_served(fd) == (at->served && *stream == at->served))
         return;
     if (!fds_is_served(fd)) {
         (void)fflush(*stream);
-        *stream = standard[fd].own;
+        *stream = at->own;
         return;
     }
-    if (!standard[fd].served) {
-        standard[fd].own = *stream;
-        standard[fd].served = stream_open(fd, fd == STDIN_FILENO ? "r" : "w");
-        if (standard[fd].served && fd == STDERR_FILENO)
-            (void)setvbuf(standard[fd].served, NULL, _IONBF, 0);
+    if (!at->served) {
+        at->own = *stream;
+        at->served = stream_open(fd, fd == STDIN_FILENO ? "r" : "w");
+        if (at->served && fd == STDERR_FILENO)
+            (void)setvbuf(at->served, NULL, _IONBF, 0);
     }
-    if (standard[fd].served)
-        *stream = standard[fd].served;
+    if (at->served)
+        *stream = at->served;
+}
+
+void stdio_changed(int fd)
+{
+    if (shim_depth > 0)
+        return;
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++) {
+        if (i == fd)
+            follow(&standard[i], standard_stream(i), i);
+    }
 }
 
 static void forget_standard(const FILE *file)

@@ -603,7 +603,7 @@ END_TEST
 static void flags_at(const void *addr, char *buf, size_t size)
 {
     FILE *file = fopen("/proc/self/smaps", "re");
-    char start[32], line[512];
+    char start[32], line[256];
     bool is_there = false;
 
     ck_assert_ptr_nonnull(file);
