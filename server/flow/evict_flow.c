@@ -235,6 +235,13 @@ static struct range first_free(const struct evict_flow *flow, const struct objec
 
 /* ---- they go ---- */
 
+/* Who waits for room, if anybody does. */
+static void retry_later(struct evict_flow *flow)
+{
+    if (flow->patience.is_set && !flow->retry.is_set)
+        deadline_set(&flow->engine->loop, &flow->retry, loop_now_ns());
+}
+
 static uint64_t evict_run(struct object *object, struct range pages)
 {
     struct engine *engine = object->engine;
@@ -251,6 +258,7 @@ static uint64_t evict_run(struct object *object, struct range pages)
     object->evicted_at_ns = loop_now_ns();
     object->n_evicted_pages += n;
     engine->stats.pages_evicted += n;
+    retry_later(engine->evict);
     return n;
 }
 
@@ -418,12 +426,14 @@ static void on_retry(struct deadline *deadline)
     retry_all(flow);
 }
 
-/* Nothing was evicted or written back for as long as a driver has for a hook. */
+/* When nothing was evicted or written back for as long as a driver has for a hook, there is no
+ * hope. Otherwise, whoever still waits begins anew. */
 static void on_patience(struct deadline *deadline)
 {
     struct evict_flow *flow = CONTAINER_OF(deadline, struct evict_flow, patience);
 
-    flow->hopeless_until_ns = loop_now_ns() + HOPELESS_NS;
+    if (flow->progress == progress_of(flow->engine))
+        flow->hopeless_until_ns = loop_now_ns() + HOPELESS_NS;
     retry_all(flow);
 }
 
@@ -495,6 +505,12 @@ int evict_flow_charge(struct object *object, uint64_t n_pages)
 void evict_flow_limits(struct engine *engine)
 {
     go_on_later(engine->evict);
+    retry_later(engine->evict);
+}
+
+void evict_flow_room(struct engine *engine)
+{
+    retry_later(engine->evict);
 }
 
 void evict_flow_changed(struct engine *engine)
@@ -502,8 +518,7 @@ void evict_flow_changed(struct engine *engine)
     struct evict_flow *flow = engine->evict;
 
     flow->epoch++;
-    if (flow->patience.is_set && !flow->retry.is_set)
-        deadline_set(&engine->loop, &flow->retry, loop_now_ns());
+    retry_later(flow);
 }
 
 /* ---- by name ---- */

@@ -55,6 +55,10 @@ void evict_flow_touch(struct object *object, const struct vma *vma, uint64_t pag
  * not locked any more, pages became clean */
 void evict_flow_changed(struct engine *engine);
 
+/** evict_flow_room() - pages have gone, or those that were filling can be evicted now: who waits for
+ * room tries again */
+void evict_flow_room(struct engine *engine);
+
 /**
  * evict_flow_wait() - there is no room, and nothing clean that could go: is it worth waiting?
  *

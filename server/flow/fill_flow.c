@@ -38,6 +38,7 @@
 static void cache_drop(struct object *object, uint64_t n_pages)
 {
     charge_drop(&object->engine->quotas, object->uid, QUOTA_CACHE, n_pages << object->page_shift);
+    evict_flow_room(object->engine);
 }
 
 static struct range bytes_of(const struct object *object, struct range pages)
@@ -419,6 +420,7 @@ static void finish_part(struct object *object, struct run *run, struct range pag
     fault_show_part(object, pages, &batch, &reader);
     if (was_poison)
         fault_show_healed(object, pages.start);
+    evict_flow_room(object->engine);
 }
 
 /* Pages that nobody asked for have no claim on others' room; the driver's bytes go again. Return:

@@ -151,6 +151,35 @@ static void *write_all(void *arg)
     return NULL;
 }
 
+static uint64_t dirty_bytes(const struct rig *of)
+{
+    json_t *document = rig_ctl(of, "status");
+    const uint64_t n_bytes = number_of(document, "dirty_bytes");
+
+    json_decref(document);
+    return n_bytes;
+}
+
+/* All but one page of the cache. */
+#define N_BELOW 63u
+
+static bool almost_all_is_dirty(const struct rig *of, void *arg)
+{
+    (void)arg;
+    return dirty_bytes(of) == N_BELOW * PAGE;
+}
+
+static bool asked_again(const struct rig *of, void *arg)
+{
+    return rig_stat(of, "runs_fill") > *(const uint64_t *)arg;
+}
+
+static void *touch(void *arg)
+{
+    (void)probe_read(arg);
+    return NULL;
+}
+
 static void *read_one(void *arg)
 {
     char byte;
@@ -194,12 +223,8 @@ static void expect_waits_for_room(const char *what, const char *object)
 
 static bool all_is_dirty(const struct rig *of, void *arg)
 {
-    json_t *document = rig_ctl(of, "status");
-    const uint64_t n_bytes = number_of(document, "dirty_bytes");
-
     (void)arg;
-    json_decref(document);
-    return n_bytes == 256 << 10;
+    return dirty_bytes(of) == 256 << 10;
 }
 
 START_TEST(who_waits_for_room_is_seen_as_that)
@@ -210,7 +235,7 @@ START_TEST(who_waits_for_room_is_seen_as_that)
     struct muse_file *other;
     char *mapped;
 
-    rig_start(&rig, "[server]\nmemory = 256K\n[deadlines]\nhook_ms = 20000\n", drivers);
+    rig_start(&rig, "[server]\nmemory = 256K\n[deadlines]\nhook_ms = 600000\n", drivers);
     muse = client_connect();
     mapped = client_map(muse, name, O_RDWR, 256 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
     other = client_open(muse, "faulty/y", O_RDONLY);
@@ -224,6 +249,34 @@ START_TEST(who_waits_for_room_is_seen_as_that)
     ck_assert_int_eq(pthread_join(reader, NULL), 0);
     ck_assert_int_eq(pthread_join(writer, NULL), 0);
     ck_assert_int_eq(muse_close(other), 0);
+    end();
+}
+END_TEST
+
+START_TEST(who_waits_for_room_gets_what_was_still_filling)
+{
+    static const char *const drivers[] = {"muse-faulty --register=writes", NULL};
+    pthread_t reader;
+    uint64_t n_runs;
+    char *mapped, *slow, *last;
+
+    rig_start(&rig, "[server]\nmemory = 256K\n[deadlines]\nhook_ms = 600000\n", drivers);
+    muse = client_connect();
+    mapped = client_map(muse, "faulty/x,size=252K,writeback-never", O_RDWR, N_BELOW * PAGE,
+                        PROT_READ | PROT_WRITE, MAP_SHARED);
+    slow = client_map(muse, "faulty/slow,size=4K,fault-delay-ms=1500", O_RDONLY, PAGE, PROT_READ,
+                      MAP_SHARED);
+    last = client_map(muse, "faulty/last,size=4K", O_RDONLY, PAGE, PROT_READ, MAP_SHARED);
+    for (size_t page = 0; page < N_BELOW; page++)
+        ck_assert_int_eq(probe_write(mapped + page * PAGE, 1).signal, 0);
+    rig_wait(almost_all_is_dirty, &rig, NULL, "all but a page to be dirty");
+    n_runs = rig_stat(&rig, "runs_fill");
+    ck_assert_int_eq(pthread_create(&reader, NULL, touch, slow), 0);
+    rig_wait(asked_again, &rig, &n_runs, "the last free page to be filling");
+    ck_assert_int_eq(probe_read(last).signal, 0); /* not only after the hook deadline */
+    ck_assert_int_eq(pthread_join(reader, NULL), 0);
+    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0);
+    ck_assert_int_ne(wait_for_driver(&rig, "faulty", 0), 0);
     end();
 }
 END_TEST
@@ -276,6 +329,7 @@ int main(void)
     tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
     tcase_add_test(tcase, writing_in_order_costs_a_fault_for_each_doubling);
     tcase_add_test(tcase, who_waits_for_room_is_seen_as_that);
+    tcase_add_test(tcase, who_waits_for_room_gets_what_was_still_filling);
     tcase_add_test(tcase, a_driver_that_dies_in_page_mkwrite_has_nothing_against_the_write);
     tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
     return unit_run("dirty", tcase);
