@@ -26,6 +26,7 @@
 #include "server/flow/fork_flow.h"
 #include "server/flow/inspect.h"
 #include "server/flow/loss_flow.h"
+#include "server/flow/recover_flow.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/writeback.h"
 #include "server/session/listener.h"
@@ -297,7 +298,10 @@ static bool is_flushing(struct server *server)
 
     if (server->flush_until_ns == 0)
         server->flush_until_ns = now_ns + server->config->hook_deadline_ms * 1000000;
-    return writeback_flush(&server->engine) && now_ns < server->flush_until_ns;
+    if (writeback_flush(&server->engine) && now_ns < server->flush_until_ns)
+        return true;
+    recover_end(&server->engine); /* no driver can come back any more */
+    return false;
 }
 
 /* Clients go first, so that drivers hear of every close; then what they wrote; then drivers; then the

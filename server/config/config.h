@@ -32,6 +32,8 @@
     X(deadlines, hook_ms, hook_deadline_ms, COUNT, "10000", "a driver's hook")                     \
     X(deadlines, writeback_ms, writeback_ms, COUNT, "5000",                                        \
       "how long a page may be dirty before it is written back")                                    \
+    X(deadlines, return_ms, return_ms, COUNT, "60000",                                             \
+      "how long what was written waits for a dead driver to come back")                            \
     X(deadlines, install_ms, install_deadline_ms, COUNT, "5000", "a client's mmap, after prepare") \
     X(deadlines, fork_ms, fork_deadline_ms, COUNT, "10000",                                        \
       "a client's fork, and its child's coming")                                                   \
@@ -44,7 +46,8 @@ struct config {
     char touches[128];
     uint64_t memory_bytes, arena_bytes;
     uint64_t client_mode, driver_mode, control_mode;
-    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, fork_deadline_ms, writeback_ms;
+    uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, fork_deadline_ms, writeback_ms,
+        return_ms;
     uint64_t install_deadline_ns, fork_deadline_ns; /* derived */
     bool kernel_v1;                                 /* derived */
     struct config_override {

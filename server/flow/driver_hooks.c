@@ -137,8 +137,8 @@ static void vma_text(const struct hook_vma *vma, char *buf, size_t size)
                    flags_text(vma->vm_flags, flags));
 }
 
-int hook_open(struct driver *driver, struct driver_call *driver_call, const struct space *space,
-              const char *path, uint32_t oflags, uint32_t mode)
+int hook_open(struct driver *driver, struct driver_call *driver_call,
+              const struct hook_client *client, const char *path, uint32_t oflags, uint32_t mode)
 {
     Muse__Wire__DriverOpen message = MUSE__WIRE__DRIVER_OPEN__INIT;
     char *path_field =
@@ -149,12 +149,12 @@ int hook_open(struct driver *driver, struct driver_call *driver_call, const stru
     message.path = path_field;
     message.oflags = oflags;
     message.mode = mode;
-    message.uid = space->uid;
-    message.gid = space->gid;
-    message.pid = (uint32_t)space->pid;
-    driver_call->space_id = space->id;
+    message.uid = client->uid;
+    message.gid = client->gid;
+    message.pid = (uint32_t)client->pid;
+    driver_call->space_id = client->space_id;
     (void)snprintf(driver_call->args, sizeof(driver_call->args),
-                   "space=%" PRIu64 " oflags=%#x path=%s", space->id, oflags, path);
+                   "space=%" PRIu64 " oflags=%#x path=%s", client->space_id, oflags, path);
     return call_new(driver, driver_call, FRAME_DRIVER_OPEN, &message.base, FRAME_DRIVER_OPENED,
                     "open");
 }

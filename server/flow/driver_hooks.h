@@ -21,6 +21,20 @@ struct hook_vma {
     uint64_t private_data;
 };
 
+/* For whom something is opened. */
+struct hook_client {
+    uint64_t space_id; /* 0: for the server, which writes back what a client wrote */
+    uid_t uid;
+    gid_t gid;
+    pid_t pid; /* 0: likewise */
+};
+
+/** hook_client_of() - the space's */
+static inline struct hook_client hook_client_of(const struct space *space)
+{
+    return (struct hook_client){space->id, space->uid, space->gid, space->pid};
+}
+
 /** hook_vma_of() - the VMA as it stands */
 struct hook_vma hook_vma_of(const struct vma *vma);
 
@@ -39,8 +53,9 @@ struct hook_prepare {
  * (open, getattr, path, prepare) it has left too much unread already; -EROFS (open) for writing, and the
  * driver said that it never does.
  */
-MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call, const struct space *space,
-                         const char *path, uint32_t oflags, uint32_t mode);
+MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call,
+                         const struct hook_client *client, const char *path, uint32_t oflags,
+                         uint32_t mode);
 MUST_CHECK int hook_getattr(struct driver *driver, struct driver_call *call, uint64_t handle);
 MUST_CHECK int hook_path(struct driver *driver, struct driver_call *call, const struct space *space,
                          const Muse__Wire__PathAsk *message, uint16_t type, uint16_t answer_type,

@@ -33,6 +33,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->forks);
     list_init(&engine->admins);
     list_init(&engine->dirty);
+    list_init(&engine->kept);
     list_init(&engine->fill_waits);
     quota_init(&engine->quotas);
     *ret_why = "the event loop cannot be made";

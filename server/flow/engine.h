@@ -47,6 +47,7 @@ struct config;
 struct driver_link;
 struct evict_flow;
 struct fork_request;
+struct kept;
 struct listener;
 struct mm_request;
 struct session;
@@ -71,7 +72,9 @@ struct engine {
     struct quota_table quotas; /* per uid */
     struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
     struct list fill_waits;    /* struct fill_wait.node: calls that wait for pages */
-    struct deadline flusher;   /* when the oldest of them is due */
+    struct deadline flusher;   /* when the oldest of the dirty ones is due */
+    struct list kept; /* struct kept.node: objects whose dirty pages wait for a driver to return */
+    struct deadline kept_due;  /* when the first of them is given up */
     struct trace *trace;       /* owned: hook calls to whoever follows */
     struct evict_flow *evict;  /* owned: which pages go when the caches are full */
     struct touch_log *touches; /* owned: NULL: not recorded */
@@ -99,8 +102,10 @@ struct driver {
     struct engine *engine;
     struct driver_link *link; /* owned; NULL once dead */
     bool alive;
-    bool read_only;      /* it said so: no client ever gets a writable fd of its objects */
-    uint32_t file_hooks; /* enum file_hook */
+    bool recovering; /* it is getting what a predecessor left: nobody finds it by its name yet */
+    struct kept *recovers; /* right now this; or NULL */
+    bool read_only;        /* it said so: no client ever gets a writable fd of its objects */
+    uint32_t file_hooks;   /* enum file_hook */
     uint32_t n_vm_ops;
     struct driver_vm_ops {
         uint32_t id, hooks;
@@ -143,6 +148,7 @@ struct object {
     struct driver *driver; /* ref */
     uint64_t key;          /* the driver's name for it */
     char *name;            /* owned: DRIVER/PATH of the first open, for people */
+    uint64_t inode;        /* of its first open */
     uint64_t size_bytes;
     uint32_t page_shift; /* 12 or 21 */
     struct backing backing;
@@ -185,6 +191,9 @@ struct object {
     struct evict_object evict;
     struct list pins; /* struct evict_pin.node: pages that clients read through their fd */
     bool had_writer;  /* it is, or was, open for writing: what is clean is not known */
+    uid_t writer_uid; /* who opened it last for writing */
+    gid_t writer_gid;
+    struct kept *kept; /* owned: it waits for its driver to come back; or NULL */
     uint64_t n_evicted_pages, evicted_at_ns;
 };
 

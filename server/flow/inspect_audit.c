@@ -15,6 +15,7 @@
 #include "common/base/own.h"
 #include "server/flow/audit.h"
 #include "server/flow/evict_flow.h"
+#include "server/flow/recover_flow.h"
 #include "server/flow/writeback.h"
 
 /* Chosen: some 10 ms of looking at bytes; 64 GiB in 4 KiB pages. */
@@ -182,7 +183,7 @@ static void check_pages(struct audit *audit, const struct object *object)
 static void check_object(struct audit *audit, const struct audit_object *found)
 {
     const struct object *object = found->object;
-    const uint64_t n_held = writeback_n_refs(object);
+    const uint64_t n_held = writeback_n_refs(object) + recover_n_refs(object);
     const uint64_t n_refs = found->n_files + found->n_vmas + object->runs.n_runs + n_held;
     const char *why = run_table_validate(&object->runs);
     const struct list *pos;

@@ -133,6 +133,7 @@ static struct doc *driver_document(const struct driver *driver)
     doc_put_number(document, "id", driver->id);
     doc_put_text(document, "name", driver->name);
     doc_put_bool(document, "alive", driver->alive);
+    doc_put_bool(document, "recovering", driver->recovering);
     doc_put_bool(document, "read_only", driver->read_only);
     doc_put_number(document, "pid", (uint64_t)driver->pid);
     doc_put_number(document, "uid", driver->uid);
@@ -397,6 +398,7 @@ static struct doc *object_document(const struct object *object)
     doc_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
     doc_put_number(document, "extents", object->n_extents);
     doc_put_bool(document, "lost", object->lost);
+    doc_put_bool(document, "kept", object->kept != NULL);
     doc_put_number(document, "n_faults", object->n_faults);
     doc_put_number(document, "n_filled_pages", object->n_filled_pages);
     doc_put_number(document, "n_failures", object->n_failures);

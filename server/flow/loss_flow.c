@@ -14,6 +14,7 @@
  *   2 it leaves the list of names, so that nobody finds it any more
  *   3 other transactions of its are undone; what it owed to faults becomes poison (EIO)
  *   4 its objects stay as long as somebody maps them: valid pages readable, absent ones SIGBUS
+ *   5 what was written and not written back waits for it to come back (recover_flow.c)
  */
 #include "server/flow/loss_flow.h"
 
@@ -36,6 +37,7 @@
 #include "server/flow/mm_lock.h"
 #include "server/flow/open_flow.h"
 #include "server/flow/prefetch_flow.h"
+#include "server/flow/recover_flow.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/waits.h"
@@ -250,7 +252,12 @@ static int on_hello(struct driver_link *link, struct frame *frame)
     }
     version_max = hello->version_max;
     muse__wire__driver_hello__free_unpacked(hello, NULL);
-    return driver ? welcome(driver, version_max) : r;
+    if (driver) {
+        r = welcome(driver, version_max);
+        if (r == 0)
+            recover_start(driver);
+    }
+    return r;
 }
 
 /* ---- why a driver is gone ---- */
@@ -464,6 +471,7 @@ static void on_ended(struct driver_link *link, int why)
         driver->alive = false;
         list_del(&driver->by_name);
         driver->link = NULL;
+        recover_driver_gone(driver);
         map_flow_driver_gone(driver);
         fill_driver_gone(driver);
         writeback_driver_gone(driver);

@@ -199,6 +199,7 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     object->engine = engine;
     object->driver = driver_ref(driver);
     object->key = opened->object_key;
+    object->inode = opened->attr->inode;
     object->size_bytes = opened->attr->size;
     object->page_shift = opened->page_bytes == PAGE_BYTES_HUGE ? 21 : 12;
     object->uid = uid;

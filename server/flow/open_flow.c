@@ -117,7 +117,11 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     r = object_get(driver, opened, frame, ask->path, space->uid, &object, ret_why);
     if (r < 0)
         goto release;
-    object->had_writer |= (ask->oflags & O_ACCMODE) != O_RDONLY;
+    if ((ask->oflags & O_ACCMODE) != O_RDONLY) {
+        object->had_writer = true;
+        object->writer_uid = space->uid;
+        object->writer_gid = space->gid;
+    }
     r = -EMFILE;
     *ret_why = "too many open files of this user";
     if (charge_take(&engine->quotas, space->uid, QUOTA_FILES, 1) != 0)
@@ -272,7 +276,7 @@ struct driver *driver_find(const struct engine *engine, const char *name, size_t
         struct driver *driver = CONTAINER_OF(pos, struct driver, by_name);
 
         if (strlen(driver->name) == n_name && memcmp(driver->name, name, n_name) == 0)
-            return driver;
+            return driver->recovering ? NULL : driver;
     }
     return NULL;
 }
@@ -282,6 +286,7 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
                       size_t size, const char **ret_why)
 {
     const char *slash = strchr(message->name, '/');
+    const struct hook_client client = hook_client_of(space);
     struct open_request *request;
     struct driver *driver;
     int r;
@@ -315,7 +320,7 @@ static int open_start(struct space *space, uint64_t id, const Muse__Wire__Open *
     request->path = strdup(slash + 1);
     request->call.end = on_open_end;
     request->call.wants_late = true;
-    r = request->path ? hook_open(driver, &request->call, space, request->path, message->oflags,
+    r = request->path ? hook_open(driver, &request->call, &client, request->path, message->oflags,
                                   message->mode)
                       : -ENOMEM;
     if (r < 0)

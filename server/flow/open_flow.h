@@ -31,7 +31,7 @@ MUST_CHECK int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpen
  * Return: -errno. */
 int driver_failed_read(struct frame *frame, char *buf, size_t size);
 
-/** driver_find() - the living driver of a name. Return: borrowed, or NULL. */
+/** driver_find() - the living driver of a name, but for one that is recovering. Return: borrowed, or NULL. */
 struct driver *driver_find(const struct engine *engine, const char *name, size_t n_name);
 
 /** pread_space_gone() - the client died: its reads end */

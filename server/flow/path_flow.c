@@ -172,7 +172,7 @@ static void send_drivers(struct space *space, uint64_t id, uint64_t cursor)
         struct driver *driver = CONTAINER_OF(pos, struct driver, by_name);
         Muse__Wire__DirEntry *entry = &entries[message.n_entries];
 
-        if (place++ < cursor)
+        if (place++ < cursor || driver->recovering)
             continue;
         if (message.n_entries == ROOT_ENTRIES_MAX) {
             message.at_end = false;

@@ -547,6 +547,7 @@ int stack_start(struct map_request *request, const char *name)
     const char *slash = strchr(name, '/');
     struct driver *driver =
         slash ? driver_find(request->driver->engine, name, (size_t)(slash - name)) : NULL;
+    const struct hook_client client = hook_client_of(request->mm.space);
     struct stack_request *stack;
     char text[MAP_TEXT_BYTES];
     int r;
@@ -571,7 +572,7 @@ int stack_start(struct map_request *request, const char *name)
     stack->call.end = on_inner_opened;
     stack->call.wants_late = true;
     r = stack->path
-            ? hook_open(driver, &stack->call, stack->space, stack->path, request->file->oflags, 0)
+            ? hook_open(driver, &stack->call, &client, stack->path, request->file->oflags, 0)
             : -ENOMEM;
     if (r < 0) {
         stack->outer = NULL;

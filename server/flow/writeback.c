@@ -40,6 +40,7 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/recover_flow.h"
 #include "server/flow/waits.h"
 
 #define RUNS_MAX       4u /* chosen: of one object; two hide each other's latency, four the disk's */
@@ -138,7 +139,11 @@ void object_dirty(struct object *object, struct range pages)
     const uint64_t n = page_table_move_range(
         &object->pages, pages, PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
 
-    if (n > 0 && object_takes_pages_back(object) && !object->lost)
+    if (n == 0 || !object_takes_pages_back(object))
+        return;
+    if (object->lost)
+        (void)recover_keep(object); /* else these bytes go with their mapping */
+    else
         hold(object);
 }
 
@@ -616,6 +621,18 @@ void writeback_unhold(struct object *object, struct wb_hold *wb_hold)
 
 /* ---- ends ---- */
 
+/* Whoever syncs is told; the pages are kept for a driver that comes back. */
+static void wait_for_return(struct object *object)
+{
+    if (!recover_keep(object)) {
+        give_up(object);
+        return;
+    }
+    object->wb.error = EIO;
+    object->wb.error_seq++;
+    let_go(object);
+}
+
 void writeback_driver_gone(struct driver *driver)
 {
     struct object *object;
@@ -624,7 +641,7 @@ void writeback_driver_gone(struct driver *driver)
     while ((object = idmap_next(&driver->objects, &cursor))) {
         deadline_clear(&object->engine->loop, &object->wb.again);
         if (object->pages.n_dirty > 0 && object_takes_pages_back(object))
-            give_up(object);
+            wait_for_return(object);
     }
 }
 

@@ -194,7 +194,7 @@ struct muse_open_args {
     mode_t mode;
     uid_t uid; /* the client's credentials, from the socket */
     gid_t gid;
-    pid_t pid;
+    pid_t pid; /* 0: the server itself, to write back what a client stored */
 };
 
 /* A run of pages somebody waits for. Pages are the object's own (page_bytes). */
