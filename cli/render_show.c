@@ -102,6 +102,7 @@ bool render_drivers(FILE *out, const json_t *document)
         {"FAILED", "faults_failed", COLUMN_NUMBER},
         {"LATE", "late", COLUMN_NUMBER},
         {"ERRORS", "errors", COLUMN_NUMBER},
+        {"", "recovering", COLUMN_MARK},
     };
     json_t *drivers = json_deep_copy(json_object_get(document, "drivers"));
 
@@ -193,6 +194,7 @@ bool render_objects(FILE *out, const json_t *document)
         {"FAULTS", "n_faults", COLUMN_NUMBER},
         {"SOURCE", "source", COLUMN_TEXT},
         {"", "lost", COLUMN_MARK},
+        {"", "kept", COLUMN_MARK},
         {"OBJECT", "name", COLUMN_TEXT},
     };
 
