@@ -47,6 +47,8 @@
     X(LOCK, 0x122)                                                                                 \
     X(MINCORE, 0x123)                                                                              \
     X(RESIDENT, 0x124)                                                                             \
+    X(ACCESS, 0x125)                                                                               \
+    X(ACCESSED, 0x126)                                                                             \
     X(MSYNC, 0x130)                                                                                \
     X(FSYNC, 0x131)                                                                                \
     X(PWRITE, 0x132)                                                                               \
@@ -92,6 +94,10 @@
     X(INVALIDATE, 0x215)                                                                           \
     X(MPROTECT, 0x220)                                                                             \
     X(MREMAP, 0x221)                                                                               \
+    X(DRIVER_ACCESS, 0x222)                                                                        \
+    X(DRIVER_ACCESSED, 0x223)                                                                      \
+    X(VMA_NAME, 0x224)                                                                             \
+    X(VMA_NAMED, 0x225)                                                                            \
     X(WRITEBACK, 0x230)                                                                            \
     X(DRIVER_FSYNC, 0x231)                                                                         \
     X(DRIVER_TRUNCATE, 0x232)                                                                      \

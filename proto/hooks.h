@@ -36,6 +36,8 @@
     X(FAULT, "fault", 3)                                                                           \
     X(MPROTECT, "mprotect", 4)                                                                     \
     X(MREMAP, "mremap", 5)                                                                         \
+    X(ACCESS, "access", 6)                                                                         \
+    X(NAME, "name", 7)                                                                             \
     X(PAGE_MKWRITE, "page_mkwrite", 8)
 
 enum file_hook {
@@ -51,6 +53,6 @@ enum vm_hook {
 };
 
 #define FILE_HOOKS_ALL 0x1f000fffu
-#define VM_HOOKS_ALL   0x13fu
+#define VM_HOOKS_ALL   0x1ffu
 
 #endif

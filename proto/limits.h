@@ -19,6 +19,8 @@
 #define MEM_OPS_MAX            16u          /* client calls in one instruction */
 #define OBJECT_BYTES_MAX       (1ull << 46) /* half of a 47-bit address space */
 #define PREAD_BYTES_MAX        (1ull << 30)
+#define ACCESS_BYTES_MAX       4096u /* one page: what lies behind it may be memory again */
+#define VMA_NAME_BYTES_MAX     64u   /* what an admin sees of a mapping's name */
 #define FORK_TOKEN_BYTES       16u   /* nobody guesses 128 bits within the token's ten seconds */
 #define FORK_RANGES_MAX        2048u /* ranges in one message: 4096 numbers of 7 bytes */
 
