@@ -308,6 +308,36 @@ static int send_completed(struct muse_request *request)
     return send_answer(request, FRAME_COMPLETED, &completed.base, &table);
 }
 
+/* The hook's result is the number of bytes. */
+static int send_accessed(struct muse_request *request)
+{
+    const Muse__Wire__DriverAccess *asked =
+        (const Muse__Wire__DriverAccess *)request->event->message;
+    Muse__Wire__DriverAccessed accessed = MUSE__WIRE__DRIVER_ACCESSED__INIT;
+
+    if (request->error < 0)
+        return send_failed(request);
+    if ((uint32_t)request->error > asked->length)
+        return -EMSGSIZE;
+    accessed.data.data = request->buf;
+    accessed.data.len = (size_t)request->error;
+    return send_answer(request, FRAME_DRIVER_ACCESSED, &accessed.base, NULL);
+}
+
+static int send_named(struct muse_request *request)
+{
+    Muse__Wire__VmaNamed named = MUSE__WIRE__VMA_NAMED__INIT;
+    char name[VMA_NAME_BYTES_MAX + 1];
+
+    if (request->error != 0)
+        return send_failed(request);
+    if (request->name) {
+        (void)snprintf(name, sizeof(name), "%s", request->name);
+        named.name = name;
+    }
+    return send_answer(request, FRAME_VMA_NAMED, &named.base, NULL);
+}
+
 static int send_by_kind(struct muse_request *request)
 {
     switch (request->kind) {
@@ -328,6 +358,10 @@ static int send_by_kind(struct muse_request *request)
     case REQUEST_FALLOCATE:
     case REQUEST_PAGE_MKWRITE:
         return send_completed(request);
+    case REQUEST_ACCESS:
+        return send_accessed(request);
+    case REQUEST_NAME:
+        return send_named(request);
     case REQUEST_PATH:
         return send_path(request);
     }

@@ -88,7 +88,8 @@ static uint32_t vm_hooks(const struct muse_vm_ops *ops)
 {
     return (ops->open ? VM_HOOK_OPEN : 0u) | (ops->close ? VM_HOOK_CLOSE : 0u) |
            (ops->may_split ? VM_HOOK_MAY_SPLIT : 0u) | (ops->mprotect ? VM_HOOK_MPROTECT : 0u) |
-           (ops->mremap ? VM_HOOK_MREMAP : 0u) | (ops->page_mkwrite ? VM_HOOK_PAGE_MKWRITE : 0u);
+           (ops->mremap ? VM_HOOK_MREMAP : 0u) | (ops->page_mkwrite ? VM_HOOK_PAGE_MKWRITE : 0u) |
+           (ops->access ? VM_HOOK_ACCESS : 0u) | (ops->vma_name ? VM_HOOK_NAME : 0u);
 }
 
 static char *text_or_null(const char *text)

@@ -68,6 +68,8 @@ static const struct handler {
     {FRAME_MAY_SPLIT, 0, &muse__wire__vma_event__descriptor, hook_may_split},
     {FRAME_MPROTECT, 0, &muse__wire__vma_event__descriptor, hook_mprotect},
     {FRAME_MREMAP, 0, &muse__wire__vma_event__descriptor, hook_mremap},
+    {FRAME_DRIVER_ACCESS, 0, &muse__wire__driver_access__descriptor, hook_access},
+    {FRAME_VMA_NAME, 0, &muse__wire__vma_event__descriptor, hook_name},
     {FRAME_COMPLETED, 0, &muse__wire__completed__descriptor, take_completed},
     {FRAME_WRITEBACK, 0, &muse__wire__writeback__descriptor, hook_writeback},
     {FRAME_DRIVER_FSYNC, 0, &muse__wire__object_ref__descriptor, hook_fsync},
@@ -113,7 +115,10 @@ static const Muse__Wire__Vma *vma_of(const struct event *event)
     case FRAME_MAY_SPLIT:
     case FRAME_MPROTECT:
     case FRAME_MREMAP:
+    case FRAME_VMA_NAME:
         return ((const Muse__Wire__VmaEvent *)event->message)->vma;
+    case FRAME_DRIVER_ACCESS:
+        return ((const Muse__Wire__DriverAccess *)event->message)->vma;
     case FRAME_PAGE_MKWRITE:
         return ((const Muse__Wire__PageMkwrite *)event->message)->vma;
     default: /* a number from the wire, not an enum of ours */

@@ -255,27 +255,36 @@ int hook_legacy_mmap(struct muse_driver *driver, struct event *event)
 
 /* A vm operation that has an answer begins. @ret_request: NULL when it is answered already. Return:
  * 0; -ENOMEM. */
-static int begin_vm_op(struct muse_driver *driver, struct event *event, enum request_kind kind,
-                       const char *hook, struct muse_request **ret_request)
+static int begin_vm_op_at(struct muse_driver *driver, struct event *event, enum request_kind kind,
+                          const char *hook, const Muse__Wire__Vma *wire, uint64_t addr,
+                          struct muse_request **ret_request)
 {
-    const Muse__Wire__VmaEvent *vm_event = (const Muse__Wire__VmaEvent *)event->message;
     struct muse_request *request = request_new(driver, kind, event);
     int r;
 
     if (!request)
         return -ENOMEM;
-    r = use_vma(request, vm_event->vma);
+    r = use_vma(request, wire);
     if (r < 0) {
         request_end(request, r);
         *ret_request = NULL;
         return 0;
     }
-    sdk_trace(driver, "request %llu: %s VMA %llu at %#llx", ull(event->id), hook,
-              ull(vm_event->vma->vma_id),
-              ull(vm_event->has_addr ? vm_event->addr : vm_event->vma->start));
+    sdk_trace(driver, "request %llu: %s VMA %llu at %#llx", ull(event->id), hook, ull(wire->vma_id),
+              ull(addr));
     request_begin(request);
     *ret_request = request;
     return 0;
+}
+
+/* The same, for what has a VmaEvent. */
+static int begin_vm_op(struct muse_driver *driver, struct event *event, enum request_kind kind,
+                       const char *hook, struct muse_request **ret_request)
+{
+    const Muse__Wire__VmaEvent *vm_event = (const Muse__Wire__VmaEvent *)event->message;
+
+    return begin_vm_op_at(driver, event, kind, hook, vm_event->vma,
+                          vm_event->has_addr ? vm_event->addr : vm_event->vma->start, ret_request);
 }
 
 int hook_may_split(struct muse_driver *driver, struct event *event)
@@ -322,6 +331,52 @@ int hook_mremap(struct muse_driver *driver, struct event *event)
     if (vm_ops && vm_ops->mremap)
         r = vm_ops->mremap(&request->vma->pub);
     request_end(request, r);
+    return 0;
+}
+
+/* Zeroed, so that nothing of the driver's memory leaves by a hook that counts more than it has
+ * filled in. Return: 0; -errno. */
+static int get_buf(struct muse_request *request, uint32_t length)
+{
+    if (length > ACCESS_BYTES_MAX)
+        return -EINVAL;
+    request->buf = calloc(1, length);
+    return request->buf ? 0 : -ENOMEM;
+}
+
+int hook_access(struct muse_driver *driver, struct event *event)
+{
+    const Muse__Wire__DriverAccess *access = (const Muse__Wire__DriverAccess *)event->message;
+    const struct muse_vm_ops *vm_ops;
+    struct muse_request *request;
+    int r = begin_vm_op_at(driver, event, REQUEST_ACCESS, "access", access->vma, access->addr,
+                           &request);
+
+    if (r < 0 || !request)
+        return r;
+    vm_ops = request->vma->pub.vm_ops;
+    r = vm_ops && vm_ops->access ? get_buf(request, access->length) : -EOPNOTSUPP;
+    if (r == 0)
+        r = vm_ops->access(&request->vma->pub, access->addr, request->buf, (int)access->length, 0);
+    request_end(request, r);
+    return 0;
+}
+
+int hook_name(struct muse_driver *driver, struct event *event)
+{
+    const struct muse_vm_ops *vm_ops;
+    struct muse_request *request;
+    const char *name = NULL;
+    int r = begin_vm_op(driver, event, REQUEST_NAME, "name", &request);
+
+    if (r < 0 || !request)
+        return r;
+    vm_ops = request->vma->pub.vm_ops;
+    if (vm_ops && vm_ops->vma_name)
+        name = vm_ops->vma_name(&request->vma->pub);
+    if (!request->deferred)
+        request->name = name;
+    request_end(request, 0);
     return 0;
 }
 

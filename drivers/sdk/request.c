@@ -66,6 +66,7 @@ struct muse_request *request_free(struct muse_request *request)
         (void)event_free(request->event);
         free(request->map_call);
         free(request->forward);
+        free(request->buf);
         (void)path_result_free(request->path);
         free(request);
     }
@@ -224,6 +225,8 @@ void request_retire(struct muse_request *request)
     case REQUEST_MAY_SPLIT:
     case REQUEST_MPROTECT:
     case REQUEST_MREMAP:
+    case REQUEST_ACCESS:
+    case REQUEST_NAME:
     case REQUEST_PAGE_MKWRITE:
         retire_vma(request);
         break;

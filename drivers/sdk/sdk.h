@@ -109,6 +109,8 @@ enum request_kind {
     REQUEST_MAY_SPLIT,
     REQUEST_MPROTECT,
     REQUEST_MREMAP,
+    REQUEST_ACCESS,
+    REQUEST_NAME,
     REQUEST_WRITEBACK,
     REQUEST_FSYNC,
     REQUEST_TRUNCATE,
@@ -144,6 +146,8 @@ struct muse_request {
     int verb_errors[SDK_VERBS_MAX]; /* -errno, of those that are SDK_VERB_POISON */
     unsigned n_verbs;
     char *forward;            /* owned */
+    uint8_t *buf;             /* owned: what access fills in */
+    const char *name;         /* borrowed until the answer: what vma_name returned */
     struct path_result *path; /* owned: what a path hook fills in */
     bool orphaned;            /* the hook succeeded, its answer could not be sent: undo it */
 };
@@ -292,6 +296,10 @@ MUST_CHECK int hook_may_split(struct muse_driver *driver, struct event *event);
 MUST_CHECK int hook_mprotect(struct muse_driver *driver, struct event *event);
 /** hook_mremap() - MREMAP */
 MUST_CHECK int hook_mremap(struct muse_driver *driver, struct event *event);
+/** hook_access() - DRIVER_ACCESS */
+MUST_CHECK int hook_access(struct muse_driver *driver, struct event *event);
+/** hook_name() - VMA_NAME */
+MUST_CHECK int hook_name(struct muse_driver *driver, struct event *event);
 /** hook_writeback() - WRITEBACK */
 MUST_CHECK int hook_writeback(struct muse_driver *driver, struct event *event);
 /** hook_fsync() - DRIVER_FSYNC */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver that tests/unit/test_sdk.c forks. It does what the path of an opened file, or the page
- * that is asked for, says, and writes one line into a pipe for each hook that ran.
+ * The driver that tests/unit/test_sdk.c and test_sdk_vmops.c fork. It does what the path of an
+ * opened file, or the page that is asked for, says, and writes one line into a pipe for each hook
+ * that ran.
  */
 #ifndef MUSE_TESTS_UNIT_SDK_PROBE_H
 #define MUSE_TESTS_UNIT_SDK_PROBE_H
@@ -164,13 +165,57 @@ static int vm_mremap(struct muse_vma *vma)
     return 0;
 }
 
+static void *reply_bytes(void *request)
+{
+    wait_at_gate();
+    muse_reply(request, 3);
+    return NULL;
+}
+
+/* What it does is said by the offset in the page. */
+static int vm_access(struct muse_vma *vma, uint64_t addr, void *buf, int len, int write)
+{
+    say("access %llu %#llx %d %d", (unsigned long long)vma->id, (unsigned long long)addr, len,
+        write);
+    memset(buf, 'b', (size_t)len / 2);
+    switch (addr % PAGE) {
+    case 1: /* counts what it has not filled in */
+        return len;
+    case 2:
+        return len + 1;
+    case 3:
+        muse_set_error("no such register");
+        return -ENXIO;
+    case 4:
+        start_worker(reply_bytes, muse_request_defer());
+        return 0;
+    default:
+        return len / 2;
+    }
+}
+
+static const char *vm_name(struct muse_vma *vma)
+{
+    static char name[101];
+
+    say("name %llu", (unsigned long long)vma->id);
+    if (path_is(vma->file, "no-name"))
+        return NULL;
+    if (path_is(vma->file, "defer-name"))
+        start_worker(reply_later, muse_request_defer());
+    memset(name, 'n', sizeof(name) - 1);
+    return path_is(vma->file, "long-name") ? name : "[rings]";
+}
+
 static const struct muse_vm_ops plain_ops = {.name = "plain"};
 static const struct muse_vm_ops full_ops = {.name = "full",
                                             .open = vm_open,
                                             .close = vm_close,
                                             .may_split = vm_may_split,
                                             .mprotect = vm_mprotect,
-                                            .mremap = vm_mremap};
+                                            .mremap = vm_mremap,
+                                            .access = vm_access,
+                                            .vma_name = vm_name};
 static const struct muse_vm_ops unlisted_ops = {.name = "unlisted"};
 static const struct muse_vm_ops *const all_ops[] = {&plain_ops, &full_ops, NULL};
 
@@ -231,7 +276,7 @@ static void probe_abort(const struct muse_driver_file *file, const void *vm_priv
         vm_private_data == &probe.driver && context == &probe.log_fd ? "" : " wrong pointers");
 }
 
-static int probe_mmap(struct muse_driver_file *file, struct muse_vma *vma)
+static inline int probe_mmap(struct muse_driver_file *file, struct muse_vma *vma)
 {
     say("mmap %s", (char *)file->private_data);
     vma->vm_ops = &full_ops;
@@ -302,7 +347,7 @@ static int probe_fault(struct muse_fault *fault)
     }
 }
 
-static int huge_fault(struct muse_fault *fault)
+static inline int huge_fault(struct muse_fault *fault)
 {
     uint8_t *page = malloc(fault->page_bytes);
     int r;
@@ -319,7 +364,7 @@ static void probe_object_gone(void *user, uint64_t key, void *object)
     say("gone %llu%s", (unsigned long long)key, object == &probe ? "" : " wrong object");
 }
 
-static void *invalidate(void *unused)
+static inline void *invalidate(void *unused)
 {
     (void)unused;
     wait_at_gate();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server's end of test_sdk.c: starts the probe driver, speaks by hand, reads its lines. */
+/* The server's end of test_sdk.c and test_sdk_vmops.c: starts the probe driver, speaks by hand, reads
+ * its lines. */
 #ifndef MUSE_TESTS_UNIT_SDK_SERVER_H
 #define MUSE_TESTS_UNIT_SDK_SERVER_H
 
@@ -34,14 +35,14 @@ static struct {
     int memfd;
 } server;
 
-static void await(int fd)
+static inline void await(int fd)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
 
     ck_assert_int_eq(poll(&wait, 1, DEADLINE_MS), 1);
 }
 
-static const char *next_line(void)
+static inline const char *next_line(void)
 {
     static char line[256];
     size_t n = 0;
@@ -56,7 +57,7 @@ static const char *next_line(void)
 
 #define expect_line(text) ck_assert_str_eq(next_line(), text)
 
-static struct frame *next_frame(uint16_t type, uint64_t id)
+static inline struct frame *next_frame(uint16_t type, uint64_t id)
 {
     struct frame *frame;
 
@@ -68,7 +69,8 @@ static struct frame *next_frame(uint16_t type, uint64_t id)
 }
 
 /* The message of a frame; freed by the next call. */
-static void *next_message(uint16_t type, uint64_t id, const ProtobufCMessageDescriptor *descriptor)
+static inline void *next_message(uint16_t type, uint64_t id,
+                                 const ProtobufCMessageDescriptor *descriptor)
 {
     static ProtobufCMessage *message;
     struct frame *frame = next_frame(type, id);
@@ -94,12 +96,12 @@ static void *next_message(uint16_t type, uint64_t id, const ProtobufCMessageDesc
     ((Muse__Wire__FaultFailed *)next_message(FRAME_FAULT_FAILED, 0,                                \
                                              &muse__wire__fault_failed__descriptor))
 
-static void post(uint16_t type, uint64_t id, void *message)
+static inline void post(uint16_t type, uint64_t id, void *message)
 {
     ck_assert_int_eq(chan_send(&server.chan, type, id, message, NULL, 0), 0);
 }
 
-static int run_driver(const struct muse_driver_ops *ops, bool quiet)
+static inline int run_driver(const struct muse_driver_ops *ops, bool quiet)
 {
     char rundir[] = "--rundir", name[] = "--name", other[] = "other", program[] = "driver";
     char *argv[] = {program, rundir, server.dir, name, other, NULL};
@@ -109,7 +111,7 @@ static int run_driver(const struct muse_driver_ops *ops, bool quiet)
     return muse_driver_main(5, argv, ops, &probe);
 }
 
-static void start_driver(const struct muse_driver_ops *ops, bool quiet)
+static inline void start_driver(const struct muse_driver_ops *ops, bool quiet)
 {
     int log[2], gate[2];
     int fd;
@@ -145,7 +147,7 @@ static void start_driver(const struct muse_driver_ops *ops, bool quiet)
     ck_assert_int_eq(chan_init(&server.chan, &fd, FRAME_FDS_MAX, 1u << 20), 0);
 }
 
-static void welcome(void)
+static inline void welcome(void)
 {
     Muse__Wire__DriverWelcome message = MUSE__WIRE__DRIVER_WELCOME__INIT;
     int fds[3];
@@ -163,14 +165,14 @@ static void welcome(void)
     (void)close(fds[0]);
 }
 
-static void start(const struct muse_driver_ops *ops)
+static inline void start(const struct muse_driver_ops *ops)
 {
     start_driver(ops, false);
     (void)next_frame(FRAME_DRIVER_HELLO, 0);
     welcome();
 }
 
-static void end_with(int status)
+static inline void end_with(int status)
 {
     int wait_status;
 
@@ -183,7 +185,7 @@ static void end_with(int status)
     (void)rmdir(server.dir);
 }
 
-static void post_open(uint64_t id, const char *path)
+static inline void post_open(uint64_t id, const char *path)
 {
     Muse__Wire__DriverOpen open = MUSE__WIRE__DRIVER_OPEN__INIT;
 
@@ -192,14 +194,14 @@ static void post_open(uint64_t id, const char *path)
     post(FRAME_DRIVER_OPEN, id, &open);
 }
 
-static uint64_t open_file(const char *path)
+static inline uint64_t open_file(const char *path)
 {
     post_open(1, path);
     (void)next_line();
     return next_opened(1)->handle;
 }
 
-static void post_handle(uint16_t type, uint64_t id, uint64_t handle)
+static inline void post_handle(uint16_t type, uint64_t id, uint64_t handle)
 {
     Muse__Wire__HandleRef ref = MUSE__WIRE__HANDLE_REF__INIT;
 
@@ -207,7 +209,7 @@ static void post_handle(uint16_t type, uint64_t id, uint64_t handle)
     post(type, id, &ref);
 }
 
-static void post_path(uint16_t type, uint64_t id, const char *name, uint64_t cursor)
+static inline void post_path(uint16_t type, uint64_t id, const char *name, uint64_t cursor)
 {
     Muse__Wire__PathAsk ask = MUSE__WIRE__PATH_ASK__INIT;
 
@@ -217,7 +219,7 @@ static void post_path(uint16_t type, uint64_t id, const char *name, uint64_t cur
     post(type, id, &ask);
 }
 
-static void post_prepare(uint64_t id, uint64_t handle, uint64_t start, uint64_t n_pages)
+static inline void post_prepare(uint64_t id, uint64_t handle, uint64_t start, uint64_t n_pages)
 {
     Muse__Wire__Prepare prepare = MUSE__WIRE__PREPARE__INIT;
 
@@ -230,8 +232,8 @@ static void post_prepare(uint64_t id, uint64_t handle, uint64_t start, uint64_t 
     post(FRAME_PREPARE, id, &prepare);
 }
 
-static Muse__Wire__Vma vma_message(uint64_t vma_id, uint64_t handle, uint64_t start,
-                                   uint64_t n_pages)
+static inline Muse__Wire__Vma vma_message(uint64_t vma_id, uint64_t handle, uint64_t start,
+                                          uint64_t n_pages)
 {
     Muse__Wire__Vma vma = MUSE__WIRE__VMA__INIT;
 
@@ -246,7 +248,7 @@ static Muse__Wire__Vma vma_message(uint64_t vma_id, uint64_t handle, uint64_t st
     return vma;
 }
 
-static void post_complete(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint64_t context)
+static inline void post_complete(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint64_t context)
 {
     Muse__Wire__Complete complete = MUSE__WIRE__COMPLETE__INIT;
 
@@ -257,8 +259,8 @@ static void post_complete(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint6
     post(type, id, &complete);
 }
 
-static void post_abort(uint64_t prepare_id, uint64_t handle, uint64_t private_data,
-                       uint64_t context)
+static inline void post_abort(uint64_t prepare_id, uint64_t handle, uint64_t private_data,
+                              uint64_t context)
 {
     Muse__Wire__Abort message = MUSE__WIRE__ABORT__INIT;
 
@@ -269,8 +271,8 @@ static void post_abort(uint64_t prepare_id, uint64_t handle, uint64_t private_da
     post(FRAME_ABORT, 0, &message);
 }
 
-static void post_vma_event(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint64_t addr,
-                           uint64_t parent)
+static inline void post_vma_event(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint64_t addr,
+                                  uint64_t parent)
 {
     Muse__Wire__VmaEvent event = MUSE__WIRE__VMA_EVENT__INIT;
 
@@ -282,7 +284,7 @@ static void post_vma_event(uint16_t type, uint64_t id, Muse__Wire__Vma vma, uint
 }
 
 /* prepare and complete of [start, +n_pages) as VMA @vma_id; their two lines are read. */
-static void map_file(uint64_t handle, uint64_t vma_id, uint64_t start, uint64_t n_pages)
+static inline void map_file(uint64_t handle, uint64_t vma_id, uint64_t start, uint64_t n_pages)
 {
     Muse__Wire__Prepared *prepared;
 
@@ -295,7 +297,7 @@ static void map_file(uint64_t handle, uint64_t vma_id, uint64_t start, uint64_t 
     (void)next_line();
 }
 
-static void give_object(unsigned flags, uint64_t page_bytes)
+static inline void give_object(unsigned flags, uint64_t page_bytes)
 {
     Muse__Wire__DriverObject object = MUSE__WIRE__DRIVER_OBJECT__INIT;
 
@@ -309,7 +311,8 @@ static void give_object(unsigned flags, uint64_t page_bytes)
         chan_send(&server.chan, FRAME_DRIVER_OBJECT, 0, &object.base, &server.memfd, 1), 0);
 }
 
-static void ask(uint64_t request_id, uint64_t first_page, uint32_t n_pages, uint32_t n_needed)
+static inline void ask(uint64_t request_id, uint64_t first_page, uint32_t n_pages,
+                       uint32_t n_needed)
 {
     const struct fill_ask entry = {request_id, KEY, CACHE_ID, first_page, n_pages, n_needed};
     const uint64_t one = 1;
@@ -318,7 +321,7 @@ static void ask(uint64_t request_id, uint64_t first_page, uint32_t n_pages, uint
     ck_assert_int_eq(write(server.wake_driver_fd, &one, sizeof(one)), sizeof(one));
 }
 
-static struct fill_answer next_answer(void)
+static inline struct fill_answer next_answer(void)
 {
     struct fill_answer answer;
     uint64_t count;
@@ -330,7 +333,7 @@ static struct fill_answer next_answer(void)
     return answer;
 }
 
-static void expect_answer(uint64_t request_id, uint64_t first_page, uint64_t n_pages)
+static inline void expect_answer(uint64_t request_id, uint64_t first_page, uint64_t n_pages)
 {
     const struct fill_answer answer = next_answer();
     uint8_t wanted[PAGE], found[PAGE];
@@ -346,8 +349,8 @@ static void expect_answer(uint64_t request_id, uint64_t first_page, uint64_t n_p
     }
 }
 
-static void expect_fault_failed(uint64_t request_id, uint64_t first_page, uint32_t n_pages,
-                                uint32_t error, const char *text)
+static inline void expect_fault_failed(uint64_t request_id, uint64_t first_page, uint32_t n_pages,
+                                       uint32_t error, const char *text)
 {
     const Muse__Wire__FaultFailed *failed = next_fault_failed();
 
@@ -358,7 +361,7 @@ static void expect_fault_failed(uint64_t request_id, uint64_t first_page, uint32
     ck_assert_str_eq(failed->text, text);
 }
 
-static void open_gate(void)
+static inline void open_gate(void)
 {
     ck_assert_int_eq(write(server.gate_fd, "x", 1), 1);
 }

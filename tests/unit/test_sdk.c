@@ -36,7 +36,8 @@ START_TEST(hello_lists_the_hooks_and_the_tables_that_are_there)
     ck_assert_uint_eq(hello->vm_ops[0]->hooks, 0);
     ck_assert_uint_eq(hello->vm_ops[1]->id, 2);
     ck_assert_uint_eq(hello->vm_ops[1]->hooks, VM_HOOK_OPEN | VM_HOOK_CLOSE | VM_HOOK_MAY_SPLIT |
-                                                   VM_HOOK_MPROTECT | VM_HOOK_MREMAP);
+                                                   VM_HOOK_MPROTECT | VM_HOOK_MREMAP |
+                                                   VM_HOOK_ACCESS | VM_HOOK_NAME);
     welcome();
     end_with(0);
 }

@@ -83,6 +83,14 @@ struct muse_vm_ops {
     /* The VMA is the moved copy of another one and about to take its place: 0, or -errno, and
      * mremap fails with it. */
     int (*mremap)(struct muse_vma *vma);
+    /* A client copies with muse_copy_from(), and what is at @addr cannot be had as memory: fill
+     * @buf with the @len bytes from there on, which lie in one page of 4 KiB. Return: how many
+     * there are now, from the first one on; 0 or -errno when there are none. @write: 0. When it is
+     * deferred, @buf stays until muse_reply(), which gets what would have been returned. */
+    int (*access)(struct muse_vma *vma, uint64_t addr, void *buf, int len, int write);
+    /* What people shall see beside the object's name, in brackets; NULL: nothing. Linux's `name`,
+     * which is the table's own here. Asked once, after the mapping was made, and copied. */
+    const char *(*vma_name)(struct muse_vma *vma);
 };
 
 enum muse_action_type {
@@ -331,7 +339,7 @@ struct muse_request *muse_request_defer(void);
 /**
  * muse_reply() - answer a deferred hook, from any thread
  * @request: from muse_request_defer(); consumed
- * @error:   0 or -errno
+ * @error:   0 or -errno; for `access` how many bytes, too. A deferred `vma_name` gives no name.
  */
 void muse_reply(struct muse_request *request, int error);
 
