@@ -33,6 +33,7 @@ static const struct key {
     KEY("swap-file", KIND_WORD, swap_file),
     KEY("pages", KIND_WORD, pages),
     KEY("forward", KIND_WORD, forward),
+    KEY("name", KIND_WORD, name),
     KEY("size", KIND_NUMBER, size),
     KEY("key", KIND_NUMBER, key),
     KEY("open-errno", KIND_NUMBER, open_errno),
@@ -80,6 +81,13 @@ static const struct key {
     KEY("fsync-errno", KIND_NUMBER, fsync_errno),
     KEY("mkwrite-errno", KIND_NUMBER, mkwrite_errno),
     KEY("mkwrite-delay-ms", KIND_NUMBER, mkwrite_delay_ms),
+    KEY("access-errno", KIND_NUMBER, access_errno),
+    KEY("access-delay-ms", KIND_NUMBER, access_delay_ms),
+    KEY("access-short", KIND_FLAG, access_short),
+    KEY("access-nothing", KIND_FLAG, access_nothing),
+    KEY("name-errno", KIND_NUMBER, name_errno),
+    KEY("name-delay-ms", KIND_NUMBER, name_delay_ms),
+    KEY("name-sleep-ms", KIND_NUMBER, name_sleep_ms),
 };
 
 _Static_assert(

@@ -32,6 +32,7 @@ struct behaviour {
     char swap_file[WORD_BYTES_MAX];
     char pages[WORD_BYTES_MAX];
     char forward[WORD_BYTES_MAX];
+    char name[WORD_BYTES_MAX];
     uint64_t size, key;
     uint64_t open_errno, open_delay_ms, open_never, getattr_errno;
     uint64_t prepare_errno, prepare_delay_ms, prepare_sleep_ms, prepare_never;
@@ -47,6 +48,8 @@ struct behaviour {
     uint64_t lock, extents;
     uint64_t writeback_errno, writeback_fails, writeback_delay_ms, writeback_never, fsync_errno;
     uint64_t mkwrite_errno, mkwrite_delay_ms;
+    uint64_t access_errno, access_delay_ms, access_short, access_nothing;
+    uint64_t name_errno, name_delay_ms, name_sleep_ms;
 };
 
 /* Numbers the control object faulty/counters shows, in this order. */
@@ -71,6 +74,8 @@ struct behaviour {
     X(writeback_pages)                                                                             \
     X(fsync)                                                                                       \
     X(mkwrite)                                                                                     \
+    X(access)                                                                                      \
+    X(name)                                                                                        \
     X(invalidated)                                                                                 \
     X(locked)                                                                                      \
     X(in_flight)                                                                                   \
@@ -196,6 +201,11 @@ void faulty_maybe_die(const struct behaviour *behaviour, const char *hook);
 /** faulty_sleep() - keep this thread, as a driver does that waits for something */
 void faulty_sleep(uint64_t ms);
 
+/* nomemory.c */
+
+int faulty_access(struct muse_vma *vma, uint64_t addr, void *buf, int len, int write);
+const char *faulty_vma_name(struct muse_vma *vma);
+
 /* writes.c */
 
 int faulty_writeback(struct muse_writeback *writeback);
@@ -211,6 +221,12 @@ int faulty_fault(struct muse_fault *fault);
 /** lie_in_prepare() - send what should not be sent.
  * Return: the hook's result if it lies, else 0; *ret_lied says which. */
 int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, bool *ret_lied);
+
+/** lie_in_access() - answer an access of @length bytes with what makes no sense. Return: whether. */
+bool lie_in_access(struct faulty *faulty, const struct behaviour *behaviour, uint32_t length);
+
+/** lie_in_name() - the same for a name. Return: whether. */
+bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour);
 
 /** lie_in_fault() - write nonsense into the ring */
 void lie_in_fault(struct faulty *faulty, const struct behaviour *behaviour,

@@ -123,10 +123,13 @@ static const struct muse_vm_ops close_ops = {.name = "close", .close = vm_close}
 static const struct muse_vm_ops plain_ops = {.name = "plain"};
 static const struct muse_vm_ops mkwrite_ops = {
     .name = "mkwrite", .close = vm_close, .page_mkwrite = faulty_page_mkwrite};
+static const struct muse_vm_ops access_ops = {
+    .name = "access", .close = vm_close, .access = faulty_access, .vma_name = faulty_vma_name};
+static const struct muse_vm_ops named_ops = {.name = "named", .vma_name = faulty_vma_name};
 static const struct muse_vm_ops unlisted_ops = {.name = "unlisted", .close = vm_close};
 
-const struct muse_vm_ops *const faulty_vm_ops[] = {&full_ops, &close_ops, &plain_ops, &mkwrite_ops,
-                                                   NULL};
+const struct muse_vm_ops *const faulty_vm_ops[] = {
+    &full_ops, &close_ops, &plain_ops, &mkwrite_ops, &access_ops, &named_ops, NULL};
 
 /* The table a name asks for; all hooks when it says nothing. */
 static const struct muse_vm_ops *ops_of(const struct behaviour *behaviour)
@@ -140,6 +143,8 @@ static const struct muse_vm_ops *ops_of(const struct behaviour *behaviour)
         {"close", &close_ops},
         {"plain", &plain_ops},
         {"mkwrite", &mkwrite_ops},
+        {"access", &access_ops},
+        {"named", &named_ops},
         {"none", NULL},
         {"unset", MUSE_VM_OPS_UNSET},
         {"unlisted", &unlisted_ops},

@@ -78,10 +78,10 @@ static void answer_with(struct faulty *faulty, uint16_t type, unsigned n_fds, un
     send_raw(faulty, &frame, sizeof(frame), n_fds);
 }
 
-static void send_truncated(struct faulty *faulty)
+static void send_truncated(struct faulty *faulty, uint16_t type)
 {
     const struct muse_request *request = muse_request_defer();
-    struct raw_frame frame = fine_answer(FRAME_PREPARED, request->id);
+    struct raw_frame frame = fine_answer(type, request->id);
 
     frame.payload[1] = 0x80; /* a varint that does not end */
     send_raw(faulty, &frame, sizeof(frame), 0);
@@ -139,13 +139,55 @@ int lie_in_prepare(struct faulty *faulty, const struct behaviour *behaviour, boo
         answer_with(faulty, FRAME_PREPARED, 2, 0);
         *ret_lied = true;
     } else if (is_word(lie, "truncated")) {
-        send_truncated(faulty);
+        send_truncated(faulty, FRAME_PREPARED);
         *ret_lied = true;
     } else if (is_word(lie, "forward")) {
         send_forward(faulty);
         *ret_lied = true;
     }
     return result;
+}
+
+/* One byte more than was asked for: field 1, bytes, with a length of two bytes. */
+static void send_accessed(struct faulty *faulty, uint32_t n_bytes)
+{
+    const struct muse_request *request = muse_request_defer();
+    struct {
+        struct raw_frame frame; /* its payload is the tag and the first byte of the length */
+        uint8_t n_high;
+        uint8_t data[ACCESS_BYTES_MAX + 1];
+    } __attribute__((packed)) bytes = {.frame = fine_answer(FRAME_DRIVER_ACCESSED, request->id)};
+
+    bytes.frame.payload[0] = 1u << 3 | 2u;
+    bytes.frame.payload[1] = (uint8_t)(n_bytes | 0x80u);
+    bytes.n_high = (uint8_t)(n_bytes >> 7);
+    send_raw(faulty, &bytes, sizeof(bytes) - sizeof(bytes.data) + n_bytes, 0);
+}
+
+/* The real answer finds nobody any more; without it the SDK would wait for it at the end. */
+static bool lied(void)
+{
+    muse_reply(muse_request_defer(), 0);
+    return true;
+}
+
+bool lie_in_access(struct faulty *faulty, const struct behaviour *behaviour, uint32_t length)
+{
+    if (is_word(behaviour->lie, "access-long"))
+        send_accessed(faulty, length + 1);
+    else if (is_word(behaviour->lie, "access-truncated"))
+        send_truncated(faulty, FRAME_DRIVER_ACCESSED);
+    else
+        return false;
+    return lied();
+}
+
+bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour)
+{
+    if (!is_word(behaviour->lie, "name-truncated"))
+        return false;
+    send_truncated(faulty, FRAME_VMA_NAMED);
+    return lied();
 }
 
 static void put_answer(struct faulty *faulty, const struct fill_answer *answer)
