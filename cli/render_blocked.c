@@ -41,7 +41,9 @@ static void print_label(FILE *out, const char *label)
 static void print_mapping_line(FILE *out, const json_t *mapping)
 {
     static const char *const marks[] = {"direct",        "graduated",     "write_locked",
-                                        "outside_arena", "tracks_writes", "page_mkwrite"};
+                                        "outside_arena", "tracks_writes", "page_mkwrite",
+                                        "access"};
+    const char *name = field_text(mapping, "name");
 
     print_label(out, "mapping");
     if (!json_is_object(mapping)) {
@@ -58,6 +60,11 @@ static void print_mapping_line(FILE *out, const json_t *mapping)
     for (size_t i = 0; i < N_ELEMENTS(marks); i++) {
         if (field_is(mapping, marks[i]))
             (void)fprintf(out, ", %s", marks[i]);
+    }
+    if (name[0] != '\0') {
+        (void)fputs(", called [", out);
+        print_text(out, name);
+        (void)fputc(']', out);
     }
     (void)fputc('\n', out);
 }

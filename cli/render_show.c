@@ -140,7 +140,15 @@ bool render_spaces(FILE *out, const json_t *document)
     return true;
 }
 
-/* As in proc(5): the device is 00:00, the inode the object's number. */
+static void print_in_brackets(FILE *out, const char *text)
+{
+    (void)fputc('[', out);
+    print_text(out, text);
+    (void)fputc(']', out);
+}
+
+/* As in proc(5): the device is 00:00, the inode the object's number; what the driver calls the
+ * mapping is shown like the name of one of the kernel's own. */
 static void print_mapping(FILE *out, const json_t *map)
 {
     const char *state = field_text(map, "state");
@@ -155,10 +163,12 @@ static void print_mapping(FILE *out, const json_t *map)
     (void)fprintf(out, "%*s ", n > 0 && n < 72 ? 72 - n : 0, "");
     if (is_mapped) {
         print_text(out, field_text(map, "object"));
+        if (field_text(map, "name")[0] != '\0') {
+            (void)fputc(' ', out);
+            print_in_brackets(out, field_text(map, "name"));
+        }
     } else {
-        (void)fputc('[', out);
-        print_text(out, state);
-        (void)fputc(']', out);
+        print_in_brackets(out, state);
     }
     (void)fputc('\n', out);
 }

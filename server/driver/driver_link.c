@@ -50,7 +50,8 @@ static bool is_stale_answer(const struct driver_link *link, const struct frame_h
     return header->type == FRAME_DRIVER_OPENED || header->type == FRAME_DRIVER_ATTR ||
            header->type == FRAME_PREPARED || header->type == FRAME_COMPLETED ||
            header->type == FRAME_DRIVER_DIR_ENTRIES || header->type == FRAME_DRIVER_LINK_TARGET ||
-           header->type == FRAME_DRIVER_DONE || header->type == FRAME_DRIVER_FAILED;
+           header->type == FRAME_DRIVER_DONE || header->type == FRAME_DRIVER_ACCESSED ||
+           header->type == FRAME_VMA_NAMED || header->type == FRAME_DRIVER_FAILED;
 }
 
 static int on_frame(struct conn *conn, struct frame *frame)

@@ -305,6 +305,37 @@ int hook_page_mkwrite(struct driver *driver, struct driver_call *driver_call, co
                 "page_mkwrite");
 }
 
+int hook_access(struct driver *driver, struct driver_call *driver_call, const struct vma *vma,
+                uint64_t addr, uint32_t length)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+    Muse__Wire__Vma wire;
+    Muse__Wire__DriverAccess message = MUSE__WIRE__DRIVER_ACCESS__INIT;
+
+    fill_wire_vma(&wire, &as_seen);
+    message.vma = &wire;
+    message.addr = addr;
+    message.length = length;
+    driver_call->space_id = as_seen.space_id;
+    (void)snprintf(driver_call->args, sizeof(driver_call->args),
+                   "space=%" PRIu64 " vma=%" PRIu64 " addr=%#" PRIx64 " length=%u",
+                   as_seen.space_id, as_seen.id, addr, length);
+    return call_new(driver, driver_call, FRAME_DRIVER_ACCESS, &message.base, FRAME_DRIVER_ACCESSED,
+                    "access");
+}
+
+int hook_name(struct driver *driver, struct driver_call *driver_call, const struct vma *vma)
+{
+    const struct hook_vma as_seen = hook_vma_of(vma);
+    Muse__Wire__Vma wire;
+    Muse__Wire__VmaEvent message = MUSE__WIRE__VMA_EVENT__INIT;
+
+    fill_wire_vma(&wire, &as_seen);
+    message.vma = &wire;
+    vma_text(&as_seen, driver_call->args, sizeof(driver_call->args));
+    return call_new(driver, driver_call, FRAME_VMA_NAME, &message.base, FRAME_VMA_NAMED, "name");
+}
+
 int hook_writeback(struct driver *driver, struct driver_call *driver_call,
                    const struct object *object, struct range pages)
 {

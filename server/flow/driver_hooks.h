@@ -50,7 +50,7 @@ struct hook_prepare {
  * Calls: @call's end is set by the caller; answer type and hook name are set here.
  *
  * Return: 0, the end will come. The end will not come: -ENODEV the driver is dead or dying; -EBUSY
- * (open, getattr, path, prepare) it has left too much unread already; -EROFS (open) for writing, and the
+ * (open, getattr, path, prepare, access, name) it has left too much unread already; -EROFS (open) for writing, and the
  * driver said that it never does.
  */
 MUST_CHECK int hook_open(struct driver *driver, struct driver_call *call,
@@ -72,6 +72,10 @@ MUST_CHECK int hook_mprotect(struct driver *driver, struct driver_call *call, co
                              struct range range, uint64_t new_flags);
 MUST_CHECK int hook_mremap(struct driver *driver, struct driver_call *call,
                            const struct hook_vma *vma, uint64_t parent_id);
+MUST_CHECK int hook_access(struct driver *driver, struct driver_call *call, const struct vma *vma,
+                           uint64_t addr, uint32_t length);
+/* no client waits for it */
+MUST_CHECK int hook_name(struct driver *driver, struct driver_call *call, const struct vma *vma);
 
 MUST_CHECK int hook_writeback(struct driver *driver, struct driver_call *call,
                               const struct object *object, struct range pages);

@@ -257,6 +257,7 @@ static void put_mapping(struct doc *document, const struct vma *vma)
     doc_put_number(document, "pgoff", vma->pgoff);
     doc_put(document, "flags", flags_document(vma->flags));
     doc_put_text(document, "object", object ? object->name : NULL);
+    doc_put_text(document, "name", vma->name && vma->name->text[0] ? vma->name->text : NULL);
     doc_put_number(document, "object_id", object ? object->id : 0);
     doc_put_number(document, "file_id", vma->file ? vma_file(vma)->id : 0);
     doc_put_number(document, "vm_ops", vma->ops_id);
@@ -266,6 +267,7 @@ static void put_mapping(struct doc *document, const struct vma *vma)
     doc_put_bool(document, "outside_arena", vma->outside_arena);
     doc_put_bool(document, "tracks_writes", vma->tracks_writes);
     doc_put_bool(document, "page_mkwrite", vma->has_mkwrite);
+    doc_put_bool(document, "access", vma->has_access);
     doc_put_number(document, "n_faults", vma->n_faults);
 }
 

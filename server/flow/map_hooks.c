@@ -201,6 +201,8 @@ int map_set_vm_ops(struct map_request *request, const struct driver *driver, uin
     vma->has_may_split = ops && (ops->hooks & VM_HOOK_MAY_SPLIT);
     vma->has_mprotect = ops && (ops->hooks & VM_HOOK_MPROTECT);
     vma->has_mremap = ops && (ops->hooks & VM_HOOK_MREMAP);
+    vma->has_access = ops && (ops->hooks & VM_HOOK_ACCESS);
+    vma->has_name = ops && (ops->hooks & VM_HOOK_NAME);
     return 0;
 }
 

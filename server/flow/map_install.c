@@ -19,6 +19,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
+#include "server/flow/name_flow.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/write_flow.h"
@@ -472,6 +473,8 @@ void map_merge(struct map_request *request)
             vma_forget(space, removed);
         space->engine->stats.merges++;
         vma = survivor;
+    } else {
+        name_start(vma);
     }
     fault_flow_settle(space, vma, request->merge != VMA_MERGE_NONE);
     fault_flow_vma_ready(space, vma);

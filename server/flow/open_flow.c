@@ -19,6 +19,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/limits.h"
 #include "proto/status.h"
+#include "server/flow/access_flow.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/evict_flow.h"
 #include "server/flow/fill_flow.h"
@@ -677,6 +678,7 @@ static void reply_error_is(struct space *space, uint64_t id, const struct vma *v
     message.object = object->name;
     message.has_offset = true;
     message.offset = offset;
+    message.has_access = message.access = access_is_offered(vma, addr);
     if (record) {
         char hook[sizeof(record->hook)];
         char text[sizeof(record->text)];

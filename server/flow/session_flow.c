@@ -478,6 +478,7 @@ static const struct request_row {
     {FRAME_MAP, request_map},
     {FRAME_UNMAP, request_unmap},
     {FRAME_ERROR_AT, request_error_at},
+    {FRAME_ACCESS, request_access},
     {FRAME_MADVISE, request_madvise},
     {FRAME_PROTECT, request_protect},
     {FRAME_LOCK, request_lock},

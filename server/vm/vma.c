@@ -32,6 +32,7 @@ struct vma *vma_free(struct vma *vma)
     MUST(!vma->in_tree);
     list_del(&vma->object_link);
     list_del(&vma->link);
+    (void)vma_name_unref(vma->name);
     free(vma);
     return NULL;
 }
@@ -68,6 +69,10 @@ void vma_copy_identity(struct vma *to, const struct vma *from)
     to->has_may_split = from->has_may_split;
     to->has_mprotect = from->has_mprotect;
     to->has_mremap = from->has_mremap;
+    to->has_access = from->has_access;
+    to->has_name = from->has_name;
+    (void)vma_name_unref(to->name);
+    to->name = vma_name_ref(from->name);
     to->direct = from->direct;
     to->graduated = from->graduated;
     to->write_locked = from->write_locked;

@@ -32,6 +32,7 @@
 #include "common/base/own.h"
 #include "common/base/range.h"
 #include "common/base/rbtree.h"
+#include "server/vm/vma_name.h"
 
 /* Addresses, lengths and pgoff count in these, whatever the object's page size is. */
 #define VMA_PAGE_SHIFT 12
@@ -118,6 +119,7 @@ struct vma {
     void *owner;  /* borrowed: the space, opaque here */
     uint64_t ops_id;       /* the driver's vm_ops; 0: none */
     uint64_t private_data; /* the driver's token */
+    struct vma_name *name; /* ref, shared with copies; NULL: the driver was not asked for one */
 
     bool ops_set;       /* the driver said something about vm_ops, if only "none" */
     bool has_open;      /* which operations ops_id has, as far as decisions here need them */
@@ -127,6 +129,8 @@ struct vma {
     bool tracks_writes; /* shared, perhaps writable, and the driver takes pages back */
     bool has_mprotect;  /* ... before its protection changes */
     bool has_mremap;    /* ... before it is moved */
+    bool has_access;    /* ... for bytes that cannot be had as memory */
+    bool has_name;      /* ... what to call it */
     bool direct;        /* mapped from the driver's own fd: no faults reach the server */
     bool graduated;     /* switched to native faulting for the time being */
     bool write_locked;  /* in a transaction: faults on it wait, neighbours do not merge into it */
@@ -171,7 +175,8 @@ void vma_free_list(struct list *vmas);
  * @to:   detached; keeps its id, place and lists
  * @from: borrowed
  *
- * Copied: range, pgoff, kind, flags, prot, file, object, owner, ops, private data, the bools.
+ * Copied: range, pgoff, kind, flags, prot, file, object, owner, ops, private data, the bools; the
+ * name is shared.
  * n_faults starts at 0, so that summing over VMAs counts each fault once.
  */
 void vma_copy_identity(struct vma *to, const struct vma *from);

@@ -83,13 +83,13 @@ START_TEST(maps_look_like_those_of_proc)
         render_maps,
         "{\"space\":3,\"maps\":["
         "{\"start\":139994272780288,\"end\":139994272784384,\"id\":7,\"state\":\"mapped\",\"perms\":\"r--s\","
-        "\"pgoff\":9,\"object\":\"file/a\",\"object_id\":4},"
+        "\"pgoff\":9,\"object\":\"file/a\",\"name\":\"a\\u001b\",\"object_id\":4},"
         "{\"start\":139994272784384,\"end\":139994272788480,\"id\":8,\"state\":\"quarantine\"}]}",
         NULL);
 
     ck_assert_str_eq(
         text,
-        "7f52f4e65000-7f52f4e66000 r--s 00009000 00:00 4                          file/a\n"
+        "7f52f4e65000-7f52f4e66000 r--s 00009000 00:00 4                          file/a [a\\x1b]\n"
         "7f52f4e66000-7f52f4e67000 ---p 00000000 00:00 0                          [quarantine]\n");
 }
 END_TEST
@@ -202,7 +202,7 @@ START_TEST(why_shows_what_there_is_and_ends_with_the_sentence)
         render_why,
         "{\"space\":3,\"pid\":12,\"program\":\"cat\",\"address\":4096,\"in_arena\":true,"
         "\"mapping\":{\"start\":4096,\"end\":8192,\"id\":9,\"state\":\"mapped\",\"perms\":\"rw-s\",\"pgoff\":2,"
-        "\"vm_ops\":1,\"write_locked\":true,\"tracks_writes\":true},"
+        "\"vm_ops\":1,\"write_locked\":true,\"tracks_writes\":true,\"name\":\"rings\"},"
         "\"object\":{\"name\":\"file/a\",\"size_bytes\":8192,\"source\":\"fill\",\"driver\":\"file\","
         "\"driver_alive\":false,\"lost\":true,\"dirty_bytes\":4096,\"writeback_errors\":2,"
         "\"writeback_error\":\"ENOSPC\"},"
@@ -217,7 +217,7 @@ START_TEST(why_shows_what_there_is_and_ends_with_the_sentence)
     ck_assert_str_eq(
         text, "address  1000 in space 3, pid 12 (cat)\n"
               "mapping  1000-2000 rw-s offset 2000, mapped, id 9, vm_ops 1, write_locked, "
-              "tracks_writes\n"
+              "tracks_writes, called [rings]\n"
               "object   file/a, 8K, by fill of driver file (dead), lost, dirty 4K, 2 errors of "
               "writing back, the last ENOSPC\n"
               "page     2, byte 8192 of the object, poisoned\n"
