@@ -421,7 +421,7 @@ START_TEST(a_moved_mapping_keeps_waiting_for_the_server)
 }
 END_TEST
 
-static void answer_error_at(struct server *server, uint64_t addr, uint32_t error)
+static void answer_error(struct server *server, uint64_t addr, uint32_t error, bool access)
 {
     struct frame *frame = server_read(server, FRAME_ERROR_AT);
     Muse__Wire__ErrorAt *error_at =
@@ -434,7 +434,13 @@ static void answer_error_at(struct server *server, uint64_t addr, uint32_t error
     error_is.error = error;
     if (error != 0)
         error_is.text = text;
+    error_is.has_access = error_is.access = access;
     server_send(server, FRAME_ERROR_IS, frame->header.id, &error_is, -1);
+}
+
+static void answer_error_at(struct server *server, uint64_t addr, uint32_t error)
+{
+    answer_error(server, addr, error, false);
 }
 
 static void script_copy(struct server *server)
@@ -460,6 +466,7 @@ static void script_copy(struct server *server)
     REQUIRE(next_event(server).event == UFFD_EVENT_PAGEFAULT);
     poison.range = (struct uffdio_range){.start = addr + 2 * PAGE, .len = PAGE};
     REQUIRE(ioctl(server->uffd, UFFDIO_POISON, &poison) == 0);
+    answer_error_at(server, addr + 2 * PAGE, EIO); /* for the copy that is short: no access */
     answer_error_at(server, addr + 2 * PAGE, EIO);
     answer_error_at(server, addr + 8 * PAGE, 0);
     server_expect_end(server);
@@ -479,6 +486,94 @@ static void check_copies(struct muse *muse, char *p)
     ck_assert_int_eq(errno, EFAULT);
     ck_assert_int_eq(muse_copy_from(muse, buf, p, 0), 0);
 }
+
+/* ---- bytes that are no memory ---- */
+
+/* ACCESS of [addr, +length): @n bytes. */
+static void answer_access(struct server *server, uint64_t addr, uint32_t length, size_t n)
+{
+    struct frame *frame = server_read(server, FRAME_ACCESS);
+    Muse__Wire__Access *access = muse__wire__access__unpack(NULL, frame->n_payload, frame->payload);
+    Muse__Wire__Accessed accessed = MUSE__WIRE__ACCESSED__INIT;
+    uint8_t bytes[2 * PAGE];
+
+    REQUIRE(access && access->addr == addr && access->length == length);
+    muse__wire__access__free_unpacked(access, NULL);
+    memset(bytes, 'z', n);
+    accessed.data.data = bytes;
+    accessed.data.len = n;
+    server_send(server, FRAME_ACCESSED, frame->header.id, &accessed, -1);
+}
+
+/* The addresses are those of the arena, where nothing readable is mapped. */
+static void script_access(struct server *server)
+{
+    server_greet(server);
+    const uint64_t addr = server->arena_start;
+
+    answer_error(server, addr + 10, EIO, true); /* up to the page's end, then the next page */
+    answer_access(server, addr + 10, PAGE - 10, PAGE - 10);
+    answer_error(server, addr + PAGE, 0, true);
+    answer_access(server, addr + PAGE, 20, 20);
+
+    answer_error(server, addr, EIO, true); /* short: the rest is not asked for */
+    answer_access(server, addr, PAGE, 7);
+
+    answer_error(server, addr, EIO, true); /* nothing: what the page failed with */
+    answer_access(server, addr, 1, 0);
+
+    answer_error(server, addr, EIO, true); /* an errno of access is nearer */
+    server_fail(server, server_await(server, FRAME_ACCESS), ENODATA, "test/object: access: no");
+
+    answer_error(server, addr, EIO, true); /* after the first page the count is short */
+    answer_access(server, addr, PAGE, PAGE);
+    answer_error(server, addr + PAGE, EIO, true);
+    server_fail(server, server_await(server, FRAME_ACCESS), ENODATA, NULL);
+
+    answer_error(server, addr, EIO, true); /* where there is no room for the bytes */
+    answer_access(server, addr, 1, 1);
+
+    answer_error(server, addr, EIO, true); /* more than was asked for */
+    answer_access(server, addr, 1, 2);
+    server_expect_end(server);
+}
+
+static void check_access(struct muse *muse, const char *p)
+{
+    char buf[2 * PAGE] = "";
+
+    ck_assert_int_eq(muse_copy_from(muse, buf, p + 10, PAGE + 10), PAGE + 10);
+    ck_assert_int_eq(buf[0], 'z');
+    ck_assert_int_eq(buf[PAGE + 9], 'z');
+    ck_assert_int_eq(buf[PAGE + 10], '\0');
+    ck_assert_int_eq(muse_copy_from(muse, buf, p, 2 * PAGE), 7);
+    ck_assert_int_eq(muse_copy_from(muse, buf, p, 1), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_str_eq(muse_last_error_text(), "test/object: fault: bad sector");
+    ck_assert_int_eq(muse_copy_from(muse, buf, p, 1), -1);
+    ck_assert_int_eq(errno, ENODATA);
+    ck_assert_str_eq(muse_last_error_text(), "test/object: access: no");
+    ck_assert_int_eq(muse_copy_from(muse, buf, p, 2 * PAGE), PAGE);
+    ck_assert_str_eq(muse_last_error_text(), "");
+    ck_assert_int_eq(muse_copy_from(muse, (char *)(uintptr_t)p + 9 * PAGE, p, 1), -1);
+    ck_assert_int_eq(errno, EFAULT);
+    ck_assert_int_eq(muse_copy_from(muse, buf, p, 1), -1);
+    ck_assert_int_eq(errno, EPROTO);
+}
+
+START_TEST(bytes_that_are_no_memory_are_asked_of_the_server_a_page_at_a_time)
+{
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_access, NULL, 0);
+    muse = server_connect(&server);
+    check_access(muse,
+                 (char *)(uintptr_t)server.arena_start); /* NOLINT(performance-no-int-to-ptr) */
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
 
 START_TEST(copying_waits_for_pages_and_tells_the_errno_of_a_bad_one)
 {
@@ -519,6 +614,7 @@ static Suite *memory_suite(void)
     tcase_add_test(tcase, arguments_reach_the_server_as_they_are);
     tcase_add_test(tcase, MAP_LOCKED_obeys_this_process_limit_and_locks);
     tcase_add_test(tcase, a_moved_mapping_keeps_waiting_for_the_server);
+    tcase_add_test(tcase, bytes_that_are_no_memory_are_asked_of_the_server_a_page_at_a_time);
     tcase_add_test(tcase, copying_waits_for_pages_and_tells_the_errno_of_a_bad_one);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -460,7 +460,8 @@ int muse_error_at(struct muse *muse, const void *addr, struct muse_error *ret);
  * @src:  in a mapping of @muse (any other memory works, too)
  * @len:  bytes
  *
- * Waits for pages that are not resident, as an access does.
+ * Waits for pages that are not resident, as an access does. Where there is no memory, the mapping's
+ * driver is asked, when it has the vm operation `access`.
  *
  * Return: bytes copied from the start, fewer than @len where an error follows; -1 and errno when
  * the first byte cannot be had: the driver's errno (EIO, ...), EFAULT not mapped or not readable,
