@@ -27,6 +27,8 @@
     X(server, control_mode, control_mode, MODE, "0600", "permissions of control.sock")             \
     X(server, hand_out_uffd, hand_out_uffd, TEXT, "all",                                           \
       "who gets a userfaultfd from the server: all, root, none, or a uid")                         \
+    X(server, spin_us, spin_us, COUNT, "50",                                                       \
+      "how long to look for the next fault before sleeping, while they follow each other")         \
     X(limits, arena, arena_bytes, SIZE, "1T", "default address range of a client")                 \
     X(limits, max_vmas, max_vmas, COUNT, "65530", "mappings of one space")                         \
     X(deadlines, hook_ms, hook_deadline_ms, COUNT, "10000", "a driver's hook")                     \
@@ -47,7 +49,7 @@ struct config {
     uint64_t memory_bytes, arena_bytes;
     uint64_t client_mode, driver_mode, control_mode;
     uint64_t max_vmas, hook_deadline_ms, install_deadline_ms, fork_deadline_ms, writeback_ms,
-        return_ms;
+        return_ms, spin_us;
     uint64_t install_deadline_ns, fork_deadline_ns; /* derived */
     bool kernel_v1;                                 /* derived */
     struct config_override {

@@ -188,3 +188,11 @@ void space_unref(struct space *space)
     charge_drop(&space->engine->quotas, space->uid, QUOTA_SPACES, 1);
     free(space);
 }
+
+void engine_served(struct engine *engine, uint64_t came_ns)
+{
+    const uint64_t until_ns = spin_served(&engine->spin, came_ns, loop_now_ns(),
+                                          engine->config->spin_us * UINT64_C(1000));
+
+    loop_stay_awake(&engine->loop, until_ns);
+}

@@ -34,6 +34,7 @@
 #include "server/cache/poison.h"
 #include "server/fault/readahead.h"
 #include "server/fault/run.h"
+#include "server/fault/spin.h"
 #include "server/loop/loop.h"
 #include "server/loop/notify.h"
 #include "server/loop/ring.h"
@@ -57,6 +58,7 @@ struct trace;
 struct engine {
     struct loop loop;
     struct ring ring;
+    struct spin spin;         /* staying awake between faults */
     struct notifier notifier; /* for muse_prefetch */
     struct store store;
     const struct config *config; /* borrowed from server */
@@ -280,6 +282,10 @@ struct driver *driver_ref(struct driver *driver);
 void driver_unref(struct driver *driver);
 struct space *space_ref(struct space *space);
 void space_unref(struct space *space);
+
+/** engine_served() - faults, or answers to them, that were seen at @came_ns have been served: the loop
+ * stays awake for the next ones, where that has been worth it */
+void engine_served(struct engine *engine, uint64_t came_ns);
 
 /** engine_id() - the next id; never 0, never used again */
 static inline uint64_t engine_id(struct engine *engine)

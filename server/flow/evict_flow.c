@@ -32,10 +32,12 @@
 #include "server/flow/fill.h"
 #include "server/flow/writeback.h"
 
-/* Chosen: what one call may look at, and what one turn of the loop evicts in the background; a
- * punch is 5 to 100 µs. */
+/* Chosen: what one call may look at, and what one evicts by name; a punch is 5 to 100 µs. */
 #define LOOKS_PER_CALL 512u
-#define RUNS_PER_TURN  8u
+#define RUNS_PER_CALL  8u
+/* Chosen: what one turn of the loop evicts in the background. More than a turn of faults brings, so that
+ * it gets ahead; little enough to be over before the reader it has just answered faults again. */
+#define RUNS_PER_TURN  2u
 /* Chosen: a mapping that lost pages is watched that long at least, however complete it is again. */
 #define RECENT_NS      1000000000ull
 /* Chosen: readers that go on at the same time, two windows each. */
@@ -320,9 +322,9 @@ static uint64_t evict_entry(struct evict_flow *flow, struct look *look, uint32_t
 
 /* ---- making room ---- */
 
-/* At most @max_runs entries, until @n_bytes have gone. */
-static void evict_from(struct evict_flow *flow, struct evict_user *user, uint64_t n_bytes,
-                       uint64_t max_runs)
+/* At most @max_runs entries, until @n_bytes have gone. Return: bytes that went. */
+static uint64_t evict_from(struct evict_flow *flow, struct evict_user *user, uint64_t n_bytes,
+                           uint64_t max_runs)
 {
     const uint64_t most = smaller(max_runs, user->pool.n_entries);
     struct look look = {NULL, false, false};
@@ -343,6 +345,7 @@ static void evict_from(struct evict_flow *flow, struct evict_user *user, uint64_
         n_pages = evict_entry(flow, &look, handle, true);
         n_gone += n_pages << look.object->page_shift;
     }
+    return n_gone;
 }
 
 /* Whoever has most and was not tried in this search. */
@@ -367,11 +370,13 @@ static void make_user_room(struct evict_flow *flow, uint32_t uid, uint64_t n_byt
     const uint64_t need = excess(used, n_bytes, user_limit(flow->engine));
 
     if (user && need > 0)
-        evict_from(flow, user, need, max_runs);
+        (void)evict_from(flow, user, need, max_runs);
 }
 
-/* Of whoever has most; when that is not enough, of the others. */
-static void make_memory_room(struct evict_flow *flow, uint64_t n_bytes, uint64_t max_runs)
+/* Of whoever has most; of the others only when that one has nothing that may go. @is_all: until there is
+ * room; else one step towards it. */
+static void make_memory_room(struct evict_flow *flow, uint64_t n_bytes, uint64_t max_runs,
+                             bool is_all)
 {
     const struct engine *engine = flow->engine;
     struct evict_user *user;
@@ -380,8 +385,10 @@ static void make_memory_room(struct evict_flow *flow, uint64_t n_bytes, uint64_t
     flow->n_searches++;
     while ((need = excess(engine->quotas.total[QUOTA_CACHE], n_bytes, memory_limit(engine))) > 0 &&
            (user = largest(flow))) {
-        user->tried = flow->n_searches;
-        evict_from(flow, user, need, max_runs);
+        if (evict_from(flow, user, need, max_runs) == 0)
+            user->tried = flow->n_searches;
+        else if (!is_all)
+            break;
     }
 }
 
@@ -470,7 +477,7 @@ static void on_again(struct deadline *deadline)
         make_user_room(flow, user->uid, user_mark, RUNS_PER_TURN);
         is_enough &= user_room(engine, user->uid) >= user_mark;
     }
-    make_memory_room(flow, memory_mark, RUNS_PER_TURN);
+    make_memory_room(flow, memory_mark, RUNS_PER_TURN, false);
     is_enough &= memory_room(engine) >= memory_mark;
     if (!is_enough)
         write_back(engine);
@@ -494,7 +501,7 @@ int evict_flow_charge(struct object *object, uint64_t n_pages)
     if (user_room(engine, object->uid) < n_bytes && n_bytes <= user_limit(engine))
         make_user_room(flow, object->uid, n_bytes, LOOKS_PER_CALL);
     if (memory_room(engine) < n_bytes && n_bytes <= memory_limit(engine))
-        make_memory_room(flow, n_bytes, LOOKS_PER_CALL);
+        make_memory_room(flow, n_bytes, LOOKS_PER_CALL, true);
     r = charge_take(&engine->quotas, object->uid, QUOTA_CACHE, n_bytes);
     if (user_room(engine, object->uid) < low_mark(user_limit(engine)) / 2 ||
         memory_room(engine) < low_mark(memory_limit(engine)) / 2)
@@ -530,7 +537,7 @@ uint64_t evict_flow_some(struct object *object, struct range *pages)
     uint64_t n_gone = 0;
 
     *pages = range_intersect(*pages, page_table_range(&object->pages));
-    for (unsigned i = 0; i < RUNS_PER_TURN; i++) {
+    for (unsigned i = 0; i < RUNS_PER_CALL; i++) {
         const uint32_t handle = evict_find(&flow->index, &object->evict, pages->start);
         struct range run;
 

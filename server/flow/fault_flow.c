@@ -424,6 +424,7 @@ static void on_fault(struct space *space, const struct uffd_fault *fault, struct
 static void on_faults(struct uffd_port *port, const struct uffd_fault *faults, unsigned n_faults)
 {
     struct space *space = port->owner;
+    const uint64_t came_ns = loop_now_ns();
     struct asks asks;
 
     asks.n = 0;
@@ -433,6 +434,7 @@ static void on_faults(struct uffd_port *port, const struct uffd_fault *faults, u
     for (unsigned i = 0; i < n_faults; i++)
         on_fault(space, &faults[i], &asks);
     ask_all(space->engine, &asks);
+    engine_served(space->engine, came_ns);
     space_unref(space);
 }
 

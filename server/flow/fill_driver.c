@@ -147,6 +147,7 @@ static void on_answers_again(struct deadline *deadline)
 
 void fill_answers(struct driver *driver, struct fill_ring *ring)
 {
+    const uint64_t came_ns = loop_now_ns();
     uint64_t n_pages = 0;
     const char *wrong = NULL;
     struct fill_answer answer;
@@ -166,6 +167,8 @@ void fill_answers(struct driver *driver, struct fill_ring *ring)
         driver_misbehaved(driver, NULL, "fault", wrong); /* the driver dies in here */
         return;
     }
+    if (n_answers > 0)
+        engine_served(driver->engine, came_ns);
     if (n_answers == ANSWERS_PER_TURN || n_pages >= ANSWER_PAGES_MAX) {
         driver->answers_again.fn = on_answers_again;
         deadline_set(&driver->engine->loop, &driver->answers_again, loop_now_ns());

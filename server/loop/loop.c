@@ -122,13 +122,18 @@ static void on_turn(uv_prepare_t *turn)
         loop->again = false;
         hooks_run(loop);
     } while (loop->again && ++pass < HOOK_PASSES_MAX);
-    if (loop->again)
+    if (loop->again || (loop->awake_ns != 0 && loop_now_ns() < loop->awake_ns))
         arm(loop, 0, 0); /* do not block; the timer finds what is really due */
 }
 
 void loop_again(struct loop *loop)
 {
     loop->again = true;
+}
+
+void loop_stay_awake(struct loop *loop, uint64_t until_ns)
+{
+    loop->awake_ns = until_ns;
 }
 
 void turn_hook_add(struct loop *loop, struct turn_hook *hook)

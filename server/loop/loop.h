@@ -25,8 +25,9 @@ struct loop {
     uint64_t armed_ns; /* what the timer is set to; UINT64_MAX = not armed */
     uint64_t fired_ns; /* the time for which deadlines were called last */
     struct list turn_hooks;
-    bool again;      /* loop_again() was called since the hooks last ran */
-    unsigned n_open; /* watchers whose close callback has not run yet */
+    uint64_t awake_ns; /* before that the loop looks at fds without blocking; 0: it may block */
+    bool again;        /* loop_again() was called since the hooks last ran */
+    unsigned n_open;   /* watchers whose close callback has not run yet */
 };
 
 /* Calls @fn once, at or after @at_ns. Embedded in what waits; zero-initialised = not set. */
@@ -83,6 +84,9 @@ void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t at_ns);
 
 /** deadline_clear() - disarm; a no-op when not set */
 void deadline_clear(struct loop *loop, struct deadline *deadline);
+
+/** loop_stay_awake() - look for what comes until then instead of sleeping; 0: sleep again */
+void loop_stay_awake(struct loop *loop, uint64_t until_ns);
 
 /**
  * loop_again() - run the turn hooks once more before the loop blocks
