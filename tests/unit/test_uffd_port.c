@@ -22,7 +22,7 @@
 #define TIMEOUT_NS UINT64_C(10000000000)
 #define FAULTS_MAX 4096U
 
-enum policy { SERVE, HOLD, SHOW_ONLY };
+enum policy { SERVE, HOLD, SHOW_ONLY, SERVE_AND_WAIT };
 
 static struct loop loop;
 static struct uffd_port port;
@@ -68,11 +68,13 @@ static void on_faults(struct uffd_port *p, const struct uffd_fault *seen, unsign
 
         ck_assert_uint_lt(n_faults, FAULTS_MAX);
         faults[n_faults++] = seen[i];
-        if (policy == SERVE && !seen[i].minor)
+        if ((policy == SERVE || policy == SERVE_AND_WAIT) && !seen[i].minor)
             fill(page);
         if (policy != HOLD)
             uffd_port_show(p, pages_at(page, 1), page_bytes);
     }
+    if (policy == SERVE_AND_WAIT && n_faults == 1) /* the next one is there when we return */
+        ck_assert_int_eq(poll(&(struct pollfd){.fd = p->fd, .events = POLLIN}, 1, 10000), 1);
     if (stop_at_faults && n_faults >= stop_at_faults)
         loop_stop(&loop);
 }
@@ -606,6 +608,20 @@ START_TEST(a_huge_unmapped_range_does_not_hold_the_server)
 }
 END_TEST
 
+START_TEST(a_fault_that_came_meanwhile_needs_no_turn_of_its_own)
+{
+    map_shared();
+    policy = SERVE_AND_WAIT;
+    tell((struct client_command){.op = CLIENT_READ, .addr = base + PAGE});
+    tell((struct client_command){.op = CLIENT_READ, .addr = base + 2 * PAGE});
+    run_until_faults(1); /* stops the loop at the end of the turn */
+    ck_assert_uint_eq(n_faults, 2);
+    ck_assert_int_eq(await(), value_of(1));
+    has_answer = false;
+    ck_assert_int_eq(await(), value_of(2));
+}
+END_TEST
+
 START_TEST(several_threads_see_every_page)
 {
     int64_t want = 0;
@@ -767,6 +783,7 @@ int main(void)
     tcase_add_test(tcase, a_waiter_on_a_page_mapped_meanwhile_is_woken);
     tcase_add_test(tcase, pages_behind_a_hole_in_the_mapping_are_shown);
     tcase_add_test(tcase, a_huge_unmapped_range_does_not_hold_the_server);
+    tcase_add_test(tcase, a_fault_that_came_meanwhile_needs_no_turn_of_its_own);
     tcase_add_test(tcase, several_threads_see_every_page);
     tcase_add_test(tcase, a_client_that_makes_the_fd_blocking_cannot_hold_the_server);
     tcase_add_test(tcase, a_dead_client_is_noticed_and_everything_is_a_no_op);
