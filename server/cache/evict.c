@@ -2,9 +2,10 @@
 /*
  * evict.c - the queues, the ghosts, and where an object's entries are
  *
- * Entries lie in chunks and name each other by numbers, not pointers: half the size. Each object
- * has a treap of its own, ordered by first page, whose priorities are a hash of the entry's number,
- * so that they need no room. Queues are circular lists around a head entry: leaving one needs no
+ * Entries lie in chunks and name each other by numbers, not pointers: half the size. Each block of
+ * EVICT_RUN_PAGES of an object, which no entry crosses, has a treap of its own, ordered by first page,
+ * whose priorities are a hash of the entry's number, so that they need no room. One treap for all of
+ * an object of single pages is as deep again, and each step is a miss in the processor's cache. Queues are circular lists around a head entry: leaving one needs no
  * knowledge of which it is.
  *
  * Owns chunks, the array of owners, ghosts. Called by server/flow/evict_flow.c and, with recorded
@@ -151,7 +152,32 @@ static void move_to(struct evict *evict, uint32_t i, enum evict_queue queue)
     append(evict, evict->owners[entry->owner]->pool->heads[queue], i);
 }
 
-/* ---- an object's tree ---- */
+/* ---- an object's trees ---- */
+
+static uint32_t block_of(uint64_t page)
+{
+    return (uint32_t)(page / EVICT_RUN_PAGES);
+}
+
+/* Room for the root of @page's block. Return: 0 or -ENOMEM. */
+static int roots_fit(struct evict *evict, struct evict_object *object, uint64_t page)
+{
+    uint32_t n = object->n_roots ? object->n_roots : 1;
+    uint32_t *roots;
+
+    if (block_of(page) < object->n_roots)
+        return 0;
+    while (n <= block_of(page))
+        n *= 2;
+    roots = realloc(object->roots, n * sizeof(*roots));
+    if (!roots)
+        return -ENOMEM;
+    memset(roots + object->n_roots, 0, (n - object->n_roots) * sizeof(*roots));
+    evict->n_roots += n - object->n_roots;
+    object->roots = roots;
+    object->n_roots = n;
+    return 0;
+}
 
 static bool goes_above(uint32_t i, uint32_t other)
 {
@@ -185,18 +211,19 @@ static void split(const struct evict *evict, uint32_t root, uint32_t page, uint3
     }
 }
 
-static void tree_insert(struct evict *evict, struct evict_object *object, uint32_t i)
+static void tree_insert(struct evict *evict, const struct evict_object *object, uint32_t i)
 {
+    uint32_t *root = &object->roots[block_of(at(evict, i)->first)];
     uint32_t low, high;
 
-    split(evict, object->root, at(evict, i)->first, &low, &high);
-    object->root = merge(evict, merge(evict, low, i), high);
+    split(evict, *root, at(evict, i)->first, &low, &high);
+    *root = merge(evict, merge(evict, low, i), high);
 }
 
-static void tree_remove(struct evict *evict, struct evict_object *object, uint32_t i)
+static void tree_remove(struct evict *evict, const struct evict_object *object, uint32_t i)
 {
     const uint32_t first = at(evict, i)->first;
-    uint32_t *link = &object->root;
+    uint32_t *link = &object->roots[block_of(first)];
 
     while (*link != i) {
         MUST(*link != 0);
@@ -211,11 +238,11 @@ static uint64_t end_of(const struct evict *evict, uint32_t i)
     return (uint64_t)at(evict, i)->first + at(evict, i)->n_pages;
 }
 
-uint32_t evict_find(const struct evict *evict, const struct evict_object *object, uint64_t page)
+static uint32_t find_in_tree(const struct evict *evict, uint32_t root, uint64_t page)
 {
     uint32_t best = 0;
 
-    for (uint32_t i = object->root; i != 0;) {
+    for (uint32_t i = root; i != 0;) {
         if (end_of(evict, i) > page) {
             best = i;
             i = at(evict, i)->left;
@@ -224,6 +251,25 @@ uint32_t evict_find(const struct evict *evict, const struct evict_object *object
         }
     }
     return best;
+}
+
+/* The same as evict_find(), among those that begin below @pages.end. */
+static uint32_t find_in(const struct evict *evict, const struct evict_object *object,
+                        struct range pages)
+{
+    for (uint64_t block = pages.start / EVICT_RUN_PAGES;
+         block < object->n_roots && block * EVICT_RUN_PAGES < pages.end; block++) {
+        const uint32_t i = find_in_tree(evict, object->roots[block], pages.start);
+
+        if (i != 0)
+            return at(evict, i)->first < pages.end ? i : 0;
+    }
+    return 0;
+}
+
+uint32_t evict_find(const struct evict *evict, const struct evict_object *object, uint64_t page)
+{
+    return find_in(evict, object, (struct range){page, UINT64_MAX});
 }
 
 /* ---- ghosts ---- */
@@ -393,8 +439,12 @@ void evict_object_done(struct evict *evict, struct evict_object *object)
 {
     if (!object->pool)
         return;
-    while (object->root != 0)
-        evict_drop(evict, object->root, false);
+    for (uint32_t block = 0; block < object->n_roots; block++) {
+        while (object->roots[block] != 0)
+            evict_drop(evict, object->roots[block], false);
+    }
+    evict->n_roots -= object->n_roots;
+    free(object->roots);
     evict->owners[object->owner] = NULL;
     if (object->owner < evict->owner_hint)
         evict->owner_hint = object->owner;
@@ -407,7 +457,7 @@ static int entry_add(struct evict *evict, struct evict_object *object, struct ra
                      struct evict_seen *seen)
 {
     struct evict_pool *pool = object->pool;
-    const uint32_t i = entry_new(evict);
+    const uint32_t i = roots_fit(evict, object, pages.start) == 0 ? entry_new(evict) : 0;
     struct evict_entry *entry;
 
     if (i == 0)
@@ -432,7 +482,7 @@ int evict_add(struct evict *evict, struct evict_object *object, struct range pag
 
     *ret_seen = (struct evict_seen){0};
     while (r == 0 && !range_is_empty(pages)) {
-        const uint32_t next = evict_find(evict, object, pages.start);
+        const uint32_t next = find_in(evict, object, pages);
         struct range piece = {pages.start, (pages.start / EVICT_RUN_PAGES + 1) * EVICT_RUN_PAGES};
 
         if (next != 0 && at(evict, next)->first <= pages.start) {
@@ -501,7 +551,7 @@ bool evict_unhold(struct evict *evict, struct evict_pool *pool)
 
 void evict_touch(struct evict *evict, struct evict_object *object, uint64_t page)
 {
-    const uint32_t i = evict_find(evict, object, page);
+    const uint32_t i = find_in(evict, object, (struct range){page, page + 1});
 
     if (i != 0 && at(evict, i)->first == page && at(evict, i)->freq < FREQ_MAX)
         at(evict, i)->freq++;
@@ -509,9 +559,10 @@ void evict_touch(struct evict *evict, struct evict_object *object, uint64_t page
 
 void evict_cool(struct evict *evict, struct evict_object *object, struct range pages)
 {
-    for (uint32_t i = evict_find(evict, object, pages.start);
-         i != 0 && at(evict, i)->first < pages.end;
-         i = evict_find(evict, object, end_of(evict, i))) {
+    uint32_t i;
+
+    while ((i = find_in(evict, object, pages)) != 0) {
+        pages.start = end_of(evict, i);
         at(evict, i)->freq = 0;
         move_to(evict, i, EVICT_COLD);
     }
@@ -531,17 +582,16 @@ static struct range hull(const struct page_table *table, struct range range)
 void evict_trim(struct evict *evict, struct evict_object *object, struct range pages,
                 const struct page_table *table)
 {
-    uint32_t i = evict_find(evict, object, pages.start);
+    uint32_t i;
 
-    while (i != 0 && at(evict, i)->first < pages.end) {
-        const uint64_t end = end_of(evict, i);
+    while ((i = find_in(evict, object, pages)) != 0) {
         const struct range left = hull(table, evict_pages(evict, i));
 
+        pages.start = end_of(evict, i);
         if (range_is_empty(left))
             evict_drop(evict, i, false);
         else
             resize(evict, i, left);
-        i = evict_find(evict, object, end);
     }
 }
 
@@ -592,7 +642,8 @@ uint32_t evict_next(struct evict *evict, struct evict_pool *pool, uint64_t small
 uint64_t evict_bytes(const struct evict *evict)
 {
     return (uint64_t)evict->n_chunks * CHUNK_ENTRIES * sizeof(struct evict_entry) +
-           (uint64_t)evict->n_owners * sizeof(struct evict_object *);
+           (uint64_t)evict->n_owners * sizeof(struct evict_object *) +
+           evict->n_roots * sizeof(uint32_t);
 }
 
 /* Return: entries in the tree; UINT64_MAX: out of order, overlapping, too long, or crossing. */
@@ -610,6 +661,23 @@ static uint64_t count_tree(const struct evict *evict, uint32_t root, uint64_t lo
     left = count_tree(evict, entry->left, low, entry->first);
     right = count_tree(evict, entry->right, end_of(evict, root), high);
     return left == UINT64_MAX || right == UINT64_MAX ? UINT64_MAX : left + right + 1;
+}
+
+/* As count_tree(), of all the trees of an object. */
+static uint64_t count_trees(const struct evict *evict, const struct evict_object *object)
+{
+    uint64_t n = 0;
+
+    for (uint64_t block = 0; block < object->n_roots; block++) {
+        const uint64_t first = block * EVICT_RUN_PAGES;
+        const uint64_t in_block =
+            count_tree(evict, object->roots[block], first, first + EVICT_RUN_PAGES);
+
+        if (in_block == UINT64_MAX)
+            return UINT64_MAX;
+        n += in_block;
+    }
+    return n;
 }
 
 const char *evict_validate(const struct evict *evict, const struct evict_pool *pool)
@@ -634,7 +702,7 @@ const char *evict_validate(const struct evict *evict, const struct evict_pool *p
     }
     for (uint32_t owner = 0; owner < evict->n_owners; owner++) {
         if (evict->owners[owner] && evict->owners[owner]->pool == pool) {
-            const uint64_t n = count_tree(evict, evict->owners[owner]->root, 0, UINT64_MAX);
+            const uint64_t n = count_trees(evict, evict->owners[owner]);
 
             if (n == UINT64_MAX)
                 return "an object's entries are out of order";

@@ -42,7 +42,7 @@ enum evict_queue { EVICT_SMALL, EVICT_MAIN, EVICT_COLD, EVICT_HELD, EVICT_QUEUE_
 
 struct evict_entry {
     uint32_t prev, next;  /* in its queue, circular */
-    uint32_t left, right; /* in its object's tree, by first */
+    uint32_t left, right; /* in its block's tree, by first */
     uint32_t owner;       /* index in evict.owners */
     uint32_t first;       /* object page; tables are at most 2^30 pages long */
     uint16_t n_pages;
@@ -59,6 +59,7 @@ struct evict {
     uint32_t n_owners;
     uint32_t owner_hint; /* no free one below it */
     uint64_t n_entries;  /* without the heads of queues */
+    uint64_t n_roots;    /* in all objects */
 };
 
 struct evict_ghost {
@@ -86,7 +87,8 @@ struct evict_pool {
 /* An object's part. */
 struct evict_object {
     struct evict_pool *pool; /* borrowed; NULL: not in here */
-    uint32_t root, owner;
+    uint32_t *roots;         /* owned: for each block of EVICT_RUN_PAGES; NULL: no entries yet */
+    uint32_t n_roots, owner;
     uint64_t id; /* what ghosts remember it by */
     uint32_t page_shift;
 };

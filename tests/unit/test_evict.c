@@ -296,6 +296,27 @@ START_TEST(trimmed_entries_keep_what_is_valid_or_filling)
 }
 END_TEST
 
+START_TEST(entries_of_blocks_far_apart_are_found_over_what_is_empty)
+{
+    const uint64_t far = (UINT64_C(1) << 20) + 3;
+
+    begin();
+    (void)add(far, far + 4);
+    (void)add(510, 514); /* two entries: none crosses a block */
+    ck_assert_uint_eq(pool.n_entries, 3);
+    expect_pages(evict_find(&evict, &object, 0), 510, 512);
+    expect_pages(evict_find(&evict, &object, 512), 512, 514);
+    expect_pages(evict_find(&evict, &object, 514), far, far + 4);
+    ck_assert_uint_eq(evict_find(&evict, &object, far + 4), 0);
+    ck_assert_ptr_null(evict_validate(&evict, &pool));
+    evict_cool(&evict, &object, (struct range){511, 513}); /* from within one into the next */
+    expect_gone(510, 512, true);
+    expect_gone(512, 514, true);
+    expect_gone(far, far + 4, true);
+    end();
+}
+END_TEST
+
 START_TEST(entries_are_found_by_page)
 {
     begin();
@@ -361,6 +382,7 @@ int main(void)
     tcase_add_test(tcase, held_ones_are_not_met_until_something_changed);
     tcase_add_test(tcase, those_that_were_held_are_looked_at_before_the_rest_of_main);
     tcase_add_test(tcase, trimmed_entries_keep_what_is_valid_or_filling);
+    tcase_add_test(tcase, entries_of_blocks_far_apart_are_found_over_what_is_empty);
     tcase_add_test(tcase, entries_are_found_by_page);
     tcase_add_test(tcase, an_entry_takes_less_than_one_per_cent_of_its_page);
     tcase_add_test(tcase, places_of_objects_are_used_again);
