@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Open objects: open, close, fstat, pread. Owns struct muse_file and the table of them in a handle.
+ * Open objects: open, close, locks, fstat, pread. Owns struct muse_file and the table of them in a handle.
  * A reference is held by the table and by whoever maps the file's fd at the moment.
  */
 #include "client-lib/file.h"
@@ -179,6 +179,42 @@ int muse_close(struct muse_file *file)
 {
     error_clear();
     return error_return("muse_close", close_file(file));
+}
+
+/* --- locks --- */
+
+static int lock_file(struct muse_file *file, int oflags, int *ret_fd)
+{
+    Muse__Wire__LockFile message = MUSE__WIRE__LOCK_FILE__INIT;
+    const struct question question = {
+        .type = FRAME_LOCK_FILE, .message = &message.base, .fd = -1, .answer = FRAME_LOCK_FILE_IS};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    int r;
+
+    if (!file)
+        return -EBADF;
+    r = handle_check(file->muse);
+    if (r < 0)
+        return r;
+    message.file_id = file->id;
+    message.oflags = (uint32_t)oflags;
+    r = call_ask(file->muse, &question, &answer);
+    if (r == 0 && answer->fds[0] < 0) {
+        call_garbled(file->muse);
+        r = -EPROTO;
+    }
+    if (r == 0)
+        *ret_fd = fd_take(&answer->fds[0]);
+    return r;
+}
+
+int muse_lock_file(struct muse_file *file, int oflags)
+{
+    int fd = -1, r;
+
+    error_clear();
+    r = error_return("muse_lock_file", lock_file(file, oflags, &fd));
+    return r < 0 ? r : fd;
 }
 
 /* --- fstat --- */

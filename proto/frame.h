@@ -64,6 +64,8 @@
     X(PREFETCH, 0x150)                                                                             \
     X(PREFETCHED, 0x151)                                                                           \
     X(READ_DONE, 0x158)                                                                            \
+    X(LOCK_FILE, 0x15a)                                                                            \
+    X(LOCK_FILE_IS, 0x15b)                                                                         \
     X(STATAT, 0x160)                                                                               \
     X(READDIR, 0x161)                                                                              \
     X(DIR_ENTRIES, 0x162)                                                                          \

@@ -145,6 +145,7 @@ void object_unref(struct object *object)
     writeback_object_done(object);
     fill_object_done(object);
     backing_done(&object->backing);
+    lock_file_keep(&object->driver->lock_files, object->locks, object->key);
     for (size_t i = 0; i < object->n_extent_fds; i++)
         fd_close(&object->extent_fds[i]);
     free(object->extent_fds);
@@ -168,6 +169,7 @@ void driver_unref(struct driver *driver)
     MUST(!driver->link);
     (void)idmap_take(&driver->engine->drivers, driver->id);
     idmap_done(&driver->objects);
+    lock_file_free_all(&driver->lock_files);
     free(driver);
 }
 

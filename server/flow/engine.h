@@ -39,6 +39,7 @@
 #include "server/loop/notify.h"
 #include "server/loop/ring.h"
 #include "server/quota/quota.h"
+#include "server/store/lock_file.h"
 #include "server/store/store.h"
 #include "server/uffd/uffd_port.h"
 #include "server/vm/aspace.h"
@@ -113,7 +114,8 @@ struct driver {
         uint32_t id, hooks;
         char name[32];
     } vm_ops[32];
-    struct idmap objects; /* object key -> struct object */
+    struct idmap objects;   /* object key -> struct object */
+    struct list lock_files; /* struct lock_file.node: of objects that are gone */
     uint64_t hook_deadline_ns;
     struct list requests; /* struct map_request.of_driver: transactions that involve it */
     uid_t uid;
@@ -191,9 +193,10 @@ struct object {
         uint64_t n_written;      /* pages written back */
     } wb;
     struct evict_object evict;
-    struct list pins; /* struct evict_pin.node: pages that clients read through their fd */
-    bool had_writer;  /* it is, or was, open for writing: what is clean is not known */
-    uid_t writer_uid; /* who opened it last for writing */
+    struct lock_file *locks; /* owned; NULL: no client has asked for it */
+    struct list pins;        /* struct evict_pin.node: pages that clients read through their fd */
+    bool had_writer;         /* it is, or was, open for writing: what is clean is not known */
+    uid_t writer_uid;        /* who opened it last for writing */
     gid_t writer_gid;
     struct kept *kept; /* owned: it waits for its driver to come back; or NULL */
     uint64_t n_evicted_pages, evicted_at_ns;

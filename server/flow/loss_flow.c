@@ -198,6 +198,7 @@ static int driver_new(struct engine *engine, struct driver_link *link,
     idmap_init(&driver->objects);
     list_init(&driver->requests);
     list_init(&driver->runs);
+    list_init(&driver->lock_files);
     list_add_tail(&engine->driver_names, &driver->by_name);
     link->owner = driver;
     deadline_clear(&engine->loop, &link->hello);

@@ -494,6 +494,7 @@ static const struct request_row {
     {FRAME_FORK_END, request_fork_end},
     {FRAME_PREFETCH, request_prefetch},
     {FRAME_READ_DONE, request_read_done},
+    {FRAME_LOCK_FILE, request_lock_file},
     {FRAME_STATAT, request_path},
     {FRAME_READDIR, request_path},
     {FRAME_READLINK, request_path},

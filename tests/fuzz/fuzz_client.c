@@ -11,7 +11,7 @@ static const uint16_t types[] = {
     FRAME_MADVISE,      FRAME_DONE,     FRAME_DRIVER_HELLO, FRAME_PREPARED, FRAME_FORK_BEGIN,
     FRAME_FORK_RANGES,  FRAME_FORK_END, FRAME_FORK_ATTACH,  FRAME_STATAT,   FRAME_READDIR,
     FRAME_READLINK,     FRAME_UNLINK,   FRAME_RENAME,       FRAME_PROTECT,  FRAME_REMAP,
-    FRAME_LOCK,         FRAME_MINCORE,  FRAME_ACCESS,
+    FRAME_LOCK,         FRAME_MINCORE,  FRAME_ACCESS,   FRAME_LOCK_FILE,
 };
 
 /* Past hello and attach, so that requests are reached: a sane arena and a real userfaultfd. */

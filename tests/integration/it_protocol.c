@@ -345,6 +345,8 @@ START_TEST(wrong_requests_end_the_connection_and_nothing_else)
         {"OPEN that does not decode", FRAME_OPEN, 32, 0, 0},
         {"CLOSE that does not decode", FRAME_CLOSE, 32, 0, 0},
         {"FSTAT that does not decode", FRAME_FSTAT, 32, 0, 0},
+        {"LOCK_FILE that does not decode", FRAME_LOCK_FILE, 32, 0, 0},
+        {"LOCK_FILE_IS, the server's word", FRAME_LOCK_FILE_IS, 0, 0, 0},
         {"PREAD that does not decode", FRAME_PREAD, 32, 0, 0},
         {"MAP that does not decode", FRAME_MAP, 32, 0, 0},
         {"UNMAP that does not decode", FRAME_UNMAP, 32, 0, 0},
@@ -386,12 +388,14 @@ static void try_file_id(struct raw *raw, uint64_t file_id)
     static const uint16_t types[] = {FRAME_CLOSE, FRAME_FSTAT};
     Muse__Wire__FileRef ref = MUSE__WIRE__FILE_REF__INIT;
     Muse__Wire__Pread pread = MUSE__WIRE__PREAD__INIT;
+    Muse__Wire__LockFile lock_file = MUSE__WIRE__LOCK_FILE__INIT;
 
-    ref.file_id = pread.file_id = file_id;
+    ref.file_id = pread.file_id = lock_file.file_id = file_id;
     pread.length = 10;
     for (size_t i = 0; i < N_ELEMENTS(types); i++)
         ck_assert_int_eq(raw_failure(raw, raw_ask(raw, types[i], &ref.base)), EBADF);
     ck_assert_int_eq(raw_failure(raw, raw_ask(raw, FRAME_PREAD, &pread.base)), EBADF);
+    ck_assert_int_eq(raw_failure(raw, raw_ask(raw, FRAME_LOCK_FILE, &lock_file.base)), EBADF);
     ck_assert_int_eq(raw_failure(raw, raw_map(raw, file_id, 0, PAGE, 0)), EBADF);
 }
 

@@ -254,7 +254,53 @@ START_TEST(bad_names_and_missing_arguments_never_reach_the_server)
     ck_assert_int_eq(errno, EBADF);
     ck_assert_int_eq(muse_pread(NULL, NULL, 1, 0), -1);
     ck_assert_int_eq(errno, EBADF);
+    ck_assert_int_eq(muse_lock_file(NULL, O_RDWR), -1);
+    ck_assert_int_eq(errno, EBADF);
     muse_disconnect(NULL);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+/* The object's memfd stands for its lock file; then nothing does. */
+static void script_lock_file(struct server *server)
+{
+    Muse__Wire__LockFile *asked;
+    struct frame *frame;
+
+    server_greet(server);
+    server_make_object(server, 1);
+    server_open(server);
+    frame = server_read(server, FRAME_LOCK_FILE);
+    asked = muse__wire__lock_file__unpack(NULL, frame->n_payload, frame->payload);
+    REQUIRE(asked && asked->file_id == SERVER_FILE_ID && asked->oflags == (O_RDONLY | O_APPEND));
+    muse__wire__lock_file__free_unpacked(asked, NULL);
+    server_send(server, FRAME_LOCK_FILE_IS, frame->header.id, NULL, server->memfd);
+    server_fail(server, server_await(server, FRAME_LOCK_FILE), EMFILE, "too many");
+    server_send(server, FRAME_LOCK_FILE_IS, server_await(server, FRAME_LOCK_FILE), NULL, -1);
+    server_expect_end(server);
+}
+
+START_TEST(a_lock_file_has_the_lowest_number_and_an_answer_without_one_is_EPROTO)
+{
+    struct muse_file *file = NULL;
+    struct server server;
+    struct muse *muse;
+    int lowest, fd;
+
+    server_start(&server, script_lock_file, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_open(muse, "test/object", O_RDWR, &file), 0);
+    lowest = dup(STDIN_FILENO);
+    (void)close(lowest);
+    fd = muse_lock_file(file, O_RDONLY | O_APPEND);
+    ck_assert_int_eq(fd, lowest);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(muse_lock_file(file, O_RDONLY), -1);
+    ck_assert_int_eq(errno, EMFILE);
+    ck_assert_int_eq(muse_lock_file(file, O_RDONLY), -1);
+    ck_assert_int_eq(errno, EPROTO);
+    (void)close(fd);
     muse_disconnect(muse);
     server_stop(&server);
 }
@@ -685,6 +731,7 @@ static Suite *client_suite(void)
     tcase_add_test(tcase, without_a_server_connecting_is_ENOTCONN);
     tcase_add_test(tcase, unknown_options_are_EINVAL);
     tcase_add_test(tcase, a_file_opens_tells_its_attributes_and_closes);
+    tcase_add_test(tcase, a_lock_file_has_the_lowest_number_and_an_answer_without_one_is_EPROTO);
     tcase_add_test(tcase, a_failure_is_the_servers_errno_and_its_printable_sentence);
     tcase_add_test(tcase, bad_names_and_missing_arguments_never_reach_the_server);
     tcase_add_test(tcase, disconnecting_closes_files_left_open);

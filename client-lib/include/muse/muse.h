@@ -144,6 +144,21 @@ int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file 
 int muse_close(struct muse_file *file);
 
 /**
+ * muse_lock_file() - a descriptor on which an object can be locked
+ * @file:   the file
+ * @oflags: O_RDONLY, O_WRONLY or O_RDWR, and O_APPEND: how the caller wants to use the object; remembered
+ *
+ * Advisory locks, as fcntl(2) and flock(2) have them: all who ask for the same object, in whatever
+ * process, get descriptors of the same small file, and the kernel locks that. It is no descriptor of
+ * the object: reading it is EBADF, writing EPERM. Its open file description is the caller's alone,
+ * open for writing; what is locked for reading has to be opened for reading first, in
+ * /proc/self/fd. Closing any descriptor of it gives the process's fcntl(2) locks of the object up.
+ *
+ * Return: the fd, the caller's, close-on-exec, the lowest number that is free; -1 and errno.
+ */
+int muse_lock_file(struct muse_file *file, int oflags);
+
+/**
  * muse_fstat() - attributes of an open object, now
  * @file: the file
  * @ret:  filled on success: st_size, st_mode, st_ino, st_uid, st_gid, st_mtim, st_nlink,
