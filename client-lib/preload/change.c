@@ -224,23 +224,12 @@ EXPORT int truncate(const char *path, off_t length)
 {
     struct where where;
     bool is_outside;
-    int fd, r;
+    int r;
 
     if (!where_is_served(AT_FDCWD, path, &where))
         return REAL(truncate)(where.path, length);
-    fd = names_open(&where, O_RDWR | O_CLOEXEC, &is_outside);
-    if (is_outside)
-        return REAL(truncate)(where.path, length);
-    if (fd < 0)
-        return -1;
-    r = ftruncate(fd, length);
-    {
-        const int saved = errno;
-
-        (void)close(fd);
-        errno = saved;
-    }
-    return r;
+    r = names_truncate(&where, length, &is_outside);
+    return is_outside ? REAL(truncate)(where.path, length) : r;
 }
 EXPORT_AS(truncate64, truncate);
 

@@ -10,25 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client-lib/preload/session.h"
 #include "client-lib/preload/where.h"
-
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-
-static const char magic[16] = "muse-preload-1";
-
-/* What the memfd holds. */
-struct label {
-    char magic[sizeof(magic)];
-    uint32_t oflags;
-    uint32_t is_folder;
-    char name[PATH_MAX];
-};
-
-#define LABEL_HEADER_BYTES offsetof(struct label, name)
+#include "common/base/lock_label.h"
 
 struct served *_Atomic fds_table[FDS_MAX];
 
@@ -43,42 +31,56 @@ static int raw_close(int fd)
     return (int)syscall(SYS_close, fd);
 }
 
-static int raw_open(const char *path, int flags)
-{
-    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
-}
-
-/* The same file once more, as /proc shows it. */
-static int reopen(int fd, int flags)
+int fds_raw_open(int fd, int oflags)
 {
     char path[40];
 
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return raw_open(path, flags | O_CLOEXEC);
+    return (int)syscall(SYS_openat, AT_FDCWD, path, oflags | O_CLOEXEC, 0);
 }
 
-static int write_label(int fd, const struct label *label)
+/* Return: its inode; 0: none. Keeps errno. */
+static ino_t inode_of(int fd)
 {
-    const size_t n_bytes = LABEL_HEADER_BYTES + strlen(label->name) + 1;
+    const int saved = errno;
+    struct stat stat;
+    const bool is_file = syscall(SYS_fstat, fd, &stat) == 0 && S_ISREG(stat.st_mode);
 
-    if (syscall(SYS_pwrite64, fd, label, n_bytes, 0) != (long)n_bytes ||
-        syscall(SYS_fcntl, fd, F_ADD_SEALS, SEALS) < 0)
-        return -1;
-    return 0;
+    errno = saved;
+    return is_file && stat.st_nlink == 0 ? stat.st_ino : 0;
 }
 
-/* Return: the placeholder's fd; -1 and errno. */
-static int placeholder(const struct label *label, int oflags)
+bool fds_raw_is(int fd, ino_t inode)
 {
-    const bool is_cloexec = (oflags & O_CLOEXEC) != 0;
+    return inode_of(fd) == inode;
+}
+
+/* ---- placeholders ---- */
+
+static bool write_label(int fd, const char *name, int oflags)
+{
+    const struct lock_slot slot = {.oflags = (uint32_t)oflags & LOCK_LABEL_OFLAGS};
+    const size_t n_name = strlen(name) + 1;
+    const off_t at = offsetof(struct lock_label, slots);
+
+    return syscall(SYS_pwrite64, fd, LOCK_LABEL_MAGIC, sizeof(LOCK_LABEL_MAGIC) - 1, 0) >= 0 &&
+           syscall(SYS_pwrite64, fd, &slot, offsetof(struct lock_slot, name), at) >= 0 &&
+           syscall(SYS_pwrite64, fd, name, n_name, at + (off_t)offsetof(struct lock_slot, name)) >=
+               0 &&
+           syscall(SYS_fcntl, fd, F_ADD_SEALS, LOCK_LABEL_SEALS) >= 0;
+}
+
+/* Return: the placeholder's fd, close-on-exec; -1 and errno. */
+static int folder_placeholder(const char *name, int oflags)
+{
     char title[64];
     int fd, for_writing;
 
-    (void)snprintf(title, sizeof(title), "muse:%.50s", label->name);
+    (void)snprintf(title, sizeof(title), "muse:%.50s", name);
     fd = (int)syscall(SYS_memfd_create, title, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -1;
-    for_writing = write_label(fd, label) < 0 ? -1 : reopen(fd, O_WRONLY);
+    for_writing = write_label(fd, name, oflags) ? fds_raw_open(fd, O_WRONLY) : -1;
     if (for_writing < 0) {
         const int error = errno;
 
@@ -86,7 +88,8 @@ static int placeholder(const struct label *label, int oflags)
         return fail(error);
     }
     /* the number has to be the lowest that was free, so the first one is kept */
-    if (syscall(SYS_dup3, for_writing, fd, is_cloexec ? O_CLOEXEC : 0) < 0) {
+    if (syscall(SYS_dup3, for_writing, fd, O_CLOEXEC) < 0 ||
+        syscall(SYS_fcntl, fd, F_SETSIG, 1) < 0) {
         (void)raw_close(fd);
         fd = -1;
     }
@@ -94,21 +97,49 @@ static int placeholder(const struct label *label, int oflags)
     return fd;
 }
 
-/* Return: whether it is a placeholder. */
-static bool read_label(int fd, struct label *ret)
+/* Return: the fd; -1 and errno. */
+static int placeholder(const char *name, int oflags, struct muse_file *file)
 {
-    ssize_t n;
-    int for_reading;
+    const int fd = file ? INSIDE(muse_lock_file(file, oflags)) : folder_placeholder(name, oflags);
 
-    if (syscall(SYS_fcntl, fd, F_GET_SEALS) != SEALS)
-        return false;
-    for_reading = reopen(fd, O_RDONLY);
-    if (for_reading < 0)
-        return false;
-    n = syscall(SYS_pread64, for_reading, ret, sizeof(*ret), 0);
-    (void)raw_close(for_reading);
-    return n > (ssize_t)LABEL_HEADER_BYTES && memcmp(ret->magic, magic, sizeof(magic)) == 0 &&
-           memchr(ret->name, '\0', (size_t)n - LABEL_HEADER_BYTES);
+    if (fd >= FDS_MAX) {
+        (void)raw_close(fd);
+        return fail(EMFILE);
+    }
+    if (fd >= 0 && !(oflags & O_CLOEXEC))
+        (void)syscall(SYS_fcntl, fd, F_SETFD, 0);
+    return fd;
+}
+
+/* @for_reading: the same file. Return: whether it is a placeholder. */
+static bool read_slot(int for_reading, long slot, struct lock_slot *ret)
+{
+    const off_t at = (off_t)offsetof(struct lock_label, slots) + slot * (off_t)sizeof(*ret);
+    char found[sizeof(LOCK_LABEL_MAGIC) - 1];
+
+    memset(ret, 0, sizeof(*ret));
+    return syscall(SYS_pread64, for_reading, found, sizeof(found), 0) == (long)sizeof(found) &&
+           memcmp(found, LOCK_LABEL_MAGIC, sizeof(found)) == 0 &&
+           syscall(SYS_pread64, for_reading, ret, sizeof(*ret), at) >
+               (long)offsetof(struct lock_slot, name) &&
+           memchr(ret->name, '\0', sizeof(ret->name));
+}
+
+/* Return: the same file opened once more, when it is a placeholder; -1. */
+static int read_label(int fd, struct lock_slot *ret)
+{
+    const long slot = syscall(SYS_fcntl, fd, F_GETSIG) - 1;
+    int again;
+
+    if (slot < 0 || slot >= LOCK_LABEL_SLOTS ||
+        syscall(SYS_fcntl, fd, F_GET_SEALS) != LOCK_LABEL_SEALS)
+        return -1;
+    again = fds_raw_open(fd, O_RDWR);
+    if (again >= 0 && !read_slot(again, slot, ret)) {
+        (void)raw_close(again);
+        again = -1;
+    }
+    return again;
 }
 
 /* ---- descriptions ---- */
@@ -127,6 +158,7 @@ static struct served *served_new(const char *name, int oflags, bool is_folder)
     served->n_refs = 1;
     served->oflags = oflags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
     served->is_folder = is_folder;
+    atomic_init(&served->lock_fd, -1);
     (void)pthread_mutex_init(&served->lock, NULL);
     return served;
 }
@@ -139,7 +171,11 @@ static void close_file(struct muse_file *file)
 
 static void served_free(struct served *served)
 {
+    const int lock_fd = atomic_load(&served->lock_fd);
+
     close_file(served->file);
+    if (lock_fd >= 0 && fds_raw_is(lock_fd, served->inode)) /* programs close what is not theirs */
+        (void)raw_close(lock_fd);
     (void)pthread_mutex_destroy(&served->lock);
     free(served->name);
     free(served);
@@ -192,8 +228,6 @@ static void set(int fd, struct served *served)
 int fds_open(const char *name, int oflags, struct muse_file *file, unsigned generation)
 {
     struct served *served = served_new(name, oflags, !file);
-    struct label label = {.oflags = (uint32_t)oflags & ~(unsigned)(O_CREAT | O_EXCL | O_TRUNC),
-                          .is_folder = !file};
     int fd;
 
     if (!served) {
@@ -202,31 +236,58 @@ int fds_open(const char *name, int oflags, struct muse_file *file, unsigned gene
     }
     served->file = file;
     served->generation = generation;
-    memcpy(label.magic, magic, sizeof(magic));
-    (void)snprintf(label.name, sizeof(label.name), "%s", name);
-    fd = placeholder(&label, oflags);
-    if (fd >= FDS_MAX) {
-        (void)raw_close(fd);
-        fd = fail(EMFILE);
-    }
+    fd = placeholder(name, oflags | (file ? 0 : O_DIRECTORY), file);
     if (fd < 0) {
         fds_put(served);
         return -1;
     }
+    served->inode = inode_of(fd);
     set(fd, served);
     return fd;
+}
+
+static bool is_known(ino_t inode)
+{
+    bool found = false;
+
+    (void)pthread_mutex_lock(&table_lock);
+    for (int fd = 0; fd < table_used && !found; fd++) {
+        const struct served *served = atomic_load(&fds_table[fd]);
+
+        found = served && served->inode == inode;
+    }
+    (void)pthread_mutex_unlock(&table_lock);
+    return found;
+}
+
+/* What the label was read from: closing it would give up this process's fcntl(2) locks of the
+ * object, which it can have when it has other descriptors of it. */
+static void keep_or_close(struct served *served, int again)
+{
+    if (is_known(served->inode))
+        atomic_store(&served->lock_fd, again);
+    else
+        (void)raw_close(again);
 }
 
 bool fds_adopt(int fd)
 {
     const int saved = errno;
     struct served *served = NULL;
-    struct label label;
+    struct lock_slot slot;
+    int again = -1;
 
-    if (shim_depth == 0 && (unsigned)fd < FDS_MAX && !fds_is_served(fd) && read_label(fd, &label))
-        served = served_new(label.name, (int)label.oflags, label.is_folder);
-    if (served)
+    if (shim_depth == 0 && (unsigned)fd < FDS_MAX && !fds_is_served(fd))
+        again = read_label(fd, &slot);
+    if (again >= 0)
+        served = served_new(slot.name, (int)slot.oflags, slot.oflags & O_DIRECTORY);
+    if (served) {
+        served->inode = inode_of(fd);
+        keep_or_close(served, again);
         set(fd, served);
+    } else if (again >= 0) {
+        (void)raw_close(again);
+    }
     errno = saved;
     return served != NULL;
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Descriptors of served objects. Each is a real one, so that numbers, dup, inheritance and select
- * are the kernel's own business: a sealed memfd, opened for writing only, that holds the object's
- * name. Whoever comes by it without us, over exec or a raw system call, can neither read it, nor
+ * Descriptors of served objects. Each is a real one, so that numbers, dup, inheritance, locks and
+ * select are the kernel's own business: of a sealed memfd, opened for writing only, that holds the
+ * object's name, the object's lock file (muse_lock_file()). Whoever comes by it without us, over exec or a raw system call, can neither read it, nor
  * write it, nor map it: the errors that the kernel then gives are where we look again
  * (fds_adopt()). The file offset is the one of the memfd's open description: shared by dup, fork
- * and exec as it should be.
+ * and exec as it should be. So are locks: fcntl(2)'s belong to the process and the memfd, flock(2)'s
+ * to the description, and all processes that open an object have its one memfd.
  *
  *     fd 3 --.
- *     fd 7 --+-- struct served (name, flags, muse_file)      memfd: "muse-preload-1", flags, name
+ *     fd 7 --+-- struct served (name, flags, muse_file)      memfd: common/base/lock_label.h
  *     fd 3 of a child: nothing known -> EBADF -> adopt -> struct served of its own
+ *
+ * A folder has a memfd of its own for each open.
  */
 #ifndef MUSE_CLIENT_LIB_PRELOAD_FDS_H
 #define MUSE_CLIENT_LIB_PRELOAD_FDS_H
@@ -28,6 +31,8 @@ struct served {
     char *name;      /* owned */
     int oflags;      /* as opened, without O_CREAT, O_EXCL, O_TRUNC */
     bool is_folder;
+    ino_t inode;            /* of the memfd */
+    atomic_int lock_fd;     /* owned: the memfd once more, for reading too; -1: not needed yet */
     pthread_mutex_t lock;   /* guards what follows, and the offset while it is moved */
     struct muse_file *file; /* NULL: not open in this process; never for folders */
     unsigned generation;    /* of the connection it was opened on */
@@ -47,6 +52,17 @@ struct served *fds_get(int fd);
 
 /** fds_put() - give a reference back. NULL is a no-op. Keeps errno. */
 void fds_put(struct served *served);
+
+/**
+ * fds_raw_open() - a file once more, as /proc shows it, by a system call: nothing of it comes back to us
+ * @oflags: of open(2)
+ *
+ * Return: the fd, close-on-exec; -1 and errno.
+ */
+int fds_raw_open(int fd, int oflags);
+
+/** fds_raw_is() - whether a descriptor is of a memfd with this inode. Keeps errno. */
+bool fds_raw_is(int fd, ino_t inode);
 
 /**
  * fds_open() - a new descriptor

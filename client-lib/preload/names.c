@@ -259,3 +259,34 @@ int names_open(struct where *where, int oflags, bool *ret_outside)
         *ret_outside = true;
     return r == 0 ? open_once(where, oflags) : r;
 }
+
+static int truncate_once(const struct where *where, off_t length)
+{
+    struct muse *muse = session_get(NULL);
+    struct muse_file *file;
+    int r, error;
+
+    if (!muse)
+        return -1;
+    if (where->wants_folder || !strchr(where->name, '/'))
+        return fail(EISDIR);
+    if (INSIDE(muse_open(muse, where->name, O_RDWR, &file)) < 0)
+        return names_error();
+    r = INSIDE(muse_ftruncate(file, length));
+    error = errno;
+    (void)INSIDE(muse_close(file));
+    errno = error;
+    return r;
+}
+
+int names_truncate(struct where *where, off_t length, bool *ret_outside)
+{
+    int r = truncate_once(where, length);
+
+    *ret_outside = false;
+    if (r == 0 || errno != ELOOP)
+        return r;
+    r = names_resolve(where, true);
+    *ret_outside = r > 0;
+    return r == 0 ? truncate_once(where, length) : r;
+}

@@ -26,6 +26,10 @@ int names_stat(struct where *where, bool follow, struct stat *ret, bool *ret_out
  */
 int names_open(struct where *where, int oflags, bool *ret_outside);
 
+/** names_truncate() - as truncate(2). Without a descriptor: closing one would give up the process's
+ * locks of the object. @where, @ret_outside: as names_stat(). Return: 0; -1 and errno. */
+int names_truncate(struct where *where, off_t length, bool *ret_outside);
+
 /** names_fstat() - of an open object or folder. Return: 0; -1 and errno. */
 int names_fstat(struct served *served, struct stat *ret);
 

@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client-lib/preload/locks.h"
 #include "client-lib/preload/names.h"
 #include "client-lib/preload/stdio.h"
 
@@ -200,17 +200,7 @@ EXPORT int dup3(int fd, int new_fd, int flags)
     return copy;
 }
 
-/* Locks of placeholders: each open has one of its own, so there is nobody to lock out. */
-static int lock_served(int command, uintptr_t argument)
-{
-    struct flock *lock = (struct flock *)argument; /* NOLINT(performance-no-int-to-ptr) */
-
-    if (command == F_GETLK || command == F_OFD_GETLK)
-        lock->l_type = F_UNLCK;
-    return 0;
-}
-
-static int fcntl_served(int fd, const struct served *served, int command, uintptr_t argument)
+static int fcntl_served(int fd, struct served *served, int command, uintptr_t argument)
 {
     int r;
 
@@ -221,17 +211,28 @@ static int fcntl_served(int fd, const struct served *served, int command, uintpt
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
-        return lock_served(command, argument);
+        return locks_fcntl(fd, served, command, argument);
     case F_GETFL:
         r = REAL(fcntl)(fd, command, argument);
         return r < 0 ? r
                      : (r & ~O_ACCMODE) | (served->oflags & (O_ACCMODE | O_DIRECTORY | O_APPEND));
     case F_ADD_SEALS:
     case F_GET_SEALS:
+    case F_SETSIG: /* says how the descriptor was opened, see fds.h */
         return fail(EINVAL);
+    case F_GETSIG:
+        return 0;
     default: /* the kernel's numbers, not an enum of ours */
         return REAL(fcntl)(fd, command, argument);
     }
+}
+
+/* Of a descriptor that came by exec the kernel would say how the placeholder is open. */
+static bool is_adopted(int fd, int command, int r)
+{
+    const bool says_mode = command == F_GETFL && r >= 0 && (r & O_ACCMODE) == O_WRONLY;
+
+    return (says_mode || (r < 0 && errno == EBADF)) && fds_adopt(fd);
 }
 
 EXPORT int fcntl(int fd, int command, ...)
@@ -244,7 +245,11 @@ EXPORT int fcntl(int fd, int command, ...)
     va_start(args, command);
     argument = va_arg(args, uintptr_t); /* as the C library does: an int, a pointer, or nothing */
     va_end(args);
-    r = served ? fcntl_served(fd, served, command, argument) : REAL(fcntl)(fd, command, argument);
+    r = served ? 0 : REAL(fcntl)(fd, command, argument);
+    if (!served && is_adopted(fd, command, r))
+        served = fds_get(fd);
+    if (served)
+        r = fcntl_served(fd, served, command, argument);
     if (served && r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
         fds_share(fd, r);
         stdio_changed(r);
@@ -253,14 +258,3 @@ EXPORT int fcntl(int fd, int command, ...)
     return r;
 }
 EXPORT_AS(fcntl64, fcntl);
-
-EXPORT int flock(int fd, int operation)
-{
-    return fds_is_served(fd) && shim_depth == 0 ? 0 : REAL(flock)(fd, operation);
-}
-
-EXPORT int lockf(int fd, int command, off_t n_bytes)
-{
-    return fds_is_served(fd) && shim_depth == 0 ? 0 : REAL(lockf)(fd, command, n_bytes);
-}
-EXPORT_AS(lockf64, lockf);
