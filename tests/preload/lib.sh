@@ -65,6 +65,14 @@ same() {
     expect "$*" "$want" "${got//"$served"/$plain}"
 }
 
+# both PROGRAM ARG... : "@" is the folder $own once, the one that muse-file serves once
+both() {
+    local want got
+    want=$(cd / && timeout -k 1 60 "${@//@/$own}" 2>&1 </dev/null; echo "status $?")
+    got=$(cd / && run "${@//@//muse/file}" 2>&1 </dev/null; echo "status $?")
+    expect "$*" "${want//"$own"/@}" "${got//"/muse/file"/@}"
+}
+
 has() {
     command -v "$1" >/dev/null && return
     echo "not here: $1"

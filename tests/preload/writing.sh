@@ -16,14 +16,6 @@ for folder in "$plain" "$own"; do
 done
 start "muse-file --writable $plain"
 
-# both PROGRAM ARG... : "@" is the folder of its own once, the served one once
-both() {
-    local want got
-    want=$(cd / && timeout -k 1 60 "${@//@/$own}" 2>&1 </dev/null; echo "status $?")
-    got=$(cd / && run "${@//@//muse/file}" 2>&1 </dev/null; echo "status $?")
-    expect "$*" "${want//"$own"/@}" "${got//"/muse/file"/@}"
-}
-
 both cp @/binary @/copy
 both bash -c 'echo one > @/new; echo two >> @/new; { echo three; seq 3; } >> @/new; cat @/new'
 both bash -c 'seq 1000 | tee @/tee | tail -n 1; grep 77 < @/tee > @/grep; wc -c < @/grep'
