@@ -171,3 +171,11 @@ int muse_rename(struct muse *muse, const char *from, const char *to, unsigned fl
     return error_return("muse_rename",
                         to ? ask_path(muse, FRAME_RENAME, &args, FRAME_DONE, NULL) : -EFAULT);
 }
+
+int muse_mkdir(struct muse *muse, const char *name, mode_t mode)
+{
+    const struct path_args args = {.name = name, .flags = (unsigned)mode};
+
+    error_clear();
+    return error_return("muse_mkdir", ask_path(muse, FRAME_MKDIR, &args, FRAME_DONE, NULL));
+}

@@ -27,7 +27,8 @@
     X(READDIR, "readdir", 25)                                                                      \
     X(READLINK, "readlink", 26)                                                                    \
     X(UNLINK, "unlink", 27)                                                                        \
-    X(RENAME, "rename", 28)
+    X(RENAME, "rename", 28)                                                                        \
+    X(MKDIR, "mkdir", 29)
 
 #define VM_HOOKS(X)                                                                                \
     X(OPEN, "vm_open", 0)                                                                          \
@@ -52,7 +53,7 @@ enum vm_hook {
 #undef X
 };
 
-#define FILE_HOOKS_ALL 0x1f000fffu
+#define FILE_HOOKS_ALL 0x3f000fffu
 #define VM_HOOKS_ALL   0x1ffu
 
 #endif

@@ -112,16 +112,29 @@ static int refuse_new(int dirfd, const char *path, struct where *where)
     if (check(dirfd, path, &where) == -1)                                                          \
     return -1
 
+static int mkdir_at(int dirfd, const char *path, mode_t mode)
+{
+    struct where where;
+    struct muse *muse;
+
+    if (!where_is_served(dirfd, path, &where))
+        return REAL(mkdirat)(where.dirfd, where.path, mode);
+    muse = session_get(NULL);
+    if (muse && INSIDE(muse_mkdir(muse, where.name, mode)) == 0)
+        return 0;
+    if (muse && errno == EOPNOTSUPP && refuse_new(dirfd, path, &where) == -2)
+        return REAL(mkdirat)(where.dirfd, where.path, mode);
+    return names_error();
+}
+
 EXPORT int mkdirat(int dirfd, const char *path, mode_t mode)
 {
-    REFUSE(refuse_new, dirfd, path);
-    return REAL(mkdirat)(where.dirfd, where.path, mode);
+    return mkdir_at(dirfd, path, mode);
 }
 
 EXPORT int mkdir(const char *path, mode_t mode)
 {
-    REFUSE(refuse_new, AT_FDCWD, path);
-    return REAL(mkdir)(where.path, mode);
+    return mkdir_at(AT_FDCWD, path, mode);
 }
 
 EXPORT int symlinkat(const char *target, int dirfd, const char *path)

@@ -341,6 +341,17 @@ static int file_rename(void *user, const struct muse_open_args *args, const char
     return r < 0 ? r : names_rename(&file->roots, args, to, flags);
 }
 
+static int file_mkdir(void *user, const struct muse_open_args *args, unsigned mode)
+{
+    const struct file_driver *file = user;
+    struct muse_attr attr;
+    int r = check_writable(file);
+
+    if (r < 0) /* what is there already is told first, as by the kernel */
+        return names_stat(&file->roots, args, &attr) == 0 ? -EEXIST : r;
+    return names_mkdir(&file->roots, args, mode);
+}
+
 static void add_root(struct file_driver *file, const char *name, struct argp_state *state)
 {
     int r = roots_add(&file->roots, name);
@@ -415,6 +426,7 @@ int main(int argc, char **argv)
         .readlink = file_readlink,
         .unlink = file_unlink,
         .rename = file_rename,
+        .mkdir = file_mkdir,
     };
     struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
     int status = muse_driver_main(argc, argv, &ops, &file);

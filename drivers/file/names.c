@@ -302,3 +302,38 @@ int names_rename(const struct roots *roots, const struct muse_open_args *args, c
     lookup_leave(args, &own);
     return r;
 }
+
+static int mkdir_as_is(const struct roots *roots, const char *name, unsigned mode)
+{
+    CLEAN(free_p) char *path = strdup(name);
+    CLEAN(fd_close_p) int folder_fd = -1;
+    const char *folder, *last;
+    int root;
+
+    if (!path)
+        return -ENOMEM;
+    root = root_of(roots, path);
+    if (root >= 0 || split(path, &folder, &last) < 0)
+        return -EEXIST;
+    if (root != -ENOENT)
+        return root;
+    root = root_of(roots, folder);
+    if (root < 0)
+        return root;
+    folder_fd = open_folder(roots, root, folder);
+    if (folder_fd < 0)
+        return folder_fd;
+    return mkdirat(folder_fd, last, (mode_t)mode) < 0 ? -errno : 0;
+}
+
+int names_mkdir(const struct roots *roots, const struct muse_open_args *args, unsigned mode)
+{
+    struct identity own;
+    int r = lookup_enter(args, &own);
+
+    if (r < 0)
+        return r;
+    r = mkdir_as_is(roots, args->path, mode);
+    lookup_leave(args, &own);
+    return r;
+}

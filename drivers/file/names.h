@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What can be done with a name below the roots without opening it: attributes, listing, links,
- * removing, renaming. All of it with the client's own rights, and never outside a root. Main thread
+ * removing, renaming, making folders. All of it with the client's own rights, and never outside a root. Main thread
  * only.
  */
 #ifndef MUSE_DRIVERS_FILE_NAMES_H
@@ -40,5 +40,9 @@ MUST_CHECK int names_unlink(const struct roots *roots, const struct muse_open_ar
 /** names_rename() - renameat2(2) within the root that has the old name. Return: 0; -errno. */
 MUST_CHECK int names_rename(const struct roots *roots, const struct muse_open_args *args,
                             const char *to, unsigned flags);
+
+/** names_mkdir() - mkdir(2) in the first root that has the folder it goes to. Return: 0; -errno. */
+MUST_CHECK int names_mkdir(const struct roots *roots, const struct muse_open_args *args,
+                           unsigned mode);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The hooks about names: getattr_path, readdir, readlink, unlink, rename. Runs them on the main
+ * The hooks about names: getattr_path, readdir, readlink, unlink, rename, mkdir. Runs them on the main
  * thread, as hooks.c does the others, and keeps what they answer until it was sent.
  */
 #include <errno.h>
@@ -117,6 +117,8 @@ static int run(struct muse_request *request, const Muse__Wire__PathAsk *ask)
                              : -EOPNOTSUPP;
     case FRAME_DRIVER_UNLINK:
         return ops->unlink ? ops->unlink(user, args, (int)ask->flags) : -EOPNOTSUPP;
+    case FRAME_DRIVER_MKDIR:
+        return ops->mkdir ? ops->mkdir(user, args, ask->flags) : -EOPNOTSUPP;
     default: /* RENAME; a number from the wire, not an enum of ours */
         return ops->rename && ask->name2 ? ops->rename(user, args, ask->name2, ask->flags)
                                          : -EOPNOTSUPP;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Names rather than open files: STATAT, READDIR, READLINK, UNLINK, RENAME.
+ * Names rather than open files: STATAT, READDIR, READLINK, UNLINK, RENAME, MKDIR.
  *
  *   ask -> the name's driver has the hook? -> one call to it -> its answer, checked, to the client
  *
@@ -34,7 +34,7 @@
 
 struct path_request;
 
-/* What differs between the five. */
+/* What differs between the six. */
 struct path_kind {
     uint16_t type; /* of the client's frame */
     uint16_t driver_type;
@@ -146,6 +146,7 @@ static const struct path_kind kinds[] = {
      "readlink", reply_link},
     {FRAME_UNLINK, FRAME_DRIVER_UNLINK, FRAME_DRIVER_DONE, FILE_HOOK_UNLINK, "unlink", reply_done},
     {FRAME_RENAME, FRAME_DRIVER_RENAME, FRAME_DRIVER_DONE, FILE_HOOK_RENAME, "rename", reply_done},
+    {FRAME_MKDIR, FRAME_DRIVER_MKDIR, FRAME_DRIVER_DONE, FILE_HOOK_MKDIR, "mkdir", reply_done},
 };
 
 static const struct path_kind *find_kind(uint16_t type)
@@ -199,6 +200,8 @@ static int ask_root(struct space *space, uint64_t id, const struct path_kind *ki
         return 0;
     case FRAME_READLINK:
         return -EINVAL;
+    case FRAME_MKDIR:
+        return -EEXIST;
     default: /* a number from the wire, not an enum of ours */
         return -EBUSY;
     }

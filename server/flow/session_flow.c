@@ -500,6 +500,7 @@ static const struct request_row {
     {FRAME_READLINK, request_path},
     {FRAME_UNLINK, request_path},
     {FRAME_RENAME, request_path},
+    {FRAME_MKDIR, request_path},
 };
 
 /* How many fds come with a request. */

@@ -159,6 +159,12 @@ START_TEST(a_long_listing_has_each_name_once)
 }
 END_TEST
 
+static void check_mkdir(const char *name, int error)
+{
+    ck_assert_int_eq(muse_mkdir(muse, name, 0700), -1);
+    ck_assert_msg(errno == error, "%s: %s", name, strerrorname_np(errno));
+}
+
 START_TEST(names_are_made_renamed_and_removed_below_the_root_only)
 {
     struct muse_file *file;
@@ -166,7 +172,19 @@ START_TEST(names_are_made_renamed_and_removed_below_the_root_only)
 
     begin(NULL, writable);
     rig_file(&rig, "a", 100);
-    ck_assert_int_eq(mkdir(data("sub"), 0700), 0);
+    ck_assert_int_eq(muse_mkdir(muse, "file/sub", 0700), 0);
+    ck_assert_int_eq(lstat(data("sub"), &stat), 0);
+    ck_assert_uint_eq(stat.st_mode, S_IFDIR | 0700);
+    check_mkdir("file/sub", EEXIST);
+    check_mkdir("file/a", EEXIST);
+    check_mkdir("file/a/b", ENOTDIR);
+    check_mkdir("file/none/b", ENOENT);
+    check_mkdir("file/../escaped", EACCES);
+    check_mkdir("file/sub/..", EEXIST);
+    check_mkdir("file", EEXIST);
+    check_mkdir("", EEXIST);
+    check_mkdir("none", ENODEV);
+    check_mkdir("zero/sub", EOPNOTSUPP);
     ck_assert_int_eq(muse_rename(muse, "file/a", "file/sub/b", 0), 0);
     ck_assert_int_eq(lstat(data("sub/b"), &stat), 0);
     ck_assert_int_eq(muse_rename(muse, "file/sub/b", "file/../escaped", 0), -1);
@@ -201,6 +219,8 @@ START_TEST(a_read_only_driver_changes_nothing)
     ck_assert_int_eq(errno, EROFS);
     ck_assert_int_eq(muse_open(muse, "file/new", O_RDWR | O_CREAT, &file), -1);
     ck_assert_int_eq(errno, EROFS);
+    check_mkdir("file/new", EROFS);
+    check_mkdir("file/a", EEXIST);
     ck_assert_int_eq(access(data("a"), F_OK), 0);
     end();
 }

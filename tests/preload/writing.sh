@@ -27,6 +27,11 @@ both sort -r -o @/text @/text
 both sed -i 's/7/seven/' @/grep
 both mv @/copy @/moved
 both rm @/old
+both bash -c 'mkdir @/made @/made/deeper && mkdir -p @/made/deeper/there && echo x > @/made/deeper/file && rmdir @/made/deeper/there'
+both mkdir @/made
+both mkdir @/made/none/deeper
+both cp -r @/made @/made-again
+both rm -r @/made
 both mv @/none @/none2
 both bash -c 'cd @ && tar --mtime=2020-01-01 -cf archive.tar text new && tar tf archive.tar'
 both bash -c 'set -o noclobber; echo x > @/new'

@@ -396,6 +396,16 @@ int muse_unlink(struct muse *muse, const char *name, int flags);
 int muse_rename(struct muse *muse, const char *from, const char *to, unsigned flags);
 
 /**
+ * muse_mkdir() - make a folder, as mkdir(2)
+ * @muse: the handle
+ * @name: "DRIVER/OBJECT"
+ * @mode: of it; the driver may narrow it
+ *
+ * Return: 0; -1 and errno: as muse_stat(), EEXIST, EROFS, EOPNOTSUPP.
+ */
+int muse_mkdir(struct muse *muse, const char *name, mode_t mode);
+
+/**
  * muse_pwrite() - write to an object, as pwrite(2); coherent with its mappings
  * @file:   opened for writing
  * @buf:    @len bytes, caller's

@@ -282,6 +282,7 @@ struct muse_driver_ops {
     int (*unlink)(void *user, const struct muse_open_args *args, int flags); /* AT_REMOVEDIR */
     int (*rename)(void *user, const struct muse_open_args *args, const char *to,
                   unsigned flags); /* RENAME_* of renameat2(2) */
+    int (*mkdir)(void *user, const struct muse_open_args *args, unsigned mode);
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
