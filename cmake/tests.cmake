@@ -4,6 +4,7 @@
 #     tests/unit/test_NAME.c          label unit          one module, no process, no socket to anybody
 #     tests/model/model_NAME.c        label model         random operations against a naive model
 #     tests/integration/it_NAME.c     label integration   starts the programs of this build
+#     tests/differential/             label differential  one program, and scripts that run it
 #     tests/preload/NAME.sh           label integration   runs programs under muse-run; NAME.c is one of them
 #     tests/fuzz/fuzz_NAME.c          (MUSE_FUZZ only)    libFuzzer harness, run by scripts/fuzz
 #
@@ -85,6 +86,30 @@ if(TARGET muse)
   foreach(file IN LISTS it_files)
     muse_test(${file} integration muse_test_support muse muse_ipc muse_base)
   endforeach()
+endif()
+
+# Muse against the kernel: random scripts of one process, then of several; scripts that failed once; and mistakes
+# that have to be found. Sanitizers make each step ten times as long.
+if(TARGET muse)
+  muse_glob(differential_sources tests/differential)
+  add_executable(differential ${differential_sources})
+  set_target_properties(differential PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
+  target_link_libraries(differential PRIVATE muse_flags muse_test_support muse muse_ipc muse_base PkgConfig::CHECK)
+  target_link_options(differential PRIVATE -Wl,--wrap=_ck_assert_failed -Wl,--wrap=_mark_point)
+  set(differential_steps 120000)
+  if(MUSE_SANITIZE)
+    set(differential_steps 10000)
+  endif()
+  add_test(NAME differential/one COMMAND differential --processes 1 --steps ${differential_steps})
+  add_test(NAME differential/many COMMAND differential --processes 4 --steps ${differential_steps})
+  add_test(NAME differential/mistakes COMMAND ${tests_dir}/differential/mistakes.sh)
+  file(GLOB differential_scripts CONFIGURE_DEPENDS ${tests_dir}/differential/scripts/*.script)
+  foreach(script IN LISTS differential_scripts)
+    list(APPEND differential_arguments --script ${script})
+  endforeach()
+  add_test(NAME differential/scripts COMMAND differential --no-shrink ${differential_arguments})
+  set_tests_properties(differential/one differential/many differential/scripts differential/mistakes PROPERTIES
+    LABELS differential TIMEOUT 400 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
 endif()
 
 # Programs that know nothing of Muse: preload_NAME, from tests/preload/NAME.c. With a sanitizer they would want its

@@ -56,6 +56,12 @@ static inline void *kernel_mremap(void *old, size_t old_len, size_t new_len, int
                            new_addr); /* NOLINT(performance-no-int-to-ptr) */
 }
 
+/** kernel_msync() - msync(2). Return: 0; -1 and errno. */
+static inline int kernel_msync(void *addr, size_t len, int flags)
+{
+    return (int)syscall(SYS_msync, addr, len, flags);
+}
+
 /** kernel_mlock() - mlock2(2), without flags mlock(2). Return: 0; -1 and errno. */
 static inline int kernel_mlock(const void *addr, size_t len)
 {
