@@ -58,7 +58,7 @@ static int write_piece(struct muse_file *file, const char *buf, size_t len, off_
 static int write_file(struct muse_file *file, const char *buf, size_t len, off_t offset,
                       size_t *ret_done)
 {
-    size_t n = 1;
+    size_t n;
     off_t end;
     int r;
 
@@ -72,7 +72,9 @@ static int write_file(struct muse_file *file, const char *buf, size_t len, off_t
     if (__builtin_add_overflow(offset, (off_t)len, &end))
         return -EFBIG;
     r = handle_check(file->muse);
-    while (r == 0 && n > 0 && *ret_done < len) {
+    if (r < 0)
+        return r;
+    do { /* nothing, too: the server knows whether the file is open for writing */
         const size_t left = len - *ret_done;
 
         r = write_piece(file, buf + *ret_done,
@@ -80,7 +82,7 @@ static int write_file(struct muse_file *file, const char *buf, size_t len, off_t
                         offset + (off_t)*ret_done, &n);
         if (r == 0)
             *ret_done += n;
-    }
+    } while (r == 0 && n > 0 && *ret_done < len);
     return r;
 }
 
