@@ -254,7 +254,7 @@ static void commit(struct remap_request *request)
     remap_unit_done(request, 0, NULL);
 }
 
-/* ---- MREMAP_DONTUNMAP of private memory: the source is watched again ---- */
+/* ---- MREMAP_DONTUNMAP: private memory is watched again, and the source is not locked any more ---- */
 
 static void on_restored(void *ctx, enum client_end end, int error)
 {
@@ -267,19 +267,31 @@ static void restore_source(struct remap_request *request)
 {
     struct space *space = space_of(request);
     struct vma *vma = request->vma;
-    struct mem_op ops[2] = {
-        {.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
-         .range = request->from,
-         .prot = vma_prot(vma),
-         .fd = -1},
-        {.kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = vma_range(vma), .fd = -1}};
-    const unsigned n_ops = (vma->flags & VMF_LOCKED) ? 2 : 1;
+    const bool is_split_off = request->how == REMAP_SPLIT_OFF;
+    struct mem_op ops[2];
+    unsigned n_ops = 0;
 
+    if (is_split_off) {
+        ops[n_ops++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
+                                       .range = request->from,
+                                       .prot = vma_prot(vma),
+                                       .fd = -1};
+    }
+    if (vma->flags & VMF_LOCKED) {
+        ops[n_ops++] = (struct mem_op){
+            .kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = vma_range(vma), .fd = -1};
+    }
     request->state = REMAP_RESTORING;
     vma->flags &= ~(uint32_t)VMF_LOCKED; /* as the kernel does, for all of it */
-    if ((!vma->direct && fault_flow_register_part(space, vma, request->from) < 0) ||
+    if ((is_split_off && !vma->direct && fault_flow_register_part(space, vma, request->from) < 0) ||
         session_mem_ops(space, request->mm.id, ops, n_ops, 0, on_restored, request) < 0)
         commit(request);
+}
+
+static bool leaves_unlocked(const struct remap_request *request)
+{
+    return request->how == REMAP_COPY && (request->args.flags & MREMAP_DONTUNMAP) &&
+           (request->vma->flags & VMF_LOCKED);
 }
 
 /* ---- move: one call ---- */
@@ -339,6 +351,8 @@ static void after_install(struct remap_request *request)
 {
     if (request->how == REMAP_MOVE)
         move(request);
+    else if (leaves_unlocked(request))
+        restore_source(request);
     else
         commit(request);
 }
