@@ -175,6 +175,7 @@ struct object {
     uint32_t n_completing; /* mmap_complete calls in progress on its mappings */
     uint32_t n_invalidations;
     struct list invalidations; /* revokes that wait for these */
+    struct list resizes;       /* struct resize.node: changes of its size, the first is under way */
     struct object_wb {
         struct list runs;      /* struct wb_run.node: what the driver is writing, oldest first */
         struct list syncs;     /* struct sync.node */

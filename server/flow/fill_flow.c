@@ -573,23 +573,49 @@ void fill_discard(struct object *object, struct range pages)
     drop(object, pages, NOT_FILLING);
 }
 
-void fill_zero_bytes(struct object *object, struct range bytes)
+/* Return: 0 or -errno. */
+static int write_zeros(struct object *object, struct range bytes)
 {
     static const uint8_t zeros[PAGE_BYTES_SMALL];
-    const uint64_t page = bytes.start >> object->page_shift;
+    int r = 0;
 
-    if (range_is_empty(bytes) || page >= object->pages.n_pages)
-        return;
+    while (r == 0 && bytes.start < bytes.end) {
+        const uint64_t left = bytes.end - bytes.start;
+        const uint64_t n = left < sizeof(zeros) ? left : sizeof(zeros);
+
+        r = backing_write(&object->backing, bytes.start, zeros, n);
+        bytes.start += n;
+    }
+    return r;
+}
+
+static void zero_part(struct object *object, uint64_t page, struct range bytes)
+{
     for (struct run *run = run_table_find_next(&object->runs, page);
          run && run->pages.start <= page; run = run_next(run))
         run->stale = true;
     if (!page_state_is_valid(page_table_get(&object->pages, page)))
         return;
-    MUST(range_len(bytes) <= sizeof(zeros));
-    if (backing_write(&object->backing, bytes.start, zeros, range_len(bytes)) < 0)
+    if (write_zeros(object, bytes) < 0)
         fill_discard(object,
                      (struct range){page, page + 1}); /* no memory for a page that is there: the
                                                                 driver has the zeros */
+}
+
+void fill_zero_bytes(struct object *object, struct range bytes)
+{
+    const uint64_t page_bytes = object_page_bytes(object);
+
+    while (bytes.start < bytes.end) {
+        const uint64_t page = bytes.start >> object->page_shift;
+        const uint64_t page_end = (page + 1) * page_bytes;
+        const uint64_t end = bytes.end < page_end ? bytes.end : page_end;
+
+        if (page >= object->pages.n_pages)
+            return;
+        zero_part(object, page, (struct range){bytes.start, end});
+        bytes.start = end;
+    }
 }
 
 /* ---- the object's part ---- */

@@ -78,7 +78,7 @@ void fill_invalidate(struct object *object, struct range pages);
  * their state, written or not, they are absent afterwards */
 void fill_discard(struct object *object, struct range pages);
 
-/** fill_zero_bytes() - zero a part of one page, where it is valid; @bytes may be empty */
+/** fill_zero_bytes() - zero parts of pages, where they are valid; @bytes may be empty */
 void fill_zero_bytes(struct object *object, struct range bytes);
 
 /**

@@ -152,6 +152,7 @@ static int start(struct pwrite_request *request, const char **ret_why)
 
     if (request->bytes.end > size && resize_is_possible(file->object)) {
         request->resize.done = on_grown;
+        request->resize.only_grows = true; /* somebody else may be growing it further right now */
         request->resize.call.space_id = request->space->id;
         return resize_start(&request->resize, file, request->bytes.end);
     }

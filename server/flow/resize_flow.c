@@ -63,13 +63,14 @@ static int grow_table(struct object *object, uint64_t n_pages)
     return 0;
 }
 
-/* An extent that reached to the object's end reaches to the new one: the driver's file has grown. */
+/* An extent that reached to the object's end, or beyond it since it was cut off before this extent, reaches
+ * to the new one: the driver's file has grown. */
 static void move_last_extent(struct object *object, uint64_t old_size)
 {
     struct object_extent *last =
         object->n_extents > 0 ? &object->extents[object->n_extents - 1] : NULL;
 
-    if (last && last->object_offset + last->length == old_size &&
+    if (last && last->object_offset + last->length >= old_size &&
         object->size_bytes > last->object_offset)
         last->length = object->size_bytes - last->object_offset;
 }
@@ -84,6 +85,16 @@ static void cut_off(struct object *object, uint64_t size)
     fill_discard(object, gone);
     if (size % page_bytes != 0)
         fill_zero_bytes(object, (struct range){size, (size / page_bytes + 1) * page_bytes});
+}
+
+/* The object grows: what was stored behind its old end, in the last page, does not become part of it. The
+ * driver has never been given it. */
+static void clear_tail(struct object *object, uint64_t old_size)
+{
+    const uint64_t page_bytes = object_page_bytes(object);
+
+    if (old_size % page_bytes != 0)
+        fill_zero_bytes(object, (struct range){old_size, (old_size / page_bytes + 1) * page_bytes});
 }
 
 /* Who met the old end in the moment of a change has poison there: with the pages it goes. */
@@ -112,6 +123,8 @@ static int set_size(struct object *object, uint64_t size)
     object->size_bytes = size;
     if (size < old)
         cut_off(object, size);
+    else if (size > old)
+        clear_tail(object, old);
     r = backing_resize(&object->backing, size);
     if (r < 0) {
         object->size_bytes = old;
@@ -125,12 +138,22 @@ static int set_size(struct object *object, uint64_t size)
 
 /* ---- the driver first ---- */
 
+static struct resize *first_resize(const struct object *object)
+{
+    struct list *first = list_first(&object->resizes);
+
+    return first ? CONTAINER_OF(first, struct resize, node) : NULL;
+}
+
 static void finish(struct resize *resize, int error, const char *text)
 {
     struct file *file = resize->file;
 
     resize->file = NULL;
+    list_del(&resize->node);
     resize->done(resize, error, text);
+    writeback_go_on(file->object);
+    resize_go_on(file->object);
     file_unref(file);
 }
 
@@ -155,23 +178,58 @@ static void on_truncated(struct driver_call *call, enum call_end end, struct fra
     finish(resize, error, text);
 }
 
-int resize_start(struct resize *resize, struct file *file, uint64_t size)
+/* Nothing is written back from the new end on: a driver that is late with it would make its own file
+ * longer again. */
+static void ask(struct resize *resize)
 {
+    struct object *object = resize->file->object;
     int r;
 
+    if (resize->only_grows && resize->size <= object->size_bytes) {
+        finish(resize, 0, NULL);
+        return;
+    }
+    r = writeback_is_busy(object, resize->size >> object->page_shift);
+    if (r > 0)
+        return; /* resize_go_on() */
+    if (r < 0) {
+        finish(resize, r, "an earlier writeback of these pages is not answered");
+        return;
+    }
+    resize->is_asked = true;
+    resize->call.end = on_truncated;
+    r = hook_truncate(resize->file->driver, &resize->call, resize->file, resize->size);
+    if (r < 0)
+        finish(resize, r == -EBUSY ? -EAGAIN : r, "the driver cannot be asked for another size");
+}
+
+void resize_go_on(struct object *object)
+{
+    struct resize *resize = first_resize(object);
+
+    if (resize && !resize->is_asked)
+        ask(resize);
+}
+
+uint64_t resize_border(const struct object *object)
+{
+    const struct resize *resize = first_resize(object);
+
+    return resize ? resize->size >> object->page_shift : UINT64_MAX;
+}
+
+int resize_start(struct resize *resize, struct file *file, uint64_t size)
+{
     if (!resize_is_possible(file->object) || file->object->page_shift != VMA_PAGE_SHIFT)
         return -EOPNOTSUPP;
     if (size > OBJECT_BYTES_MAX)
         return -EFBIG;
     resize->file = file_ref(file);
     resize->size = size;
-    resize->call.end = on_truncated;
-    r = hook_truncate(file->driver, &resize->call, file, size);
-    if (r < 0) {
-        resize->file = NULL;
-        file_unref(file);
-    }
-    return r == -EBUSY ? -EAGAIN : r;
+    resize->is_asked = false;
+    list_add_tail(&file->object->resizes, &resize->node);
+    resize_go_on(file->object);
+    return 0;
 }
 
 /* ---- the requests ---- */
@@ -208,6 +266,11 @@ static void end(struct size_request *request, int error, const char *text)
     space_unref(space);
 }
 
+static bool is_read_only(const struct file *file)
+{
+    return (file->oflags & O_ACCMODE) == O_RDONLY;
+}
+
 /* Return: NULL after the client was answered. */
 static struct size_request *request_new(struct space *space, uint64_t id, uint64_t file_id,
                                         const char *what)
@@ -215,9 +278,8 @@ static struct size_request *request_new(struct space *space, uint64_t id, uint64
     struct file *file = idmap_get(&space->files, file_id);
     struct size_request *request = NULL;
 
-    if (!file || (file->oflags & O_ACCMODE) == O_RDONLY) {
-        space_fail(space, id, file ? -EINVAL : -EBADF,
-                   file ? "the file is not open for writing" : "no such open file");
+    if (!file) {
+        space_fail(space, id, -EBADF, "no such open file");
         return NULL;
     }
     if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) == 0) {
@@ -260,6 +322,11 @@ int request_truncate(struct space *space, struct frame *frame)
     if (!request)
         return 0;
     request->resize.done = on_resized;
+    if (is_read_only(request->file)) {
+        end(request, -EINVAL, "the file is not open for writing");
+        return 0;
+    }
+    request->resize.only_grows = false;
     r = resize_start(&request->resize, request->file, size);
     if (r < 0) {
         end(request, r,
@@ -274,10 +341,12 @@ int request_truncate(struct space *space, struct frame *frame)
 void resize_make_hole(struct object *object, struct range bytes)
 {
     const uint64_t page_bytes = object_page_bytes(object);
+    const uint64_t end =
+        object_n_pages(object) * page_bytes; /* with what lies behind the object's */
     struct range inner;
 
-    if (bytes.end > object->size_bytes)
-        bytes.end = object->size_bytes;
+    if (bytes.end > end)
+        bytes.end = end;
     if (range_is_empty(bytes) || bytes.start >= bytes.end)
         return;
     inner = range_align_in(bytes, page_bytes);
@@ -333,7 +402,7 @@ static void on_synced(struct sync *sync)
 }
 
 /* Source: vfs_fallocate() of fs/open.c. */
-static int check_fallocate(const struct object *object, const Muse__Wire__Fallocate *message,
+static int check_fallocate(const struct file *file, const Muse__Wire__Fallocate *message,
                            const char **ret_why)
 {
     static const uint32_t modes[] = {
@@ -347,11 +416,18 @@ static int check_fallocate(const struct object *object, const Muse__Wire__Falloc
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
         is_known = is_known || message->mode == modes[i];
     *ret_why = "this mode, or fallocate of this driver's objects, is not supported";
-    if (!is_known || !(object->driver->file_hooks & FILE_HOOK_FALLOCATE))
+    if (!is_known || !(file->object->driver->file_hooks & FILE_HOOK_FALLOCATE))
         return -EOPNOTSUPP;
+    *ret_why = "the file is not open for writing";
+    if (is_read_only(file))
+        return -EBADF;
     *ret_why = "no object can be that large";
     if (message->offset + message->length > OBJECT_BYTES_MAX)
         return -EFBIG;
+    *ret_why = "an object with 2 MiB pages keeps its size";
+    if (!(message->mode & FALLOC_FL_KEEP_SIZE) && file->object->page_shift != VMA_PAGE_SHIFT &&
+        message->offset + message->length > file->object->size_bytes)
+        return -EOPNOTSUPP;
     return 0;
 }
 
@@ -369,7 +445,7 @@ int request_fallocate(struct space *space, struct frame *frame)
     if (request) {
         const unsigned shift = request->file->object->page_shift;
 
-        r = check_fallocate(request->file->object, message, &why);
+        r = check_fallocate(request->file, message, &why);
         request->mode = message->mode;
         request->bytes =
             range_make(message->offset, message->offset + (r < 0 ? 0 : message->length));

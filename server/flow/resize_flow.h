@@ -6,11 +6,14 @@
 #include "server/driver/driver_link.h"
 #include "server/flow/engine.h"
 
-/* One change of size under way. Embedded in who wants it. */
+/* One change of size. Those of an object happen one after the other. Embedded in who wants it. */
 struct resize {
+    struct list node; /* in object.resizes while it runs; the first one is under way */
     struct driver_call call;
     struct file *file; /* ref while it runs */
     uint64_t size;
+    bool only_grows; /* set by the caller: an object that is larger when its turn comes stays so */
+    bool is_asked;   /* the driver has been */
     /* called once, perhaps from inside resize_start(): 0 or -errno, and a sentence */
     void (*done)(struct resize *resize, int error, const char *text);
 };
@@ -20,13 +23,20 @@ bool resize_is_possible(const struct object *object);
 
 /**
  * resize_start() - give an object another size: its driver first, then the page cache
- * @resize: done set by the caller
+ * @resize: done and only_grows set by the caller
  * @size:   bytes; at most OBJECT_BYTES_MAX. The present one is fine.
  *
  * What shrinking cuts off is gone for every client: SIGBUS. Return: 0, done is or will be called;
  * -errno: it is not.
  */
 MUST_CHECK int resize_start(struct resize *resize, struct file *file, uint64_t size);
+
+/** resize_go_on() - what an object's next change of size waits for may be over */
+void resize_go_on(struct object *object);
+
+/** resize_border() - pages from here on are not written back now: the object may be about to end
+ * there */
+uint64_t resize_border(const struct object *object);
 
 /**
  * resize_make_hole() - the driver has punched @bytes, or zeroed them

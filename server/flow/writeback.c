@@ -41,6 +41,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/recover_flow.h"
+#include "server/flow/resize_flow.h"
 #include "server/flow/waits.h"
 
 #define RUNS_MAX       4u /* chosen: of one object; two hide each other's latency, four the disk's */
@@ -277,6 +278,7 @@ static void run_overdue(struct wb_run *run)
     note_failure(run, -ETIMEDOUT, "the driver did not answer in time");
     evict_flow_changed(object->engine);
     step_all(object);
+    resize_go_on(object);
     object_unref(object);
 }
 
@@ -319,6 +321,7 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
     }
     evict_flow_changed(object->engine);
     step_all(object);
+    resize_go_on(object);
     let_go_if_clean(object);
     driver_unref(run->driver);
     free(run);
@@ -452,6 +455,7 @@ static bool cut_to_idle(struct sync *sync, struct range *run)
 static bool ask_dirty(struct sync *sync)
 {
     struct object *object = sync->object;
+    const uint64_t border = resize_border(object);
 
     while (sync->cursor < sync->pages.end) {
         struct range run = next_dirty(sync);
@@ -459,6 +463,10 @@ static bool ask_dirty(struct sync *sync)
 
         if (range_is_empty(run))
             break;
+        if (run.start >= border)
+            return false; /* goes on when that size is there, or not to be had */
+        if (run.end > border)
+            run.end = border;
         if (!cut_to_idle(sync, &run))
             continue;
         if (object->wb.n_overdue >= RUNS_MAX) {
@@ -523,6 +531,20 @@ static void step_all(struct object *object)
     while ((pos = list_first(&over)))
         finish(CONTAINER_OF(pos, struct sync, node));
     object_unref(object);
+}
+
+int writeback_is_busy(const struct object *object, uint64_t first_page)
+{
+    const struct range pages = {first_page, UINT64_MAX};
+
+    if (find_run(object, pages, UINT64_MAX, false))
+        return 1;
+    return find_run(object, pages, UINT64_MAX, true) ? -ETIMEDOUT : 0;
+}
+
+void writeback_go_on(struct object *object)
+{
+    step_all(object);
 }
 
 bool sync_start(struct sync *sync, struct object *object, struct range pages)
@@ -697,6 +719,7 @@ int file_take_error(struct file *file)
 
 void writeback_object_init(struct object *object)
 {
+    list_init(&object->resizes);
     list_init(&object->wb.runs);
     list_init(&object->wb.syncs);
     list_init(&object->wb.holds);
@@ -706,8 +729,8 @@ void writeback_object_init(struct object *object)
 
 void writeback_object_done(struct object *object)
 {
-    MUST(object->wb.n_runs == 0 && list_is_empty(&object->wb.syncs) &&
-         list_is_empty(&object->wb.holds) && list_is_empty(&object->wb.mkwrites) &&
-         list_is_empty(&object->wb.dirty));
+    MUST(object->wb.n_runs == 0 && list_is_empty(&object->resizes) &&
+         list_is_empty(&object->wb.syncs) && list_is_empty(&object->wb.holds) &&
+         list_is_empty(&object->wb.mkwrites) && list_is_empty(&object->wb.dirty));
     deadline_clear(&object->engine->loop, &object->wb.again);
 }

@@ -437,8 +437,8 @@ int muse_ftruncate(struct muse_file *file, off_t size);
  * @offset: bytes from the start of the object
  * @len:    bytes, more than 0
  *
- * Return: 0; -1 and errno: EINVAL, EOPNOTSUPP another mode, or not with this driver; EFBIG; or what
- * the driver says.
+ * Return: 0; -1 and errno: EINVAL, EOPNOTSUPP another mode, or not with this driver; EBADF not open
+ * for writing; EFBIG; or what the driver says.
  */
 int muse_fallocate(struct muse_file *file, int mode, off_t offset, off_t len);
 
