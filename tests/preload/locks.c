@@ -21,7 +21,7 @@
 static char path[512], link_path[512];
 static pid_t parent;
 
-static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
     va_list args;
 

@@ -148,6 +148,7 @@ START_TEST(a_copy_of_a_description_keeps_it_too)
     int fd = opened("a", O_RDONLY);
     CLEAN(fd_close_p) int copy = dup(fd);
 
+    ck_assert_int_ge(copy, 0);
     fd_close_p(&fd);
     lock_file_keep(&kept, TAKE(locks), 7);
     locks = lock_file_take(&kept, 7);
