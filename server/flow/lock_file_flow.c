@@ -35,10 +35,11 @@ int request_lock_file(struct space *space, struct frame *frame)
     file = idmap_get(&space->files, message->file_id);
     fd = file ? open_lock_file(file, message->oflags) : -EBADF;
     muse__wire__lock_file__free_unpacked(message, NULL);
-    if (fd < 0)
+    if (fd < 0) {
         space_fail(space, frame->header.id, fd,
                    file ? "no descriptor or memory for locks" : "no such open file");
-    else
+    } else {
         space_reply_fds(space, frame->header.id, FRAME_LOCK_FILE_IS, NULL, &fd, 1);
+    }
     return 0;
 }

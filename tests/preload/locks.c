@@ -65,13 +65,14 @@ static void ask(int fd, int command, short type, off_t start, off_t len)
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = len};
     const int r = fcntl(fd, command, &lock);
 
-    if (r < 0 || lock.l_type == F_UNLCK)
+    if (r < 0 || lock.l_type == F_UNLCK) {
         say("    nobody, %s; start and length are as asked: %d\n", result(r),
             lock.l_start == start && lock.l_len == len);
-    else
+    } else {
         say("    %s holds %s of %ld, %ld, whence %d\n", who(lock.l_pid),
             lock.l_type == F_WRLCK ? "write" : "read", (long)lock.l_start, (long)lock.l_len,
             lock.l_whence);
+    }
 }
 
 /* In another process, which has opened the file itself. */
@@ -106,7 +107,7 @@ static void try_all(int fd)
 static void of_processes(void)
 {
     int fd = open_text(O_RDWR), other;
-    struct stat stat_;
+    struct stat status;
 
     say("write 100..200: %s\n", result(set(fd, F_SETLK, F_WRLCK, SEEK_SET, 100, 100)));
     elsewhere("write locked", try_all);
@@ -120,8 +121,8 @@ static void of_processes(void)
     say("whence: %s type: %s\n", result(set(fd, F_SETLK, F_RDLCK, 77, 0, 10)),
         result(set(fd, F_SETLK, 77, SEEK_SET, 0, 10)));
     other = open_text(O_RDONLY);
-    (void)stat(path, &stat_);
-    say("truncate: %s\n", result(truncate(path, stat_.st_size)));
+    (void)stat(path, &status);
+    say("truncate: %s\n", result(truncate(path, status.st_size)));
     elsewhere("a second descriptor is open", try_all);
     say("on it, write: %s read: %s\n", result(set(other, F_SETLK, F_WRLCK, SEEK_SET, 0, 10)),
         result(set(other, F_SETLK, F_RDLCK, SEEK_SET, 0, 10)));
