@@ -72,6 +72,8 @@ static int vm_may_split(struct muse_vma *vma, uint64_t addr)
         return 0;
     faulty_maybe_die(&file->behaviour, "split");
     count(&file->faulty->n.split);
+    if (lie_in_hook(file->faulty, &file->behaviour, "truncated-split"))
+        return 0;
     if (file->behaviour.split_never || file->behaviour.split_delay_ms) {
         delay_reply(&file->faulty->delays,
                     file->behaviour.split_never ? UINT64_MAX : file->behaviour.split_delay_ms,
@@ -92,6 +94,8 @@ static int vm_mprotect(struct muse_vma *vma, uint64_t start, uint64_t end, uint6
     (void)vm_flags;
     faulty_maybe_die(&file->behaviour, "mprotect");
     count(&file->faulty->n.mprotect);
+    if (lie_in_hook(file->faulty, &file->behaviour, "truncated-mprotect"))
+        return 0;
     r = -(int)file->behaviour.protect_errno;
     if (file->behaviour.protect_delay_ms)
         delay_reply(&file->faulty->delays, file->behaviour.protect_delay_ms, r);
@@ -107,6 +111,8 @@ static int vm_mremap(struct muse_vma *vma)
         return 0;
     faulty_maybe_die(&file->behaviour, "mremap");
     count(&file->faulty->n.mremap);
+    if (lie_in_hook(file->faulty, &file->behaviour, "truncated-mremap"))
+        return 0;
     r = -(int)file->behaviour.remap_errno;
     if (file->behaviour.remap_delay_ms)
         delay_reply(&file->faulty->delays, file->behaviour.remap_delay_ms, r);

@@ -190,6 +190,14 @@ bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour)
     return lied();
 }
 
+bool lie_in_hook(struct faulty *faulty, const struct behaviour *behaviour, const char *word)
+{
+    if (!is_word(behaviour->lie, word))
+        return false;
+    send_truncated(faulty, FRAME_COMPLETED);
+    return true;
+}
+
 static void put_answer(struct faulty *faulty, const struct fill_answer *answer)
 {
     const uint64_t one = 1;

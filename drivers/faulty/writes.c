@@ -23,6 +23,8 @@ int faulty_writeback(struct muse_writeback *writeback)
     (void)atomic_fetch_add(&faulty->n.writeback, 1);
     (void)atomic_fetch_add(&faulty->n.writeback_pages, writeback->n_pages);
     faulty_maybe_die(behaviour, "writeback");
+    if (lie_in_hook(faulty, behaviour, "truncated-writeback"))
+        return 0;
     if (behaviour->writeback_fails > 0) { /* only the first ones */
         behaviour->writeback_fails--;
         error = EIO;
@@ -38,6 +40,8 @@ int faulty_fsync(void *user, uint64_t object_key, void *object)
 
     (void)object_key;
     (void)atomic_fetch_add(&faulty->n.fsync, 1);
+    if (lie_in_hook(faulty, &faulty_object->behaviour, "truncated-fsync"))
+        return 0;
     return -(int)faulty_object->behaviour.fsync_errno;
 }
 
@@ -48,5 +52,7 @@ int faulty_page_mkwrite(struct muse_vma *vma, uint64_t page)
     (void)page;
     (void)atomic_fetch_add(&file->faulty->n.mkwrite, 1);
     faulty_maybe_die(&file->behaviour, "mkwrite");
+    if (lie_in_hook(file->faulty, &file->behaviour, "truncated-mkwrite"))
+        return 0;
     return answer(file->faulty, file->behaviour.mkwrite_delay_ms, file->behaviour.mkwrite_errno);
 }

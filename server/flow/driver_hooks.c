@@ -15,6 +15,7 @@
 
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
+#include "server/flow/loss_flow.h"
 #include "server/flow/trace.h"
 
 static const char *flags_text(uint64_t vm_flags, char buf[5])
@@ -394,15 +395,19 @@ int hook_fallocate(struct driver *driver, struct driver_call *driver_call, const
                     "fallocate");
 }
 
-int hook_completed(struct frame *frame, char *text, size_t size)
+int hook_completed(struct driver *driver, const struct driver_call *call, const struct space *space,
+                   const struct frame *frame, char *text, size_t size)
 {
     Muse__Wire__Completed *answer = NULL;
     int error;
 
     if (frame->header.type == FRAME_COMPLETED)
         answer = muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
-    if (!answer)
+    if (!answer) {
+        (void)snprintf(text, size, "its answer to %s does not decode", call->hook);
+        driver_misbehaved(driver, space, call->hook, text);
         return -EREMOTEIO;
+    }
     error = status_to_result(answer->error, -EREMOTEIO);
     if (answer->text && answer->text[0])
         (void)snprintf(text, size, "%s", answer->text);

@@ -88,9 +88,16 @@ MUST_CHECK int hook_fallocate(struct driver *driver, struct driver_call *call,
 MUST_CHECK int hook_page_mkwrite(struct driver *driver, struct driver_call *call,
                                  const struct vma *vma, uint64_t page);
 
-/** hook_completed() - the errno and, when there is one, the sentence of a COMPLETED.
- * Return: 0, -errno; -EREMOTEIO it is something else. */
-int hook_completed(struct frame *frame, char *text, size_t size);
+/**
+ * hook_completed() - the errno and, when there is one, the sentence of a COMPLETED
+ * @space: for whom @call was, for the log; NULL: for nobody
+ *
+ * A driver whose answer does not decode is cut off.
+ *
+ * Return: 0, -errno; -EREMOTEIO it does not decode, or says no errno.
+ */
+int hook_completed(struct driver *driver, const struct driver_call *call, const struct space *space,
+                   const struct frame *frame, char *text, size_t size);
 
 /* One way. */
 void hook_resized(struct driver *driver, const struct object *object);

@@ -61,7 +61,7 @@ static void on_punched(struct driver_call *call, enum call_end end, struct frame
     int error = -EIO;
 
     if (end == CALL_ANSWERED)
-        error = hook_completed(frame, text, sizeof(text));
+        error = hook_completed(punch->file->driver, call, punch->space, frame, text, sizeof(text));
     else if (end == CALL_DEADLINE)
         error = -ETIMEDOUT;
     hook_ended(punch->file->driver, call, error);

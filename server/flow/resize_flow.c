@@ -165,7 +165,7 @@ static void on_truncated(struct driver_call *call, enum call_end end, struct fra
 
     if (end == CALL_ANSWERED) {
         (void)snprintf(text, sizeof(text), "the driver refused the size");
-        error = hook_completed(frame, text, sizeof(text));
+        error = hook_completed(resize->file->driver, call, NULL, frame, text, sizeof(text));
     } else if (end == CALL_DEADLINE) {
         (void)snprintf(text, sizeof(text), "the driver did not answer truncate in time");
         error = -ETIMEDOUT;
@@ -369,7 +369,8 @@ static void on_fallocated(struct driver_call *call, enum call_end call_end, stru
 
     if (call_end == CALL_ANSWERED) {
         (void)snprintf(text, sizeof(text), "the driver refused");
-        error = hook_completed(frame, text, sizeof(text));
+        error =
+            hook_completed(request->file->driver, call, request->space, frame, text, sizeof(text));
     } else if (call_end == CALL_DEADLINE) {
         (void)snprintf(text, sizeof(text), "the driver did not answer fallocate in time");
         error = -ETIMEDOUT;

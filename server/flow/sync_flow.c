@@ -98,7 +98,8 @@ static void on_fsync_end(struct driver_call *call, enum call_end end, struct fra
 
     if (end == CALL_ANSWERED) {
         (void)snprintf(text, sizeof(text), "the driver could not make it durable");
-        error = hook_completed(frame, text, sizeof(text));
+        error =
+            hook_completed(request->file->driver, call, request->space, frame, text, sizeof(text));
     } else if (end == CALL_DEADLINE) {
         (void)snprintf(text, sizeof(text), "the driver did not answer fsync in time");
         error = -ETIMEDOUT;

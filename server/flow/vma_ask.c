@@ -7,30 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/driver.pb-c.h"
-#include "proto/status.h"
+#include "server/flow/driver_hooks.h"
 #include "server/flow/flow_log.h"
 
 #define TEXT_BYTES 160u
-
-/* Return: 0 or -errno as the driver says, -EREMOTEIO when it says nonsense. @buf: its sentence, or
- * what is wrong with its answer */
-static int read_answer(const struct frame *frame, char *buf, size_t size)
-{
-    Muse__Wire__Completed *answer;
-    int error;
-
-    (void)snprintf(buf, size, "its answer does not decode");
-    if (frame->header.type != FRAME_COMPLETED)
-        return -EREMOTEIO;
-    answer = muse__wire__completed__unpack(NULL, frame->n_payload, frame->payload);
-    if (!answer)
-        return -EREMOTEIO;
-    error = status_to_result(answer->error, -EREMOTEIO);
-    (void)snprintf(buf, size, "%s", answer->text ? answer->text : "");
-    muse__wire__completed__free_unpacked(answer, NULL);
-    return error;
-}
 
 /* What was refused. Return: a verb; @ret_event: for the log. */
 static const char *verb_of(const char *hook, const char **ret_event)
@@ -70,6 +50,13 @@ static void note_refusal(const struct vma_ask *ask, int error, const char *text)
                    where.object, name ? name : "?", text);
 }
 
+/* Return: 0 or -errno as the driver says, -EREMOTEIO when it says nonsense. @buf: its sentence */
+static int answered(const struct vma_ask *ask, const struct frame *frame, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    return hook_completed(ask->asked, &ask->call, vma_space(ask->vma), frame, buf, size);
+}
+
 static void on_end(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct vma_ask *ask = CONTAINER_OF(call, struct vma_ask, call);
@@ -78,7 +65,7 @@ static void on_end(struct driver_call *call, enum call_end end, struct frame *fr
     int error = -EIO;
 
     if (end == CALL_ANSWERED)
-        error = read_answer(frame, text, sizeof(text));
+        error = answered(ask, frame, text, sizeof(text));
     else if (end == CALL_DEADLINE)
         error = -ETIMEDOUT;
     hook_ended(driver, call, error);

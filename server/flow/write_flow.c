@@ -216,7 +216,7 @@ static void on_mkwrite_end(struct driver_call *call, enum call_end end, struct f
     int error = -EIO;
 
     if (end == CALL_ANSWERED)
-        error = hook_completed(frame, text, sizeof(text));
+        error = hook_completed(mkwrite->driver, call, NULL, frame, text, sizeof(text));
     else if (end == CALL_DEADLINE)
         error = -ETIMEDOUT;
     hook_ended(mkwrite->driver, call, error);

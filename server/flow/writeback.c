@@ -295,7 +295,7 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
     }
     if (end != CALL_LOST) {
         (void)snprintf(text, sizeof(text), "the driver could not write them");
-        error = hook_completed(frame, text, sizeof(text));
+        error = hook_completed(run->driver, call, NULL, frame, text, sizeof(text));
     }
     if (run->is_overdue) {
         object->wb.n_overdue--;

@@ -196,7 +196,7 @@ START_TEST(another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen)
 }
 END_TEST
 
-/* ---- in the fill ring ---- */
+/* ---- in the hooks of a mapping that lives ---- */
 
 static void expect_cut_off(const void *addr, const char *text)
 {
@@ -209,6 +209,97 @@ static void expect_cut_off(const void *addr, const char *text)
     ck_assert_msg(strstr(why.text, text) != NULL, "%s", why.text);
     ck_assert_str_eq(why.driver, "faulty");
 }
+
+static int cut_it(char *mapped)
+{
+    return muse_munmap(muse, mapped + PAGE, PAGE);
+}
+
+static int protect_it(char *mapped)
+{
+    return muse_mprotect(muse, mapped, 4 * PAGE, PROT_NONE);
+}
+
+static int move_it(char *mapped)
+{
+    return muse_mremap(muse, mapped, 4 * PAGE, 64 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0;
+}
+
+static int sync_it(char *mapped)
+{
+    *mapped = 'w';
+    return muse_msync(muse, mapped, PAGE, MS_SYNC);
+}
+
+START_TEST(an_answer_of_any_hook_that_does_not_decode_cuts_the_driver_off)
+{
+    static const char *const drivers[] = {"muse-faulty --register=writes",
+                                          "muse-faulty --name other", NULL};
+    static const struct {
+        const char *hook, *word;
+        int oflags, flags;
+        int (*call)(char *mapped);
+        int error; /* EIO: a sync says only that nothing can be kept any more */
+    } cases[] = {
+        {"may_split", "split", O_RDONLY, MAP_PRIVATE, cut_it, EREMOTEIO},
+        {"mprotect", "mprotect", O_RDONLY, MAP_PRIVATE, protect_it, EREMOTEIO},
+        {"mremap", "mremap", O_RDONLY, MAP_PRIVATE, move_it, EREMOTEIO},
+        {"writeback", "writeback", O_RDWR, MAP_SHARED, sync_it, EIO},
+        {"fsync", "fsync", O_RDWR, MAP_SHARED, sync_it, EREMOTEIO},
+    };
+
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) { /* a new server each time: no back-off yet */
+        const int prot = PROT_READ | PROT_WRITE;
+        char name[64], wanted[64];
+        pid_t liar;
+        char *mapped;
+
+        (void)snprintf(name, sizeof(name), "faulty/x,lie=truncated-%s", cases[i].word);
+        (void)snprintf(wanted, sizeof(wanted), "its answer to %s does not decode", cases[i].hook);
+        rig_start(&rig, NULL, drivers);
+        muse = client_connect();
+        honest = client_map_ro(muse, "other/all,fault-partial", 64);
+        liar = rig_driver_pid(&rig, "faulty");
+        mapped = client_map(muse, name, cases[i].oflags, 4 * PAGE, prot, cases[i].flags);
+        ck_assert_msg(mapped != MAP_FAILED, "%s: %s", cases[i].hook, muse_last_error_text());
+        ck_assert_int_eq(muse_madvise(muse, mapped, 4 * PAGE, MADV_RANDOM), 0);
+        ck_assert_int_eq(cases[i].call(mapped), -1);
+        ck_assert_msg(errno == cases[i].error, "%s: %s", cases[i].hook, strerrorname_np(errno));
+        ck_assert_msg(errno == EIO || strstr(muse_last_error_text(), wanted) != NULL, "%s",
+                      muse_last_error_text());
+        (void)wait_for_driver(&rig, "faulty", liar);
+        expect_cut_off(mapped + 3 * PAGE, wanted); /* nobody had touched it */
+        others_go_on();
+        end();
+    }
+}
+END_TEST
+
+START_TEST(a_page_mkwrite_that_does_not_decode_cuts_the_driver_off)
+{
+    static const char *const drivers[] = {"muse-faulty --register=writes",
+                                          "muse-faulty --name other", NULL};
+    const int prot = PROT_READ | PROT_WRITE;
+    pid_t liar;
+    char *mapped;
+
+    rig_start(&rig, NULL, drivers);
+    muse = client_connect();
+    honest = client_map_ro(muse, "other/all,fault-partial", 64);
+    liar = rig_driver_pid(&rig, "faulty");
+    mapped = client_map(muse, "faulty/x,ops=mkwrite,lie=truncated-mkwrite", O_RDWR, 4 * PAGE, prot,
+                        MAP_SHARED);
+    ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+    ck_assert_int_eq(muse_madvise(muse, mapped, 4 * PAGE, MADV_RANDOM), 0);
+    (void)probe_write(mapped, 1); /* SIGBUS, or a dead driver has nothing against it */
+    (void)wait_for_driver(&rig, "faulty", liar);
+    expect_cut_off(mapped + 3 * PAGE, "its answer to page_mkwrite does not decode");
+    others_go_on();
+    end();
+}
+END_TEST
+
+/* ---- in the fill ring ---- */
 
 static void lie_in_the_ring(const char *word, const char *text)
 {
@@ -459,6 +550,8 @@ int main(void)
     tcase_add_test(tcase, fields_that_may_not_be_changed_are_einval_and_the_driver_stays);
     tcase_add_test(tcase, what_a_driver_may_narrow_it_narrows);
     tcase_add_test(tcase, another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen);
+    tcase_add_test(tcase, an_answer_of_any_hook_that_does_not_decode_cuts_the_driver_off);
+    tcase_add_test(tcase, a_page_mkwrite_that_does_not_decode_cuts_the_driver_off);
     tcase_add_test(tcase, nonsense_in_the_fill_ring_cuts_the_driver_off);
     tcase_add_test(tcase, answers_about_what_is_gone_are_ignored_or_end_the_driver);
     tcase_add_test(tcase, each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown);
