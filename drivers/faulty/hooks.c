@@ -273,6 +273,10 @@ static int set_action(struct faulty_object *object, const char *word, struct mus
         action->length = muse_vma_desc_size(desc) + MUSE_PAGE_BYTES;
     } else if (is_word(word, "remap-part")) {
         action->length = MUSE_PAGE_BYTES;
+    } else if (is_word(word, "remap-middle")) {
+        action->address = desc->start + 2 * MUSE_PAGE_BYTES;
+        action->length = 2 * MUSE_PAGE_BYTES;
+        action->fd_offset += 2 * MUSE_PAGE_BYTES;
     } else if (is_word(word, "extents")) {
         object->extent = (struct muse_extent){.length = object->size_bytes, .fd = fd};
         action->type = MUSE_ACTION_EXTENTS;
@@ -280,7 +284,8 @@ static int set_action(struct faulty_object *object, const char *word, struct mus
         action->n_extents = 1;
     } else if (!is_word(word, "remap")) {
         muse_set_error(
-            "action=%s: not one of remap, remap-bad, remap-part, io-remap, extents, prefault=N",
+            "action=%s: not one of remap, remap-bad, remap-part, remap-middle, io-remap, extents, "
+            "prefault=N",
             word);
         return -EINVAL;
     }

@@ -17,6 +17,7 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
+#include "server/vm/vma_parts.h"
 
 #define RECENT 8u /* chosen: mappings whose shows a batch remembers; more only cost a call each */
 
@@ -290,22 +291,36 @@ static int batch_flush(struct space *space, struct batch *batch)
     return range_is_empty(range) ? 0 : uffd_port_register(&space->uffd, range, batch->mode);
 }
 
-static int batch_add(struct space *space, struct batch *batch, struct vma *vma)
+static int batch_add(struct space *space, struct batch *batch, struct range range,
+                     enum uffd_mode mode)
+{
+    int r;
+
+    if (!range_is_empty(batch->range) && batch->mode == mode && batch->range.end == range.start) {
+        batch->range.end = range.end;
+        return 0;
+    }
+    r = batch_flush(space, batch);
+    *batch = (struct batch){range, mode};
+    return r;
+}
+
+/* All of @vma but for parts that show a driver's own fd. */
+static int batch_add_vma(struct space *space, struct batch *batch, struct vma *vma)
 {
     const enum uffd_mode mode = may_graduate(vma)    ? UFFD_NATIVE
                                 : vma->tracks_writes ? UFFD_WRITES
                                                      : UFFD_TRACKED;
+    struct range served = vma_parts_served(vma, vma->start);
     int r = 0;
 
     vma->graduated = mode == UFFD_NATIVE;
     if (vma->graduated)
         vma_object(vma)->engine->stats.graduations++;
-    if (!range_is_empty(batch->range) && batch->mode == mode && batch->range.end == vma->start) {
-        batch->range.end = vma->end;
-        return 0;
+    while (r == 0 && !range_is_empty(served)) {
+        r = batch_add(space, batch, served, mode);
+        served = vma_parts_served(vma, served.end);
     }
-    r = batch_flush(space, batch);
-    *batch = (struct batch){vma_range(vma), mode};
     return r;
 }
 
@@ -317,7 +332,7 @@ int fault_flow_register_all(struct space *space)
 
     vma_for_each(vma, &space->aspace.vmas) {
         if (r == 0 && vma->kind == VMA_MAPPED && vma->object && !vma->direct)
-            r = batch_add(space, &batch, vma);
+            r = batch_add_vma(space, &batch, vma);
     }
     return r < 0 ? r : batch_flush(space, &batch);
 }

@@ -54,11 +54,9 @@ struct fork_request {
 
 /* ---- what is inherited ---- */
 
-/* A part that shows a driver's own fd cannot be told from the rest here, and must not be
- * registered: such a mapping is left out rather than shown wrongly. */
 static bool is_inherited(const struct vma *vma)
 {
-    return !(vma->flags & VMF_DONTCOPY) && (vma->direct || !(vma->flags & VMF_PFNMAP));
+    return !(vma->flags & VMF_DONTCOPY);
 }
 
 static bool has_busy_driver(const struct space *space)

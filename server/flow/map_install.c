@@ -23,6 +23,7 @@
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/write_flow.h"
+#include "server/vm/vma_parts.h"
 
 /* ---- install ---- */
 
@@ -202,6 +203,7 @@ static struct range in_place(const struct map_request *request, struct range ran
 static void on_remapped(void *ctx, enum client_end end, int error)
 {
     struct map_request *request = ctx;
+    const struct map_todo *todo = &request->todos[request->todo_next];
 
     if (end == CLIENT_LOST)
         return;
@@ -209,8 +211,10 @@ static void on_remapped(void *ctx, enum client_end end, int error)
         act_failed(request, error, "the client could not map the driver's fd");
         return;
     }
-    if (range_equal(request->todos[request->todo_next].range, request->target))
+    if (range_equal(todo->range, request->target))
         request->vma->direct = true;
+    else
+        vma_parts_add(request->vma, in_place(request, todo->range));
     request->todo_next++;
     map_run_todos(request);
 }
@@ -225,7 +229,10 @@ static int run_remap(struct map_request *request, struct map_todo *todo)
                                   (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
                               .offset = todo->fd_offset,
                               .fd = todo->fd};
+    int r = range_equal(todo->range, request->target) ? 0 : vma_parts_reserve(request->vma);
 
+    if (r < 0)
+        return r;
     /* kept from the fault path: the whole mapping was never registered; a part loses its
      * registration by the new mmap */
     return session_mem_ops(space, request->mm.id, &op, 1, 0, on_remapped, request);

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "server/vm/vma_parts.h"
+
 int vma_new(uint64_t id, struct vma **ret_vma)
 {
     struct vma *vma = calloc(1, sizeof(*vma));
@@ -33,6 +35,7 @@ struct vma *vma_free(struct vma *vma)
     list_del(&vma->object_link);
     list_del(&vma->link);
     (void)vma_name_unref(vma->name);
+    vma_parts_unref(vma->parts);
     free(vma);
     return NULL;
 }
@@ -61,6 +64,8 @@ void vma_copy_identity(struct vma *to, const struct vma *from)
     to->owner = from->owner;
     to->ops_id = from->ops_id;
     to->private_data = from->private_data;
+    vma_parts_unref(to->parts);
+    to->parts = vma_parts_ref(from->parts);
     to->ops_set = from->ops_set;
     to->has_open = from->has_open;
     to->has_close = from->has_close;

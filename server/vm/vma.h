@@ -99,6 +99,8 @@ struct vma_writes {
     uint32_t window; /* pages of its last window; 0: not written to yet */
 };
 
+struct vma_parts;
+
 struct vma {
     /* Place in the tree: written by vma_tree.c only. */
     struct rb_node node;
@@ -120,6 +122,8 @@ struct vma {
     uint64_t ops_id;       /* the driver's vm_ops; 0: none */
     uint64_t private_data; /* the driver's token */
     struct vma_name *name; /* ref, shared with copies; NULL: the driver was not asked for one */
+
+    struct vma_parts *parts; /* ref, or NULL: what shows the driver's own fd, vma_parts.h */
 
     bool ops_set;       /* the driver said something about vm_ops, if only "none" */
     bool has_open;      /* which operations ops_id has, as far as decisions here need them */
@@ -176,7 +180,7 @@ void vma_free_list(struct list *vmas);
  * @from: borrowed
  *
  * Copied: range, pgoff, kind, flags, prot, file, object, owner, ops, private data, the bools; the
- * name is shared.
+ * name and the parts are shared.
  * n_faults starts at 0, so that summing over VMAs counts each fault once.
  */
 void vma_copy_identity(struct vma *to, const struct vma *from);

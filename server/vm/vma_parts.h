@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Parts of a mapping that show the driver's own fd instead of the object: a REMAP of less than all of
+ * it. They are noted by object page, so that cutting, moving and copying the VMA leaves them true; all
+ * VMAs that come of one share the note. Nothing of them may be registered with a userfaultfd.
+ *
+ * Called by the map flow, which makes them, and by whoever registers a mapping afresh. A VMA whose
+ * parts are all there is (vma.direct) has no note.
+ */
+#ifndef MUSE_SERVER_VM_VMA_PARTS_H
+#define MUSE_SERVER_VM_VMA_PARTS_H
+
+#include "server/vm/vma.h"
+
+#define VMA_PARTS_MAX 8u
+
+/** vma_parts_reserve() - room for one part more. Return: 0; -ENOMEM, also for too many. */
+MUST_CHECK int vma_parts_reserve(struct vma *vma);
+
+/** vma_parts_add() - @addrs of @vma show the driver's fd; after vma_parts_reserve() */
+void vma_parts_add(struct vma *vma, struct range addrs);
+
+/**
+ * vma_parts_served() - the first stretch of @vma at or behind @addr that shows the object
+ *
+ * Return: empty, at the VMA's end, when there is none.
+ */
+struct range vma_parts_served(const struct vma *vma, uint64_t addr);
+
+/** vma_parts_ref(), vma_parts_unref() - for vma.c; NULL is fine */
+struct vma_parts *vma_parts_ref(struct vma_parts *parts);
+void vma_parts_unref(struct vma_parts *parts);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which stretches of a mapping show the object, and which the driver's own fd: against an array. */
+#include <stdbool.h>
+
+#include <check.h>
+
+#include "server/vm/vma_parts.h"
+#include "tests/support/unit.h"
+
+#define N_PAGES 32u
+#define START   UINT64_C(0x10000)
+
+static struct vma *mapping(void)
+{
+    struct vma *vma;
+
+    ck_assert_int_eq(vma_new(1, &vma), 0);
+    vma->start = START;
+    vma->end = START + N_PAGES * VMA_PAGE_BYTES;
+    vma->pgoff = 100;
+    return vma;
+}
+
+static struct range addrs(const struct vma *vma, uint64_t first, uint64_t end)
+{
+    return (struct range){vma->start + first * VMA_PAGE_BYTES, vma->start + end * VMA_PAGE_BYTES};
+}
+
+/* @is_part: of the pages from @vma's start on */
+static void expect(const struct vma *vma, const bool *is_part)
+{
+    struct range served = vma_parts_served(vma, vma->start);
+
+    for (uint64_t page = 0; page < vma_n_pages(vma); page++) {
+        const uint64_t addr = vma->start + page * VMA_PAGE_BYTES;
+
+        if (addr >= served.end)
+            served = vma_parts_served(vma, served.end);
+        ck_assert_msg(range_contains(served, addr) == !is_part[page], "page %llu",
+                      (unsigned long long)page);
+    }
+    served = vma_parts_served(vma, vma->end);
+    ck_assert(range_is_empty(served));
+}
+
+START_TEST(without_parts_all_of_it_is_served)
+{
+    static const bool none[N_PAGES] = {false};
+    struct vma *vma = mapping();
+
+    expect(vma, none);
+    ck_assert(range_equal(vma_parts_served(vma, vma->start), vma_range(vma)));
+    vma_free(vma);
+}
+END_TEST
+
+START_TEST(parts_agree_with_an_array_also_when_cut_moved_and_copied)
+{
+    uint64_t seed = unit_seed();
+
+    for (unsigned round = 0; round < 2000; round++) {
+        bool is_part[N_PAGES] = {false};
+        struct vma *vma = mapping(), *copy = mapping();
+        const uint64_t cut = unit_random(&seed) % N_PAGES;
+        const unsigned n_parts = (unsigned)(unit_random(&seed) % (VMA_PARTS_MAX + 1));
+
+        for (unsigned i = 0; i < n_parts; i++) {
+            const uint64_t first = unit_random(&seed) % N_PAGES;
+            const uint64_t end = first + 1 + unit_random(&seed) % (N_PAGES - first);
+
+            ck_assert_int_eq(vma_parts_reserve(vma), 0);
+            vma_parts_add(vma, addrs(vma, first, end));
+            for (uint64_t page = first; page < end; page++)
+                is_part[page] = true;
+        }
+        expect(vma, is_part);
+        vma_copy_identity(copy, vma);
+        vma_free(vma);
+        copy->start += 0x1000000 + cut * VMA_PAGE_BYTES; /* its upper part, elsewhere */
+        copy->end += 0x1000000;
+        copy->pgoff += cut;
+        expect(copy, is_part + cut);
+        vma_free(copy);
+    }
+}
+END_TEST
+
+START_TEST(there_is_room_for_as_many_as_a_driver_can_ask_for)
+{
+    struct vma *vma = mapping();
+
+    for (unsigned i = 0; i < VMA_PARTS_MAX; i++) {
+        ck_assert_int_eq(vma_parts_reserve(vma), 0);
+        vma_parts_add(vma, addrs(vma, 2 * i, 2 * i + 1));
+    }
+    ck_assert_int_lt(vma_parts_reserve(vma), 0);
+    vma_free(vma);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("vma_parts");
+
+    tcase_add_test(tcase, without_parts_all_of_it_is_served);
+    tcase_add_test(tcase, parts_agree_with_an_array_also_when_cut_moved_and_copied);
+    tcase_add_test(tcase, there_is_room_for_as_many_as_a_driver_can_ask_for);
+    return unit_run("vma_parts", tcase);
+}
