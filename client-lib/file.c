@@ -6,6 +6,7 @@
 #include "client-lib/file.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -319,20 +320,25 @@ static int make_readable(struct muse_file *file, off_t offset, size_t len, size_
     return 0;
 }
 
-/* One piece. @ret_len: bytes read; 0 at the end. */
+/* How often pages were taken back that a call of this handle may have been reading. */
+static uint64_t n_taken(const struct muse *muse)
+{
+    return muse->taken ? atomic_load_explicit(muse->taken, memory_order_acquire) : 0;
+}
+
+/* One piece. @ret_len: bytes read; 0 at the end.
+ * Return: 1 what was read may be a hole that a revoke made meanwhile, and is worth nothing. */
 static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_len)
 {
+    const uint64_t before = n_taken(file->muse);
     size_t n_valid = 0;
     uint64_t pin = 0;
     ssize_t n;
     int r = make_readable(file, offset, len, &n_valid, &pin);
 
-    if (r < 0)
+    *ret_len = 0;
+    if (r < 0 || n_valid == 0)
         return r;
-    if (n_valid == 0) {
-        *ret_len = 0;
-        return 0;
-    }
     if (file->fd < 0) {
         say_read(file->muse, pin);
         error_say("this object cannot be read, only mapped");
@@ -342,6 +348,8 @@ static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offse
         n = pread(file->fd, buf, n_valid, offset);
     } while (n < 0 && errno == EINTR);
     r = n < 0 ? -errno : 0;
+    if (r == 0 && n_taken(file->muse) != before)
+        r = 1;
     say_read(file->muse, pin);
     if (r == 0)
         *ret_len = (size_t)n;
@@ -350,6 +358,7 @@ static int read_piece(struct muse_file *file, char *buf, size_t len, off_t offse
 
 static int read_file(struct muse_file *file, char *buf, size_t len, off_t offset, size_t *ret_done)
 {
+    size_t most = PREAD_PIECE_BYTES;
     size_t n = 1;
     int r;
 
@@ -359,16 +368,17 @@ static int read_file(struct muse_file *file, char *buf, size_t len, off_t offset
         return -EINVAL;
     r = handle_check(file->muse);
     *ret_done = 0;
-    while (r == 0 && n > 0 && *ret_done < len) {
+    while (r >= 0 && (r > 0 || n > 0) && *ret_done < len) {
         size_t piece = len - *ret_done;
 
         if (__builtin_add_overflow(offset, (off_t)*ret_done, &(off_t){0}))
             break;
-        if (piece > PREAD_PIECE_BYTES)
-            piece = PREAD_PIECE_BYTES;
+        if (r > 0) /* a driver that revokes all the time is outrun page by page */
+            most = file->page_bytes;
+        if (piece > most)
+            piece = most;
         r = read_piece(file, buf + *ret_done, piece, offset + (off_t)*ret_done, &n);
-        if (r == 0)
-            *ret_done += n;
+        *ret_done += n;
     }
     return r;
 }

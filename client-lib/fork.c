@@ -243,7 +243,9 @@ static int ask_attach(struct muse *muse, bool is_user_mode_only, const struct fo
                                       .message = &message.base,
                                       .fd = muse->uffd,
                                       .answer = FRAME_ATTACHED};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
     uint64_t numbers[2 * FORK_RANGES_MAX];
+    int r;
 
     if (taken->n > FORK_RANGES_MAX)
         return -E2BIG;
@@ -256,7 +258,8 @@ static int ask_attach(struct muse *muse, bool is_user_mode_only, const struct fo
     message.user_mode_only = is_user_mode_only;
     message.n_taken = 2 * taken->n;
     message.taken = numbers;
-    return call_ask(muse, &question, NULL);
+    r = call_ask(muse, &question, &answer);
+    return r < 0 ? r : handle_take_count(muse, answer);
 }
 
 /* ---- prepare ---- */

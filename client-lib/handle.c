@@ -111,16 +111,41 @@ static int make_arena(struct muse *muse, size_t wanted, const Muse__Wire__Client
 
 /* --- attach --- */
 
+static void drop_count(struct muse *muse)
+{
+    if (muse->taken)
+        (void)munmap((void *)(uintptr_t)muse->taken,
+                     PAGE_BYTES); /* NOLINT(performance-no-int-to-ptr) */
+    muse->taken = NULL;
+}
+
+int handle_take_count(struct muse *muse, const struct mail *answer)
+{
+    void *page;
+
+    drop_count(muse);
+    if (answer->fds[0] < 0)
+        return 0; /* an older server */
+    page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, answer->fds[0], 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    muse->taken = page;
+    return 0;
+}
+
 static int attach(struct muse *muse, bool is_user_mode_only)
 {
     Muse__Wire__Attach message = MUSE__WIRE__ATTACH__INIT;
     const struct question question = {
         .type = FRAME_ATTACH, .message = &message.base, .fd = muse->uffd, .answer = FRAME_ATTACHED};
+    CLEAN(mail_free_p) struct mail *answer = NULL;
+    int r;
 
     message.arena_start = muse->arena.start;
     message.arena_bytes = range_len(muse->arena);
     message.user_mode_only = is_user_mode_only;
-    return call_ask(muse, &question, NULL); /* the space's number is for admins */
+    r = call_ask(muse, &question, &answer); /* the space's number is for admins */
+    return r < 0 ? r : handle_take_count(muse, answer);
 }
 
 /* --- the whole --- */
@@ -195,6 +220,7 @@ static struct muse *handle_free(struct muse *muse)
     idmap_done(&muse->files);
     outside_done(&muse->outside);
     outside_done(&muse->lost);
+    drop_count(muse);
     if (muse->mark)
         unmap_range(range_make((uintptr_t)muse->mark, (uintptr_t)muse->mark + PAGE_BYTES));
     if (!is_copy)

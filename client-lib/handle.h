@@ -4,6 +4,7 @@
  * on it.
  *
  *     struct muse -+- requests (socket)  chan and lists have a lock of their own
+ *                  +- taken              what the server has taken from under our reads
  *                  +- uffd               ours until disconnect: while it is open, a dead server
  *                  |                     means waiting, not zeros
  *                  +- arena              addresses; what is mapped in there only the server decides
@@ -43,9 +44,10 @@ struct muse {
     bool fds_high;                      /* MUSE_FDS_HIGH */
     const volatile unsigned char *mark; /* owned page, MADV_WIPEONFORK; NULL until mapped */
     pthread_mutex_t lock;
-    struct idmap files;     /* id -> struct muse_file, each entry holds a reference */
-    struct outside outside; /* what is mapped outside the arena */
-    struct outside lost;    /* parts of the arena in which others have mapped something */
+    _Atomic uint64_t *taken; /* owned page, see handle_take_count(); NULL: the server has none */
+    struct idmap files;      /* id -> struct muse_file, each entry holds a reference */
+    struct outside outside;  /* what is mapped outside the arena */
+    struct outside lost;     /* parts of the arena in which others have mapped something */
     struct fork fork;
 };
 
@@ -78,6 +80,15 @@ MUST_CHECK int handle_check(const struct muse *muse);
  * Return: the fd, perhaps @fd itself.
  */
 int handle_place_fd(const struct muse *muse, int fd);
+
+/**
+ * handle_take_count() - the fd that comes with ATTACHED: a number that the server counts up before it
+ * takes pages away that a call of ours is reading through a file's fd
+ * @answer: ATTACHED
+ *
+ * Return: 0; -ENOMEM.
+ */
+MUST_CHECK int handle_take_count(struct muse *muse, const struct mail *answer);
 
 /** handle_is_copy() - whether this process is a child of the one that connected, and has not taken
  * the connection over */

@@ -13,6 +13,7 @@
 #include "server/flow/touch_log.h"
 #include "server/flow/trace.h"
 #include "server/flow/writeback.h"
+#include "server/store/count.h"
 
 /* Submission entries: more than reads that can usefully be under way on one disk. */
 #define RING_ENTRIES 256u
@@ -187,6 +188,7 @@ void space_unref(struct space *space)
     (void)idmap_take(&space->engine->spaces, space->id);
     aspace_done(&space->aspace);
     idmap_done(&space->files);
+    space->taken = count_free(space->taken);
     charge_drop(&space->engine->quotas, space->uid, QUOTA_SPACES, 1);
     free(space);
 }

@@ -248,6 +248,8 @@ struct space {
     char refusal[256];  /* who was against the last split and why; valid in split_check.done */
     struct list preads; /* reads of pages through its fds: struct pread_request.of_space */
     unsigned n_preads;
+    _Atomic uint64_t *taken; /* owned, seen by the client: how often pages that it may have been
+                                reading through an fd were taken away; NULL before it attaches */
     uid_t uid;
     gid_t gid;
     pid_t pid;

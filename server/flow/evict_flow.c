@@ -611,9 +611,11 @@ void evict_guard_end(struct evict_guard *guard)
     flow->guards = guard->outer;
 }
 
-void evict_pin_begin(struct evict_pin *pin, struct object *object, struct range pages)
+void evict_pin_begin(struct evict_pin *pin, struct object *object, struct range pages,
+                     struct space *reader)
 {
     pin->object = object_ref(object);
+    pin->reader = reader;
     pin->pages = pages;
     list_add_tail(&object->pins, &pin->node);
 }
@@ -628,6 +630,18 @@ void evict_pin_end(struct evict_pin *pin)
     list_del(&pin->node);
     evict_flow_changed(object->engine);
     object_unref(object);
+}
+
+void evict_pins_taken(const struct object *object, struct range pages)
+{
+    const struct list *pos;
+
+    list_for_each(pos, &object->pins) {
+        const struct evict_pin *pin = CONTAINER_OF_CONST(pos, struct evict_pin, node);
+
+        if (pin->reader && pin->reader->taken && range_overlaps(pin->pages, pages))
+            (void)atomic_fetch_add(pin->reader->taken, 1);
+    }
 }
 
 /* ---- making and ending ---- */

@@ -16,10 +16,12 @@ struct evict_guard {
     struct range pages;
 };
 
-/* Pages that a client reads through its fd of the object: a hole there would read as zeros. */
+/* Pages that a client reads or writes through its fd of the object: a hole there would read as
+ * zeros. */
 struct evict_pin {
     struct list node;      /* in object.pins */
     struct object *object; /* ref */
+    struct space *reader;  /* borrowed: who is told when they go all the same; NULL: nobody */
     struct range pages;
 };
 
@@ -103,8 +105,13 @@ void evict_guard_end(struct evict_guard *guard);
 
 /** evict_pin_begin() - @pages are not evicted until evict_pin_end(), which is a no-op on one that
  * is not held */
-void evict_pin_begin(struct evict_pin *pin, struct object *object, struct range pages);
+void evict_pin_begin(struct evict_pin *pin, struct object *object, struct range pages,
+                     struct space *reader);
 void evict_pin_end(struct evict_pin *pin);
+
+/** evict_pins_taken() - @pages are about to become holes whoever has them pinned: their readers see
+ * it afterwards by their count, and read again */
+void evict_pins_taken(const struct object *object, struct range pages);
 
 /** evict_flow_validate() - for the audit. Return: NULL, or what is wrong (static). */
 const char *evict_flow_validate(const struct engine *engine);

@@ -509,6 +509,7 @@ void fill_forget_valid(struct object *object, uint64_t page)
 {
     const struct range pages = {page, page + 1};
 
+    evict_pins_taken(object, pages);
     (void)fault_show_track(object, pages);
     cache_drop(object,
                page_table_move_range(&object->pages, pages, PAGE_BITS_VALID, PAGE_EVICTING));
@@ -543,6 +544,7 @@ static void drop(struct object *object, struct range pages, unsigned bits)
     pages = range_intersect(pages, page_table_range(&object->pages));
     if (range_is_empty(pages))
         return;
+    evict_pins_taken(object, pages);
     (void)fault_show_track(object, pages);
     for (struct run *run = run_table_find_next(&object->runs, pages.start);
          run && run->pages.start < pages.end; run = run_next(run))

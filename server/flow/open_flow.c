@@ -619,7 +619,7 @@ static int pread_start(struct space *space, uint64_t id, struct file *file, uint
     list_add_tail(&space->preads, &request->of_space);
     space->n_preads++;
     evict_flow_touch(file->object, NULL, pages.start);
-    evict_pin_begin(&request->pin, file->object, pages);
+    evict_pin_begin(&request->pin, file->object, pages, space);
     r = fill_wait_start(file->object, pages, &request->wait);
     if (r != 0) /* done already: it came at once, or failed at once, perhaps in the middle */
         on_pread_valid(&request->wait, r > 0 ? 0 : r, request->wait.next_page);

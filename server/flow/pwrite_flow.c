@@ -108,30 +108,38 @@ static void let_client_write(struct pwrite_request *request)
     }
 }
 
-static void on_filled(struct fill_wait *wait, int error, uint64_t failed_page)
+/* Have the pages come; again, when the driver took back one while another one was on its way. */
+static void wait_for_pages(struct pwrite_request *request)
 {
-    struct pwrite_request *request = CONTAINER_OF(wait, struct pwrite_request, wait);
-    const struct poison_record *record = poison_find(&request->file->object->poison, failed_page);
+    int r = fill_wait_start(request->file->object, pages_of(request), &request->wait);
 
-    if (error == 0)
-        let_client_write(request);
-    else
-        fail(request, error, record ? record->text : "a page cannot be had");
-}
-
-static void fill(struct pwrite_request *request)
-{
-    int r;
-
-    evict_pin_begin(&request->pin, request->file->object, pages_of(request));
-    request->wait.done = on_filled;
-    request->wait.what = "pwrite";
-    request->wait.space = request->space;
-    r = fill_wait_start(request->file->object, pages_of(request), &request->wait);
     if (r > 0)
         let_client_write(request);
     else if (r < 0)
         fail(request, r, "a page cannot be had");
+}
+
+static void on_filled(struct fill_wait *wait, int error, uint64_t failed_page)
+{
+    struct pwrite_request *request = CONTAINER_OF(wait, struct pwrite_request, wait);
+    const struct object *object = request->file->object;
+    const struct poison_record *record = poison_find(&object->poison, failed_page);
+
+    if (error < 0)
+        fail(request, error, record ? record->text : "a page cannot be had");
+    else if (page_table_is_valid(&object->pages, pages_of(request)))
+        let_client_write(request);
+    else
+        wait_for_pages(request);
+}
+
+static void fill(struct pwrite_request *request)
+{
+    evict_pin_begin(&request->pin, request->file->object, pages_of(request), NULL);
+    request->wait.done = on_filled;
+    request->wait.what = "pwrite";
+    request->wait.space = request->space;
+    wait_for_pages(request);
 }
 
 static void on_grown(struct resize *resize, int error, const char *text)

@@ -30,6 +30,7 @@
 #include "server/flow/loss_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/waits.h"
+#include "server/store/count.h"
 
 struct client_call {
     struct list node; /* in session.client_calls */
@@ -445,11 +446,31 @@ static int decode_and_attach(struct session *session, struct frame *frame, const
     return r;
 }
 
+/* @ret_fd: of the number that the client is to see; the caller's */
+static int attach_and_count(struct session *session, struct frame *frame, int *ret_fd,
+                            const char **ret_why)
+{
+    _Atomic uint64_t *taken;
+    int r;
+
+    *ret_why = "out of memory, or of file descriptors";
+    r = count_new(&taken, ret_fd);
+    if (r < 0)
+        return r;
+    r = decode_and_attach(session, frame, ret_why);
+    if (r < 0)
+        (void)count_free(taken);
+    else
+        session->space->taken = taken;
+    return r;
+}
+
 static int on_attach(struct session *session, struct frame *frame)
 {
     Muse__Wire__Attached reply = MUSE__WIRE__ATTACHED__INIT;
-    const char *why = "out of memory";
-    int r = decode_and_attach(session, frame, &why);
+    CLEAN_FD int fd = -1;
+    const char *why;
+    int r = attach_and_count(session, frame, &fd, &why);
 
     if (r == -EPROTO)
         return r;
@@ -461,7 +482,7 @@ static int on_attach(struct session *session, struct frame *frame)
         return r;
     }
     reply.space_id = session->space->id;
-    space_reply(session->space, frame->header.id, FRAME_ATTACHED, &reply.base);
+    space_reply_fds(session->space, frame->header.id, FRAME_ATTACHED, &reply.base, &fd, 1);
     return 0;
 }
 

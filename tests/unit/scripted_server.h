@@ -125,8 +125,8 @@ static inline void server_welcome(struct server *server, uint64_t id, uint32_t v
     server_send(server, FRAME_CLIENT_WELCOME, id, &welcome, -1);
 }
 
-/* HELLO and ATTACH, answered well. */
-static inline void server_greet(struct server *server)
+/* HELLO and ATTACH, answered well. @fd: of the count of pages taken back, or -1 */
+static inline void server_greet_with(struct server *server, int fd)
 {
     Muse__Wire__Attached attached = MUSE__WIRE__ATTACHED__INIT;
     Muse__Wire__Attach *attach;
@@ -143,7 +143,12 @@ static inline void server_greet(struct server *server)
     REQUIRE(server->uffd >= 0);
     muse__wire__attach__free_unpacked(attach, NULL);
     attached.space_id = 5;
-    server_send(server, FRAME_ATTACHED, frame->header.id, &attached, -1);
+    server_send(server, FRAME_ATTACHED, frame->header.id, &attached, fd);
+}
+
+static inline void server_greet(struct server *server)
+{
+    server_greet_with(server, -1);
 }
 
 /* An object of @n_pages pages; each begins with its letter: 'a', 'b', ... */

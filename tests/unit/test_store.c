@@ -14,6 +14,7 @@
 #include <check.h>
 
 #include "common/base/own.h"
+#include "server/store/count.h"
 #include "server/store/store.h"
 #include "tests/support/huge_pages.h"
 #include "tests/support/unit.h"
@@ -332,6 +333,28 @@ START_TEST(bad_sizes_are_refused_and_size_zero_is_legal)
 }
 END_TEST
 
+START_TEST(a_count_is_seen_by_who_has_its_fd_and_changed_by_nobody_else)
+{
+    _Atomic uint64_t *count;
+    const uint64_t *seen;
+    int fd;
+
+    ck_assert_int_eq(count_new(&count, &fd), 0);
+    seen = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    ck_assert_ptr_ne(seen, MAP_FAILED);
+    ck_assert_uint_eq(*seen, 0);
+    (void)atomic_fetch_add(count, 3);
+    ck_assert_uint_eq(*seen, 3);
+    ck_assert_ptr_eq(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    ck_assert_int_eq(pwrite(fd, "x", 1, 0), -1);
+    ck_assert_int_eq(ftruncate(fd, 0), -1);
+    ck_assert_int_eq(munmap((void *)(uintptr_t)seen, 4096), 0);
+    (void)close(fd);
+    ck_assert_ptr_null(count_free(count));
+    ck_assert_ptr_null(count_free(NULL));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("store");
@@ -350,6 +373,7 @@ int main(void)
     tcase_add_test(tcase, a_window_beyond_the_file_or_of_a_truncated_one_is_refused);
     tcase_add_test(tcase, the_read_only_fd_reads_and_does_not_write);
     tcase_add_test(tcase, bad_sizes_are_refused_and_size_zero_is_legal);
+    tcase_add_test(tcase, a_count_is_seen_by_who_has_its_fd_and_changed_by_nobody_else);
     if (!has_huge)
         return unit_run("store", tcase) ? EXIT_FAILURE : HUGE_PAGES_SKIPPED;
     tcase_add_test(tcase, bytes_of_huge_pages_come_and_go);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A driver takes pages back while a client reads or writes the object through its fd. What the
+ * client gets are bytes of the object, before or after, and never the zeros of a hole; what it wrote
+ * stays. A revoke waits for no client: the reads here are stopped in the middle, in a destination
+ * whose pages another driver is slow to give.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <muse/muse.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <check.h>
+
+#include "tests/support/client.h"
+#include "tests/support/unit.h"
+
+#define N_PAGES 16u
+
+static const char *const drivers[] = {"muse-faulty --register=writes", "muse-faulty --name slow",
+                                      NULL};
+
+static struct rig rig;
+static struct muse *muse;
+
+static void begin(void)
+{
+    rig_start(&rig, NULL, drivers);
+    muse = client_connect();
+}
+
+static void end(void)
+{
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+
+/* The driver takes back what it gave of the object of key 7; returns when that has been done. */
+static void take_back(const char *name)
+{
+    struct muse_file *file = client_open(muse, name, O_RDONLY);
+
+    ck_assert_int_eq(muse_close(file), 0);
+}
+
+struct reading {
+    struct muse_file *file;
+    char *to;
+    ssize_t n;
+};
+
+static void *read_main(void *arg)
+{
+    struct reading *reading = arg;
+
+    reading->n = muse_pread(reading->file, reading->to, N_PAGES * PAGE, 0);
+    return NULL;
+}
+
+/* The thread of @reading is in the middle of its copy. */
+static void wait_until_it_hangs(uint64_t n_faults)
+{
+    for (unsigned i = 0; rig_counter_of("slow", "fault") < n_faults; i++) {
+        ck_assert_uint_lt(i, 5000);
+        client_sleep_ms(2);
+    }
+}
+
+START_TEST(a_read_whose_pages_are_taken_back_meanwhile_is_done_again)
+{
+    const int rw = PROT_READ | PROT_WRITE;
+    struct reading reading;
+    pthread_t thread;
+
+    begin();
+    reading.file = client_open(muse, "faulty/x,key=7,fault-single", O_RDONLY);
+    reading.to = muse_mmap(muse, NULL, N_PAGES * PAGE, rw, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
+    ck_assert_ptr_ne(reading.to, MAP_FAILED);
+    for (size_t page = 3; page < N_PAGES; page += 6) { /* where the copy hangs */
+        const struct client_span span = {reading.to + page * PAGE, PAGE, 0};
+
+        ck_assert_ptr_eq(client_map_at(muse, "slow/x,fault-delay-ms=300", O_RDONLY, span, rw,
+                                       MAP_PRIVATE | MAP_FIXED),
+                         span.addr);
+    }
+    ck_assert_int_eq(pthread_create(&thread, NULL, read_main, &reading), 0);
+    wait_until_it_hangs(1);
+    take_back("faulty/y,invalidate=7"); /* does not wait for the reader */
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(reading.n, N_PAGES * PAGE);
+    for (size_t page = 0; page < N_PAGES; page++)
+        for (size_t word = 0; word < 512; word++)
+            ck_assert_uint_eq(faulty_word(reading.to, page, word), page * 512 + word);
+    ck_assert_int_eq(muse_close(reading.file), 0);
+    end();
+}
+END_TEST
+
+/* ---- writes ---- */
+
+struct writing {
+    struct muse_file *file;
+    char bytes[2 * PAGE];
+    ssize_t n;
+};
+
+static void *write_main(void *arg)
+{
+    struct writing *writing = arg;
+
+    writing->n = muse_pwrite(writing->file, writing->bytes, sizeof(writing->bytes) - 1, 1);
+    return NULL;
+}
+
+START_TEST(a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke)
+{
+    static const char name[] = "faulty/x,key=7,fault-partial,fault-delay-ms=300";
+    static struct writing writing;
+    pthread_t thread;
+    uint64_t n_faults;
+    char *mapped;
+
+    begin();
+    mapped = client_map(muse, name, O_RDWR, 2 * PAGE, PROT_READ, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_madvise(muse, mapped, 2 * PAGE, MADV_RANDOM), 0);
+    ck_assert_int_eq(probe_read(mapped).signal, 0);
+    writing.file = client_open(muse, name, O_RDWR);
+    memset(writing.bytes, 'w', sizeof(writing.bytes));
+    n_faults = rig_counter("fault");
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_main, &writing), 0);
+    wait_for_counter("fault", n_faults + 1); /* for the second page */
+    take_back("faulty/y,invalidate=7,page=0");
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(writing.n, sizeof(writing.bytes) - 1);
+    ck_assert_int_eq(mapped[0], 0); /* the driver's: the first word is 0 */
+    for (size_t i = 1; i < sizeof(writing.bytes); i++)
+        ck_assert_int_eq(mapped[i], 'w');
+    ck_assert_int_eq(muse_close(writing.file), 0);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("revoke");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_read_whose_pages_are_taken_back_meanwhile_is_done_again);
+    tcase_add_test(tcase, a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke);
+    return unit_run("revoke", tcase);
+}
