@@ -240,6 +240,64 @@ START_TEST(threads_that_read_during_replacement_see_the_old_or_the_new_bytes_and
 }
 END_TEST
 
+struct toucher {
+    const char *mapped;
+    size_t n_pages;
+    atomic_bool stop;
+    atomic_int signal;
+    atomic_ullong n_looks;
+};
+
+static void *toucher_main(void *arg)
+{
+    struct toucher *toucher = arg;
+
+    while (!atomic_load(&toucher->stop)) {
+        for (size_t page = 0; page < toucher->n_pages; page++) {
+            const struct probe probe = probe_read(toucher->mapped + page * PAGE);
+
+            if (probe.signal)
+                atomic_store(&toucher->signal, probe.signal);
+            (void)atomic_fetch_add(&toucher->n_looks, 1);
+        }
+    }
+    return NULL;
+}
+
+/* Memory and a file take turns at @at, while two threads read there. */
+static void replace_under_threads(char *at)
+{
+    struct toucher toucher = {.mapped = at, .n_pages = 8};
+    pthread_t threads[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, toucher_main, &toucher), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        ck_assert_int_eq(replace("faulty/x,ops=none", at, 8, 0), 0);
+        ck_assert_ptr_eq(muse_mmap(muse, at, 8 * PAGE, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0),
+                         at);
+    }
+    atomic_store(&toucher.stop, true);
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_int_eq(atomic_load(&toucher.signal), 0);
+    ck_assert_uint_gt(atomic_load(&toucher.n_looks), 100);
+}
+
+START_TEST(threads_find_something_mapped_whatever_replaces_what_and_where)
+{
+    begin(NULL);
+    char *own = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert_ptr_ne(own, MAP_FAILED);
+    replace_under_threads(client_map_ro(muse, "faulty/old", 8));
+    replace_under_threads(own);
+    ck_assert_int_eq(muse_munmap(muse, own, 8 * PAGE), 0);
+    end();
+}
+END_TEST
+
 START_TEST(memory_outside_the_arena_is_replaced_and_given_back)
 {
     begin(NULL);
@@ -519,6 +577,7 @@ int main(void)
     tcase_add_test(tcase, a_map_fixed_over_several_mappings_and_holes_closes_each);
     tcase_add_test(tcase,
                    threads_that_read_during_replacement_see_the_old_or_the_new_bytes_and_no_signal);
+    tcase_add_test(tcase, threads_find_something_mapped_whatever_replaces_what_and_where);
     tcase_add_test(tcase, memory_outside_the_arena_is_replaced_and_given_back);
     tcase_add_test(tcase, a_refused_map_fixed_outside_the_arena_leaves_what_was_there);
     tcase_add_test(tcase, unmapping_the_middle_makes_two_and_each_is_closed_once);
