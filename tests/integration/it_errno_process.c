@@ -127,6 +127,14 @@ static void deny_write_execute(void *ctx)
     same("write and execute", &(struct ask){PAGE, RW | PROT_EXEC, MAP_PRIVATE, false}, EACCES);
     same("execute", &(struct ask){PAGE, RO | PROT_EXEC, MAP_PRIVATE, false}, 0);
     same("write", &(struct ask){PAGE, RW, MAP_PRIVATE, false}, 0);
+    char *theirs = kernel_mmap(NULL, PAGE, RW, MAP_PRIVATE, fd_ro, 0);
+    char *ours = muse_mmap(muse, NULL, PAGE, RW, MAP_PRIVATE, file_ro, 0);
+
+    ck_assert_int_eq(kernel_mprotect(theirs, PAGE, RO | PROT_EXEC), -1);
+    ck_assert_int_eq(errno, EACCES);
+    ck_assert_int_eq(muse_mprotect(muse, ours, PAGE, RO | PROT_EXEC), -1);
+    ck_assert_int_eq(errno, EACCES);
+    ck_assert_int_eq(probe_write(ours, 'w').signal, 0); /* as it was */
     close_all();
 }
 
@@ -137,6 +145,29 @@ START_TEST(a_process_that_denies_write_and_execute_gets_eacces)
 END_TEST
 
 /* ---- sealed mappings ---- */
+
+static void change_sealed(char *theirs, char *ours)
+{
+    char *free_theirs = kernel_mmap(NULL, 4 * PAGE, RO, MAP_SHARED, fd_ro, 0);
+    char *free_ours = muse_mmap(muse, NULL, 4 * PAGE, RO, MAP_SHARED, file_ro, 0);
+    const int to = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+    ck_assert_int_eq(kernel_mprotect(theirs, PAGE, PROT_NONE), -1);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_int_eq(muse_mprotect(muse, ours, PAGE, PROT_NONE), -1);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_ptr_eq(kernel_mremap(theirs, PAGE, PAGE, to, free_theirs), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_ptr_eq(muse_mremap(muse, ours, PAGE, PAGE, to, free_ours), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_ptr_eq(kernel_mremap(free_theirs, PAGE, PAGE, to, theirs), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_ptr_eq(muse_mremap(muse, free_ours, PAGE, PAGE, to, ours), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_int_eq(kernel_madvise(theirs, PAGE, MADV_DONTNEED), 0);
+    ck_assert_int_eq(muse_madvise(muse, ours, PAGE, MADV_DONTNEED), 0);
+    ck_assert(file_is(free_ours, 0, 4 * PAGE));
+}
 
 static void seal(void *ctx)
 {
@@ -157,11 +188,12 @@ static void seal(void *ctx)
     ck_assert_ptr_eq(muse_mmap(muse, ours + PAGE, PAGE, RO, MAP_SHARED | MAP_FIXED, file_ro, 0),
                      MAP_FAILED);
     ck_assert_int_eq(errno, EPERM);
+    change_sealed(theirs, ours);
     ck_assert(file_is(ours, 0, 4 * PAGE)); /* still mapped, still served */
     close_all();
 }
 
-START_TEST(a_sealed_mapping_is_neither_unmapped_nor_replaced)
+START_TEST(a_sealed_mapping_is_neither_unmapped_nor_replaced_nor_changed)
 {
     if (kernel_mseal(NULL, 0) < 0 && errno == ENOSYS) {
         (void)printf("no mseal(2) in this kernel: nothing can be sealed\n");
@@ -333,7 +365,7 @@ int main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_process_that_denies_write_and_execute_gets_eacces);
-    tcase_add_test(tcase, a_sealed_mapping_is_neither_unmapped_nor_replaced);
+    tcase_add_test(tcase, a_sealed_mapping_is_neither_unmapped_nor_replaced_nor_changed);
     tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped_or_read);
     tcase_add_test(tcase, the_limit_of_address_space_counts_the_arena);
     tcase_add_test(tcase, private_memory_beyond_all_there_is_is_enomem);

@@ -349,6 +349,27 @@ START_TEST(a_driver_that_refuses_leaves_everything_where_it_was)
 }
 END_TEST
 
+/* As in the kernel, which unmaps first whatever comes then. */
+START_TEST(a_refused_growth_over_another_mapping_has_unmapped_that)
+{
+    begin(NULL);
+    char *mapped = map_private("faulty/x,mremap-errno=1", 4), *to = bare(0);
+
+    *mapped = 'p';
+    ck_assert_ptr_eq(client_map_at(muse, "faulty/old,ops=none", O_RDONLY,
+                                   (struct client_span){to, 8 * PAGE, 0}, RO,
+                                   MAP_SHARED | MAP_FIXED),
+                     to);
+    ck_assert_ptr_eq(muse_mremap(muse, mapped, 4 * PAGE, 6 * PAGE, TO, to), MAP_FAILED);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_int_eq(*mapped, 'p');
+    ck_assert_uint_eq(faulty_word(mapped, 3, 7), 3 * 512 + 7);
+    ck_assert_int_eq(probe_read(to + 5 * PAGE).signal, SIGSEGV);
+    ck_assert_uint_eq(faulty_word(to, 6, 7), 6 * 512 + 7);
+    end();
+}
+END_TEST
+
 START_TEST(a_may_split_that_refuses_keeps_the_part_from_moving)
 {
     begin(NULL);
@@ -482,6 +503,30 @@ START_TEST(memory_outside_the_arena_grows_moves_and_comes_back)
 }
 END_TEST
 
+START_TEST(what_is_locked_outside_the_arena_moves_instead_of_growing)
+{
+    begin(NULL);
+    char *own = kernel_mmap(NULL, 8 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *mapped, *moved;
+
+    ck_assert_int_eq(kernel_munmap(own + 2 * PAGE, 6 * PAGE), 0); /* there would be room */
+    mapped = client_map_at(muse, "faulty/x", O_RDONLY, (struct client_span){own, 2 * PAGE, 0}, RW,
+                           MAP_PRIVATE | MAP_FIXED);
+    ck_assert_ptr_eq(mapped, own);
+    *mapped = 'p';
+    ck_assert_int_eq(muse_mlock(muse, mapped, 2 * PAGE), 0);
+    ck_assert_ptr_eq(muse_mremap(muse, mapped, 2 * PAGE, 4 * PAGE, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM);
+    moved = muse_mremap(muse, mapped, 2 * PAGE, 4 * PAGE, MAY);
+    ck_assert_msg(moved != MAP_FAILED && moved != mapped, "%s", muse_last_error_text());
+    ck_assert_int_eq(*moved, 'p');
+    ck_assert_uint_eq(faulty_word(moved, 3, 7), 3 * 512 + 7);
+    ck_assert_int_eq(muse_madvise(muse, moved + 3 * PAGE, PAGE, MADV_DONTNEED), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("remap");
@@ -496,11 +541,13 @@ int main(void)
     tcase_add_test(tcase, a_part_that_moves_is_cut_out_first);
     tcase_add_test(tcase, growing_in_place_asks_nobody);
     tcase_add_test(tcase, a_driver_that_refuses_leaves_everything_where_it_was);
+    tcase_add_test(tcase, a_refused_growth_over_another_mapping_has_unmapped_that);
     tcase_add_test(tcase, a_may_split_that_refuses_keeps_the_part_from_moving);
     tcase_add_test(tcase, a_mapping_that_may_not_expand_moves_but_does_not_grow);
     tcase_add_test(tcase, a_driver_that_dies_in_mremap_has_nothing_against_it);
     tcase_add_test(tcase, near_the_limit_of_mappings_nothing_moves);
     tcase_add_test(tcase, a_locked_mapping_grows_within_the_limit);
     tcase_add_test(tcase, memory_outside_the_arena_grows_moves_and_comes_back);
+    tcase_add_test(tcase, what_is_locked_outside_the_arena_moves_instead_of_growing);
     return unit_run("remap", tcase);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -512,21 +513,60 @@ START_TEST(flags_of_mmap_for_memory_of_other_kinds_are_refused)
 }
 END_TEST
 
-START_TEST(map_32bit_is_a_hint_that_is_not_followed)
+START_TEST(what_is_not_fixed_is_placed_in_the_arena_whatever_was_asked)
 {
-    char *mapped;
+    char *mapped, *hint;
 
     pair_begin(&pair);
     for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
         void *start;
         size_t len;
 
-        mapped = muse_mmap(pair.muse, NULL, PAGE, kinds[i].prot, kinds[i].flags | MAP_32BIT,
-                           kinds[i].rw ? pair.file_rw : pair.file_ro, 0);
-        ck_assert_ptr_ne(mapped, MAP_FAILED);
         muse_arena(pair.muse, &start, &len);
-        ck_assert(mapped >= (char *)start && mapped < (char *)start + len);
+        for (unsigned with_hint = 0; with_hint < 2; with_hint++) {
+            hint = with_hint ? pair.kernel : NULL;
+            mapped = muse_mmap(pair.muse, hint, PAGE, kinds[i].prot, kinds[i].flags | MAP_32BIT,
+                               kinds[i].rw ? pair.file_rw : pair.file_ro, 0);
+            ck_assert_ptr_ne(mapped, MAP_FAILED);
+            ck_assert(mapped >= (char *)start && mapped < (char *)start + len);
+        }
     }
+    pair_end(&pair);
+}
+END_TEST
+
+static void perms_at(const char *addr, char perms[5])
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof(line), maps)) {
+        unsigned long long start, end;
+        char found[8];
+
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+        if (sscanf(line, "%llx-%llx %7s", &start, &end, found) == 3 && (uintptr_t)addr >= start &&
+            (uintptr_t)addr < end)
+            memcpy(perms, found, 5);
+    }
+    (void)fclose(maps);
+}
+
+START_TEST(a_shared_mapping_of_a_file_opened_for_reading_is_private_for_the_kernel)
+{
+    char perms[2][5] = {"", ""};
+
+    pair_begin(&pair);
+    lay_out(&kinds[0]);
+    perms_at(window(false), perms[0]);
+    perms_at(window(true), perms[1]);
+    ck_assert_str_eq(perms[0], "r--s");
+    ck_assert_str_eq(perms[1], "r--p");
+    /* and is shared all the same */
+    ck_assert_int_eq(pwrite(pair.fd_rw, "w", 1, 3 * PAGE), 1);
+    ck_assert_int_eq(muse_pwrite(pair.file_rw, "w", 1, 3 * PAGE), 1);
+    pair_compare(&pair, "after a write to the file");
     pair_end(&pair);
 }
 END_TEST
@@ -558,7 +598,8 @@ int main(void)
     tcase_add_test(tcase, every_kind_is_locked_and_unlocked_as_by_the_kernel);
     tcase_add_test(tcase, advice_that_is_about_the_kernels_own_pages_is_einval);
     tcase_add_test(tcase, flags_of_mmap_for_memory_of_other_kinds_are_refused);
-    tcase_add_test(tcase, map_32bit_is_a_hint_that_is_not_followed);
+    tcase_add_test(tcase, what_is_not_fixed_is_placed_in_the_arena_whatever_was_asked);
+    tcase_add_test(tcase, a_shared_mapping_of_a_file_opened_for_reading_is_private_for_the_kernel);
     tcase_add_test(tcase, where_nothing_is_mapped_in_the_arena_the_signal_says_no_access);
     return unit_run("semantics", tcase);
 }
