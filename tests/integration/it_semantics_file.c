@@ -236,6 +236,13 @@ START_TEST(truncating_takes_pages_from_each_kind_of_mapping_and_growing_gives_ze
 }
 END_TEST
 
+static int64_t do_allocate_read_only(const struct call *call, bool is_ours)
+{
+    return pair_result(
+        is_ours ? muse_fallocate(pair.file_ro, call->mode, (off_t)call->at, (off_t)call->len)
+                : fallocate(pair.fd_ro, call->mode, (off_t)call->at, (off_t)call->len));
+}
+
 static int64_t do_allocate(const struct call *call, bool is_ours)
 {
     return pair_result(
@@ -264,6 +271,7 @@ START_TEST(fallocate_below_each_kind_of_mapping_is_as_in_the_kernel)
     };
 
     check_calls(calls, N_ELEMENTS(calls), do_allocate);
+    check_calls(calls, N_ELEMENTS(calls), do_allocate_read_only);
 }
 END_TEST
 
