@@ -122,6 +122,8 @@ static int remap(struct muse *muse, Muse__Wire__Remap *message, uint64_t *ret_ad
 
     if (r < 0)
         return r;
+    if (message->new_length > message->old_length || (message->flags & MREMAP_DONTUNMAP))
+        message->has_data_room = limit_data_room(&message->data_room);
     question.own = limit_named_range(message->addr,
                                      larger(message->old_length, message->new_length), PAGE_BYTES);
     question.also = limit_named_range(message->new_addr, message->new_length, PAGE_BYTES);

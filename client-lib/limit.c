@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads this process's limit of locked memory and what it has locked. Owns nothing, remembers
+/* Reads this process's limits of locked memory and of data, and what it has of both. Owns nothing, remembers
  * nothing. */
 #include "client-lib/limit.h"
 
@@ -66,4 +66,19 @@ int limit_lock_room(uint64_t *ret_bytes)
     n_locked = limit_status_bytes("VmLck:");
     *ret_bytes = n_locked < limit.rlim_cur ? limit.rlim_cur - n_locked : 0;
     return 0;
+}
+
+bool limit_data_room(uint64_t *ret_bytes)
+{
+    struct rlimit limit;
+    uint64_t max, used;
+
+    if (getrlimit(RLIMIT_DATA, &limit) < 0)
+        return false;
+    max = limit.rlim_cur == 0 ? limit.rlim_max : limit.rlim_cur; /* 0: as it was before 4.5 */
+    if (max == RLIM_INFINITY)
+        return false;
+    used = limit_status_bytes("VmData:");
+    *ret_bytes = used < max ? max - used : 0;
+    return true;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the server cannot know of this process: how much it may lock; and the range a call names. */
+/* What the server cannot know of this process: how much it may lock, how much data it may have; and
+ * the range a call names. */
 #ifndef MUSE_CLIENT_LIB_LIMIT_H
 #define MUSE_CLIENT_LIB_LIMIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/must.h"
@@ -28,5 +30,12 @@ uint64_t limit_status_bytes(const char *name);
  * Return: 0; -EPERM it may lock nothing at all.
  */
 MUST_CHECK int limit_lock_room(uint64_t *ret_bytes);
+
+/**
+ * limit_data_room() - how many bytes RLIMIT_DATA leaves
+ *
+ * Source: may_expand_vm() in mm/vma.c. Return: whether there is a limit.
+ */
+bool limit_data_room(uint64_t *ret_bytes);
 
 #endif

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "client-lib/call.h"
 #include "client-lib/error.h"
@@ -49,22 +48,11 @@ static int check_lock_limit(const struct map_args *args)
     return range_len(limit_named_range(0, args->len, PAGE_BYTES)) > room_bytes ? -EAGAIN : 0;
 }
 
-/* Bytes that RLIMIT_DATA leaves, for a mapping that counts; the server knows what such a mapping
- * replaces. Source: may_expand_vm() in mm/vma.c. Return: whether there is a limit. */
+/* Whether RLIMIT_DATA counts such a mapping; the server knows what it replaces. */
 static bool find_data_room(const struct map_args *args, uint64_t *ret_room)
 {
-    struct rlimit limit;
-    uint64_t max, used;
-
-    if ((args->flags & MAP_TYPE) != MAP_PRIVATE || (args->prot & PROT_WRITE) == 0 ||
-        getrlimit(RLIMIT_DATA, &limit) < 0)
-        return false;
-    max = limit.rlim_cur == 0 ? limit.rlim_max : limit.rlim_cur; /* 0: as it was before 4.5 */
-    if (max == RLIM_INFINITY)
-        return false;
-    used = limit_status_bytes("VmData:");
-    *ret_room = used < max ? max - used : 0;
-    return true;
+    return (args->flags & MAP_TYPE) == MAP_PRIVATE && (args->prot & PROT_WRITE) != 0 &&
+           limit_data_room(ret_room);
 }
 
 /* --- munmap --- */

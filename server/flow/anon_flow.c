@@ -189,7 +189,12 @@ static int choose(struct anon_request *request)
     if (r == ASPACE_E_BUSY)
         return -EAGAIN;
     request->replaces = r == 0 && vma_tree_overlaps(&aspace->vmas, request->target);
-    return r < 0 ? r : aspace_check_map(aspace);
+    if (r == 0)
+        r = aspace_check_map(aspace);
+    if (r < 0 || aspace_is_outside(aspace, request->target))
+        return r; /* there the client's kernel keeps the limit of data */
+    return map_check_data(&request->args, &request->plan,
+                          aspace_mapped_bytes(aspace, request->target));
 }
 
 static int reserve(struct anon_request *request)
@@ -267,6 +272,7 @@ void anon_map(struct space *space, uint64_t id, const Muse__Wire__Map *message)
                             .flags = message->flags,
                             .offset = message->offset,
                             .anonymous = true,
+                            .data_room = message->has_data_room ? message->data_room : UINT64_MAX,
                             .page_bytes = VMA_PAGE_BYTES};
     struct map_plan plan;
     struct range range;

@@ -297,17 +297,6 @@ void map_event(struct map_request *request, enum map_event event)
 
 /* ---- the lock is ours: choose, hold, reserve ---- */
 
-static uint64_t bytes_mapped_in(const struct aspace *aspace, struct range range)
-{
-    uint64_t n_bytes = 0;
-    const struct vma *vma;
-
-    vma_for_each_in(vma, &aspace->vmas, range.start, range.end)
-        if (vma->kind == VMA_MAPPED)
-            n_bytes += range_len(range_intersect(vma_range(vma), range));
-    return n_bytes;
-}
-
 static int choose_address(struct map_request *request, const char **ret_why)
 {
     struct aspace *aspace = &request->mm.space->aspace;
@@ -328,7 +317,8 @@ static int choose_address(struct map_request *request, const char **ret_why)
     if (r < 0)
         return r;
     *ret_why = "over the client's limit of data (RLIMIT_DATA)";
-    r = map_check_data(&request->args, &request->plan, bytes_mapped_in(aspace, request->target));
+    r = map_check_data(&request->args, &request->plan,
+                       aspace_mapped_bytes(aspace, request->target));
     if (r < 0)
         return r;
     *ret_why = "no such address range is free";

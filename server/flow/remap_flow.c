@@ -96,7 +96,8 @@ static struct vma *find_source(const struct remap_request *request, uint64_t add
     return vma && vma->kind == VMA_MAPPED ? vma : NULL;
 }
 
-static int check_source(const struct remap_args *args, const struct vma *vma)
+static int check_source(const struct remap_request *request, const struct remap_args *args,
+                        const struct vma *vma)
 {
     const struct remap_vma found = {
         .flags = vma->flags,
@@ -107,7 +108,9 @@ static int check_source(const struct remap_args *args, const struct vma *vma)
         .page_bytes = vma_is_anon(vma) ? VMA_PAGE_BYTES : object_page_bytes(vma_object(vma)),
     };
 
-    return range_check_remap_vma(args, &found);
+    int r = range_check_remap_vma(args, &found);
+
+    return r < 0 ? r : range_check_remap_data(args, vma->flags, request->data_room);
 }
 
 static bool is_fixed(const struct remap_request *request)
@@ -230,7 +233,8 @@ static void move_next(struct remap_request *request)
     part.addr = vma->start > request->at ? vma->start : request->at;
     part.old_length = part.new_length = (vma->end < end ? vma->end : end) - part.addr;
     part.new_addr = args->new_addr + (part.addr - args->addr);
-    r = request->at == args->addr && part.addr != args->addr ? -EFAULT : check_source(&part, vma);
+    r = request->at == args->addr && part.addr != args->addr ? -EFAULT
+                                                             : check_source(request, &part, vma);
     if (r < 0) {
         fail(request, r, "this mapping cannot be moved so");
         return;
@@ -316,7 +320,7 @@ static void change_one(struct remap_request *request)
 
     request->vma = find_source(request, args->addr);
     if (request->vma)
-        r = check_source(args, request->vma);
+        r = check_source(request, args, request->vma);
     if (r < 0) {
         fail(request, r,
              request->vma ? "this mapping cannot be changed so"
@@ -378,7 +382,8 @@ static void on_client_gone(struct mm_request *mm)
     request_free(request);
 }
 
-static void start(struct space *space, uint64_t id, const struct remap_args *args)
+static void start(struct space *space, uint64_t id, const struct remap_args *args,
+                  uint64_t data_room)
 {
     struct remap_request *request = NULL;
 
@@ -399,6 +404,7 @@ static void start(struct space *space, uint64_t id, const struct remap_args *arg
                                       .client_gone = on_client_gone};
     list_init(&request->mm.queued);
     request->args = *args;
+    request->data_room = data_room;
     request->all = (args->flags & MREMAP_FIXED) && args->old_length == args->new_length;
     mm_lock(&request->mm);
 }
@@ -407,6 +413,7 @@ int request_remap(struct space *space, struct frame *frame)
 {
     Muse__Wire__Remap *message = muse__wire__remap__unpack(NULL, frame->n_payload, frame->payload);
     struct remap_args args;
+    uint64_t data_room;
     int r;
 
     if (!message)
@@ -416,11 +423,12 @@ int request_remap(struct space *space, struct frame *frame)
                                .new_length = message->new_length,
                                .flags = message->flags,
                                .new_addr = message->new_addr};
+    data_room = message->has_data_room ? message->data_room : UINT64_MAX;
     muse__wire__remap__free_unpacked(message, NULL);
     r = range_check_remap(&args);
     if (r < 0)
         space_fail(space, frame->header.id, r, "mremap: the arguments make no sense");
     else
-        start(space, frame->header.id, &args);
+        start(space, frame->header.id, &args, data_room);
     return 0;
 }

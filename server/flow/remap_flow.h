@@ -39,10 +39,11 @@ struct remap_request {
     struct mm_request mm;
     enum remap_state state;
     struct remap_args args;
-    bool all;          /* every mapping of the range: FIXED, lengths equal */
-    uint64_t at;       /* then: what lies below is done */
-    uint64_t result;   /* the new address of the first */
-    struct range lock; /* what has grown of a locked mapping: populated in the end */
+    uint64_t data_room; /* bytes: what RLIMIT_DATA leaves the client */
+    bool all;           /* every mapping of the range: FIXED, lengths equal */
+    uint64_t at;        /* then: what lies below is done */
+    uint64_t result;    /* the new address of the first */
+    struct range lock;  /* what has grown of a locked mapping: populated in the end */
     void (*cleared)(struct remap_request *request); /* what follows REMAP_CLEARING */
 
     /* the unit: one mapping */

@@ -156,3 +156,16 @@ int range_check_remap_vma(const struct remap_args *args, const struct remap_vma 
         return -EINVAL;
     return fixed_size ? -EFAULT : 0;
 }
+
+int range_check_remap_data(const struct remap_args *args, uint32_t vma_flags, uint64_t room)
+{
+    uint64_t n_more = 0;
+
+    if ((vma_flags & (uint32_t)(VMF_WRITE | VMF_SHARED)) != VMF_WRITE)
+        return 0;
+    if (args->flags & MREMAP_DONTUNMAP)
+        n_more = args->old_length;
+    else if (args->new_length > args->old_length)
+        n_more = args->new_length - args->old_length;
+    return n_more > room ? -ENOMEM : 0;
+}

@@ -70,4 +70,15 @@ struct remap_vma {
  */
 MUST_CHECK int range_check_remap_vma(const struct remap_args *args, const struct remap_vma *vma);
 
+/**
+ * range_check_remap_data() - is the client's RLIMIT_DATA kept? In the arena its kernel does not look.
+ * @args:      checked
+ * @vma_flags: VMF_, of what stands at args->addr
+ * @room:      bytes that the limit leaves
+ *
+ * Source: check_prep_vma(), mremap_to(). Return: 0; -ENOMEM.
+ */
+MUST_CHECK int range_check_remap_data(const struct remap_args *args, uint32_t vma_flags,
+                                      uint64_t room);
+
 #endif

@@ -227,3 +227,14 @@ const char *aspace_validate(const struct aspace *aspace)
         return "the quarantine list is not complete";
     return NULL;
 }
+
+uint64_t aspace_mapped_bytes(const struct aspace *aspace, struct range range)
+{
+    uint64_t n_bytes = 0;
+    const struct vma *vma;
+
+    vma_for_each_in(vma, &aspace->vmas, range.start, range.end)
+        if (vma->kind == VMA_MAPPED)
+            n_bytes += range_len(range_intersect(vma_range(vma), range));
+    return n_bytes;
+}

@@ -160,4 +160,7 @@ void aspace_confirm(struct aspace *aspace, struct range range, struct list *remo
  */
 const char *aspace_validate(const struct aspace *aspace);
 
+/** aspace_mapped_bytes() - how much of @range is mapped */
+uint64_t aspace_mapped_bytes(const struct aspace *aspace, struct range range);
+
 #endif

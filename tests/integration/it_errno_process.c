@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <muse/muse.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -252,6 +254,22 @@ static rlim_t mapped_now(void)
     return (rlim_t)n_pages * PAGE;
 }
 
+/* What RLIMIT_DATA counts, so far. */
+static rlim_t data_now(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    unsigned long long kib = 0;
+    char line[256];
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, "VmData:", 7) == 0)
+            kib = strtoull(line + 7, NULL, 10);
+    }
+    (void)fclose(file);
+    return (rlim_t)kib * 1024;
+}
+
 static void limit_addresses(void *ctx)
 {
     const struct muse_options large = {.struct_size = sizeof(large), .arena_bytes = 1u << 30};
@@ -280,6 +298,30 @@ START_TEST(the_limit_of_address_space_counts_the_arena)
 }
 END_TEST
 
+/* What is private and read-only, and is made writable, or grows: more than there may be. */
+static void become_writable(size_t too_much)
+{
+    char *theirs = kernel_mmap(NULL, too_much, RO, MAP_PRIVATE, fd_ro, 0);
+    char *ours = muse_mmap(muse, NULL, too_much, RO, MAP_PRIVATE, file_ro, 0);
+    char *small_theirs = kernel_mmap(NULL, PAGE, RW, MAP_PRIVATE, fd_ro, 0);
+    char *small_ours = muse_mmap(muse, NULL, PAGE, RW, MAP_PRIVATE, file_ro, 0);
+
+    ck_assert_int_eq(kernel_mprotect(theirs, too_much, RW), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_int_eq(muse_mprotect(muse, ours, too_much, RW), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_int_eq(probe_write(ours, 'w').signal, SIGSEGV); /* as it was */
+    ck_assert_ptr_eq(kernel_mremap(small_theirs, PAGE, too_much, MREMAP_MAYMOVE, NULL), MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_ptr_eq(muse_mremap(muse, small_ours, PAGE, too_much, MREMAP_MAYMOVE), MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert(file_is(small_ours, 0, PAGE));
+    ck_assert_int_eq(muse_munmap(muse, ours, too_much), 0);
+    ck_assert_int_eq(muse_munmap(muse, small_ours, PAGE), 0);
+    ck_assert_int_eq(kernel_munmap(theirs, too_much), 0);
+    ck_assert_int_eq(kernel_munmap(small_theirs, PAGE), 0);
+}
+
 static void overcommit(void *ctx)
 {
     struct sysinfo info;
@@ -293,12 +335,34 @@ static void overcommit(void *ctx)
     same("more than all memory", &(struct ask){all, RW, MAP_PRIVATE, false}, ENOMEM);
     same("the same, noreserve", &(struct ask){all, RW, MAP_PRIVATE | MAP_NORESERVE, false}, 0);
     same("the same, read-only", &(struct ask){all, RO, MAP_PRIVATE, false}, 0);
+    become_writable(all);
     close_all();
 }
 
 START_TEST(private_memory_beyond_all_there_is_is_enomem)
 {
     run(overcommit);
+}
+END_TEST
+
+static void limit_data(void *ctx)
+{
+    const size_t room = (size_t)16 << 20;
+    const struct rlimit limit = {data_now() + room, RLIM_INFINITY};
+
+    (void)ctx;
+    open_all();
+    ck_assert_int_eq(setrlimit(RLIMIT_DATA, &limit), 0);
+    same("within", &(struct ask){room / 4, RW, MAP_PRIVATE, false}, 0);
+    same("anonymous", &(struct ask){2 * room, RW, MAP_PRIVATE | MAP_ANONYMOUS, false}, ENOMEM);
+    same("shared", &(struct ask){2 * room, RW, MAP_SHARED | MAP_ANONYMOUS, false}, 0);
+    become_writable(2 * room);
+    close_all();
+}
+
+START_TEST(what_becomes_writable_or_grows_counts_as_data)
+{
+    run(limit_data);
 }
 END_TEST
 
@@ -369,6 +433,7 @@ int main(void)
     tcase_add_test(tcase, a_file_opened_for_writing_only_cannot_be_mapped_or_read);
     tcase_add_test(tcase, the_limit_of_address_space_counts_the_arena);
     tcase_add_test(tcase, private_memory_beyond_all_there_is_is_enomem);
+    tcase_add_test(tcase, what_becomes_writable_or_grows_counts_as_data);
     tcase_add_test(tcase, a_file_that_may_only_grow_is_opened_for_reading_only);
     return unit_run("errno_process", tcase);
 }

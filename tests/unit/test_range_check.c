@@ -179,6 +179,31 @@ START_TEST(mremap_looks_at_what_is_mapped)
 }
 END_TEST
 
+START_TEST(mremap_keeps_the_limit_of_data)
+{
+    static const struct {
+        int error;
+        uint32_t vma_flags;
+        struct remap_args args;
+    } rows[] = {
+        {0, VMF_WRITE, {PAGE, PAGE, 5 * PAGE, 0, MAY}},
+        {-ENOMEM, VMF_WRITE, {PAGE, PAGE, 6 * PAGE, 0, MAY}},
+        {0, VMF_WRITE | VMF_SHARED, {PAGE, PAGE, 6 * PAGE, 0, MAY}},
+        {0, VMF_READ, {PAGE, PAGE, 6 * PAGE, 0, MAY}},
+        {0, VMF_WRITE, {PAGE, 9 * PAGE, 8 * PAGE, 0, MAY}},
+        {0, VMF_WRITE, {PAGE, 9 * PAGE, 9 * PAGE, 64 * PAGE, TO}},
+        {0, VMF_WRITE, {PAGE, 4 * PAGE, 4 * PAGE, 64 * PAGE, KEEP}},
+        {-ENOMEM, VMF_WRITE, {PAGE, 5 * PAGE, 5 * PAGE, 64 * PAGE, KEEP}},
+    };
+
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        int r = range_check_remap_data(&rows[i].args, rows[i].vma_flags, 4 * PAGE);
+
+        ck_assert_msg(r == rows[i].error, "row %zu: %d", i, r);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("range_check");
@@ -188,5 +213,6 @@ int main(void)
     tcase_add_test(tcase, mlock_rounds_outwards_and_refuses_what_wraps);
     tcase_add_test(tcase, mremap_is_refused_with_the_kernels_errno);
     tcase_add_test(tcase, mremap_looks_at_what_is_mapped);
+    tcase_add_test(tcase, mremap_keeps_the_limit_of_data);
     return unit_run("range_check", tcase);
 }
