@@ -340,6 +340,29 @@ START_TEST(removing_is_eopnotsupp_where_the_driver_cannot_punch)
 }
 END_TEST
 
+/* IO, PFNMAP, DONTEXPAND, DONTDUMP: a mapping of the driver's own fd. */
+START_TEST(special_mappings_take_less_advice_and_are_not_locked)
+{
+    static const int refused[] = {MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_DOFORK, MADV_DODUMP,
+                                  MADV_COLD,     MADV_PAGEOUT};
+    static const int taken[] = {MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, MADV_DONTFORK};
+
+    begin(NULL);
+    char *mapped = client_map_ro(muse, "faulty/x,action=remap", 4);
+
+    for (size_t i = 0; i < N_ELEMENTS(refused); i++) {
+        ck_assert_int_eq(muse_madvise(muse, mapped, 4 * PAGE, refused[i]), -1);
+        ck_assert_int_eq(errno, EINVAL);
+    }
+    for (size_t i = 0; i < N_ELEMENTS(taken); i++)
+        ck_assert_int_eq(muse_madvise(muse, mapped, 4 * PAGE, taken[i]), 0);
+    ck_assert_int_eq(muse_mlock(muse, mapped, 4 * PAGE), 0);
+    ck_assert_int_eq(muse_msync(muse, mapped, 4 * PAGE, MS_INVALIDATE), 0); /* EBUSY if it were */
+    ck_assert_uint_eq(faulty_word(mapped, 3, 1), 3 * 512 + 1);
+    end();
+}
+END_TEST
+
 START_TEST(populate_brings_every_page_or_says_efault)
 {
     unsigned char vec[16];
@@ -481,6 +504,7 @@ int main(void)
     tcase_add_test(tcase, a_may_split_that_refuses_fails_advice_that_cuts_and_no_other);
     tcase_add_test(tcase, at_the_limit_of_mappings_advice_that_cuts_is_eagain);
     tcase_add_test(tcase, removing_is_eopnotsupp_where_the_driver_cannot_punch);
+    tcase_add_test(tcase, special_mappings_take_less_advice_and_are_not_locked);
     tcase_add_test(tcase, populate_brings_every_page_or_says_efault);
     tcase_add_test(tcase, a_page_that_cannot_be_had_fails_mlock_and_the_mapping_is_locked);
     tcase_add_test(tcase, a_client_killed_while_its_pages_come_leaves_nothing);

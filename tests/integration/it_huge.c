@@ -5,6 +5,8 @@
  * skipped.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <muse/muse.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -62,6 +64,28 @@ START_TEST(objects_of_huge_pages_have_the_right_bytes_in_every_mapping)
     ck_assert_int_eq(probe_read(mapped).signal, SIGSEGV);
     expect_pattern(mapped + HUGE_PAGE, 512, 512);
     ck_assert_int_eq(muse_munmap(muse, mapped + HUGE_PAGE, HUGE_PAGE), 0);
+    end();
+}
+END_TEST
+
+START_TEST(objects_of_huge_pages_are_read_by_calls_but_not_written_or_resized)
+{
+    static uint64_t words[512];
+    struct muse_file *file;
+
+    begin(NULL, faulty);
+    file = client_open(muse, "faulty/x,pages=2M,size=4M", O_RDWR);
+    ck_assert_int_eq(muse_pread(file, words, sizeof(words), (off_t)(HUGE_PAGE + PAGE)),
+                     sizeof(words));
+    ck_assert_uint_eq(words[5], 513 * 512 + 5);
+    ck_assert_int_eq(muse_pwrite(file, words, 8, 0), -1);
+    ck_assert_int_eq(errno, EINVAL); /* as of a file of hugetlbfs */
+    ck_assert_int_eq(muse_ftruncate(file, (off_t)HUGE_PAGE), -1);
+    ck_assert_int_eq(errno, EOPNOTSUPP);
+    ck_assert_int_eq(
+        muse_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)HUGE_PAGE), -1);
+    ck_assert_int_eq(errno, EOPNOTSUPP);
+    ck_assert_int_eq(muse_close(file), 0);
     end();
 }
 END_TEST
@@ -144,6 +168,7 @@ int main(void)
         return HUGE_PAGES_SKIPPED;
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, objects_of_huge_pages_have_the_right_bytes_in_every_mapping);
+    tcase_add_test(tcase, objects_of_huge_pages_are_read_by_calls_but_not_written_or_resized);
     tcase_add_test(tcase, a_failing_huge_page_is_sigbus_all_over_and_the_next_one_is_fine);
     tcase_add_test(tcase, huge_pages_are_evicted_whole_and_come_again);
     tcase_add_test(tcase, where_no_huge_page_is_left_there_is_an_error_and_never_zeros);
