@@ -113,6 +113,39 @@ static int note(const struct work *work, note_fn *change, struct range range, in
     return r;
 }
 
+/* Whether the kernel brings in at once what is mapped, after mlockall(MCL_FUTURE). A mapping of an
+ * object would then have pages before anybody serves it: zeros. */
+static bool is_filled_at_once(void)
+{
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char resident = 1;
+
+    if (page == MAP_FAILED)
+        return true; /* perhaps over the limit of locked memory */
+    (void)mincore(page, PAGE_BYTES, &resident);
+    (void)munmap(page, PAGE_BYTES);
+    return resident & 1;
+}
+
+/* Where there is no access nothing is brought in, and what is not locked any more never is. */
+static int map_unlocked(const struct work *work, int flags, int fd)
+{
+    const size_t len = range_len(work->range);
+    void *at = address_pointer(work->range.start);
+    int r;
+
+    if (mmap(at, len, PROT_NONE, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
+        return -errno;
+    if (syscall(SYS_munlock, at, len) == 0 && mprotect(at, len, (int)work->op->prot) == 0)
+        return 0;
+    r = -errno;
+    if (is_in_arena(work, work->range))
+        (void)!memops_reserve(work->range, MAP_FIXED);
+    else
+        (void)munmap(at, len);
+    return r;
+}
+
 static int map_fd(const struct work *work, int fd)
 {
     const Muse__Wire__MemOps__Op *op = work->op;
@@ -124,11 +157,13 @@ static int map_fd(const struct work *work, int fd)
     r = promise(work, work->range);
     if (r < 0)
         return r;
-    if (mmap(address_pointer(work->range.start), range_len(work->range), (int)op->prot, flags, fd,
-             (off_t)op->offset) == MAP_FAILED)
-        return note(work, outside_add, work->range, -errno);
-    (void)note(work, outside_add, work->range, 0);
-    return memops_keep_from_children(work->range);
+    if (is_filled_at_once())
+        r = map_unlocked(work, flags, fd);
+    else if (mmap(address_pointer(work->range.start), range_len(work->range), (int)op->prot, flags,
+                  fd, (off_t)op->offset) == MAP_FAILED)
+        r = -errno;
+    r = note(work, outside_add, work->range, r);
+    return r < 0 ? r : memops_keep_from_children(work->range);
 }
 
 static int run_mmap_file(const struct work *work)
