@@ -405,7 +405,11 @@ static int run_remap(const struct work *work)
     return note(work, outside_remove, work->range, r);
 }
 
-/* In place, over bare addresses of the process. */
+/*
+ * In place, over bare addresses of the process. Of what the program has locked itself, by mlockall(2), the
+ * kernel would bring in the new pages before it returns; but an object's come from a server that waits
+ * for this very call.
+ */
 static int run_grow(const struct work *work)
 {
     struct range grown;
@@ -418,6 +422,8 @@ static int run_grow(const struct work *work)
     r = promise(work, grown);
     if (r < 0)
         return r;
+    if (!(work->op->flags & (uint32_t)MAP_ANONYMOUS))
+        (void)syscall(SYS_munlock, address_pointer(grown.start), range_len(work->range));
     r = mremap(address_pointer(grown.start), range_len(work->range), range_len(grown), 0) ==
                 MAP_FAILED
             ? -errno

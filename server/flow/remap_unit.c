@@ -486,6 +486,7 @@ static struct mem_op grow_op(const struct remap_request *request)
 {
     return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__GROW,
                            .range = {request->fresh.start - VMA_PAGE_BYTES, request->fresh.start},
+                           .flags = vma_is_anon(request->vma) ? MAP_ANONYMOUS : 0u,
                            .new_length = VMA_PAGE_BYTES + range_len(request->fresh),
                            .fd = -1};
 }

@@ -527,6 +527,36 @@ START_TEST(what_is_locked_outside_the_arena_moves_instead_of_growing)
 }
 END_TEST
 
+static void grow_after_mlockall(void *ctx)
+{
+    const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
+    char *own = kernel_mmap(NULL, 8 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct client_span span = {own, 2 * PAGE, 0};
+    char *mapped;
+
+    (void)ctx;
+    ck_assert_int_eq(muse_connect(&muse, &options), 0);
+    mapped =
+        client_map_at(muse, "faulty/x,fault-single", O_RDONLY, span, RW, MAP_PRIVATE | MAP_FIXED);
+    ck_assert_ptr_eq(mapped, own);
+    ck_assert_int_eq(muse_madvise(muse, mapped, 2 * PAGE, MADV_RANDOM), 0);
+    ck_assert_int_eq(kernel_munmap(own + 2 * PAGE, 6 * PAGE), 0);
+    ck_assert_int_eq(mlockall(MCL_CURRENT), 0);
+    ck_assert_ptr_eq(muse_mremap(muse, mapped, 2 * PAGE, 8 * PAGE, 0), own);
+    for (size_t page = 0; page < 8; page++)
+        ck_assert_uint_eq(faulty_word(own, page, 1), page * 512 + 1);
+    ck_assert_int_eq(munlockall(), 0);
+    muse_disconnect(muse);
+}
+
+START_TEST(what_mlockall_has_locked_outside_the_arena_grows_all_the_same)
+{
+    rig_start(&rig, NULL, faulty);
+    client_join(client_fork(grow_after_mlockall, NULL));
+    rig_stop(&rig);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("remap");
@@ -549,5 +579,6 @@ int main(void)
     tcase_add_test(tcase, a_locked_mapping_grows_within_the_limit);
     tcase_add_test(tcase, memory_outside_the_arena_grows_moves_and_comes_back);
     tcase_add_test(tcase, what_is_locked_outside_the_arena_moves_instead_of_growing);
+    tcase_add_test(tcase, what_mlockall_has_locked_outside_the_arena_grows_all_the_same);
     return unit_run("remap", tcase);
 }
