@@ -454,6 +454,38 @@ START_TEST(shrinking_is_sigbus_behind_the_end_and_growing_is_zeros)
 }
 END_TEST
 
+#define LARGE_BYTES ((size_t)8 << 20) /* four runs of the server's at a time */
+
+/* Each round is cut off while the driver's threads are at it: its bytes neither land behind the cut,
+ * nor is it an error that they cannot. */
+START_TEST(what_is_cut_off_while_it_is_written_back_does_not_come_back)
+{
+    static unsigned char bytes[LARGE_BYTES];
+
+    begin(_i, NULL);
+    struct muse_file *file = client_open(muse, "file/data", O_RDWR);
+
+    for (unsigned round = 0; round < 30; round++) {
+        unsigned char *mapped = map_rw(muse);
+
+        memset(bytes, 'w', sizeof(bytes));
+        ck_assert_int_eq(muse_pwrite(file, bytes, sizeof(bytes), 0), sizeof(bytes));
+        /* a writer goes: it is on its way from here on, but nobody waits */
+        ck_assert_int_eq(muse_munmap(muse, mapped, N_PAGES * PAGE), 0);
+        ck_assert_int_eq(muse_ftruncate(file, 5), 0);
+        ck_assert_int_eq(muse_ftruncate(file, LARGE_BYTES), 0);
+        ck_assert_int_eq(muse_pread(file, bytes, sizeof(bytes), 0), sizeof(bytes));
+        for (size_t at = PAGE; at < LARGE_BYTES; at += 16 * PAGE)
+            ck_assert_uint_eq(bytes[at], 0);
+        ck_assert_msg(muse_fsync(file) == 0, "%s", muse_last_error_text());
+        for (size_t at = PAGE; at < LARGE_BYTES; at += 16 * PAGE)
+            ck_assert_uint_eq(byte_of_file(at), 0);
+    }
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(punched_and_zeroed_ranges_are_zero_for_everybody)
 {
     begin(_i, NULL);
@@ -692,6 +724,7 @@ int main(void)
     tcase_add_loop_test(tcase, pwrite_behind_the_end_grows_the_file, 0, 2);
     tcase_add_loop_test(tcase, pwrite_needs_a_file_opened_for_writing, 0, 2);
     tcase_add_loop_test(tcase, shrinking_is_sigbus_behind_the_end_and_growing_is_zeros, 0, 2);
+    tcase_add_loop_test(tcase, what_is_cut_off_while_it_is_written_back_does_not_come_back, 0, 2);
     tcase_add_loop_test(tcase, punched_and_zeroed_ranges_are_zero_for_everybody, 0, 2);
     tcase_add_loop_test(tcase, random_writes_by_two_clients_end_in_the_file_as_in_a_model, 0, 2);
     tcase_add_loop_test(tcase, the_driver_killed_is_an_error_of_the_next_sync, 0, 2);
