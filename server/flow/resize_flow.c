@@ -402,6 +402,24 @@ static void on_synced(struct sync *sync)
     ask_fallocate(CONTAINER_OF(sync, struct size_request, sync));
 }
 
+/* What vfs_fallocate() of fs/open.c refuses before it looks at the file. */
+static bool is_sane_mode(uint32_t mode)
+{
+    switch (mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE) {
+    case 0:
+    case FALLOC_FL_ZERO_RANGE:
+    case FALLOC_FL_UNSHARE_RANGE:
+        return true;
+    case FALLOC_FL_PUNCH_HOLE:
+        return mode & FALLOC_FL_KEEP_SIZE;
+    case FALLOC_FL_COLLAPSE_RANGE:
+    case FALLOC_FL_INSERT_RANGE:
+        return !(mode & FALLOC_FL_KEEP_SIZE);
+    default: /* flags of a call, not an enum of ours */
+        return false;
+    }
+}
+
 /* Source: vfs_fallocate() of fs/open.c. */
 static int check_fallocate(const struct file *file, const Muse__Wire__Fallocate *message,
                            const char **ret_why)
@@ -414,14 +432,17 @@ static int check_fallocate(const struct file *file, const Muse__Wire__Fallocate 
     *ret_why = "the range is empty or negative";
     if (message->offset > INT64_MAX || message->length == 0 || message->length > INT64_MAX)
         return -EINVAL;
+    *ret_why = "no such mode of fallocate";
+    if (!is_sane_mode(message->mode))
+        return -EOPNOTSUPP;
+    *ret_why = "the file is not open for writing";
+    if (is_read_only(file))
+        return -EBADF;
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
         is_known = is_known || message->mode == modes[i];
     *ret_why = "this mode, or fallocate of this driver's objects, is not supported";
     if (!is_known || !(file->object->driver->file_hooks & FILE_HOOK_FALLOCATE))
         return -EOPNOTSUPP;
-    *ret_why = "the file is not open for writing";
-    if (is_read_only(file))
-        return -EBADF;
     *ret_why = "no object can be that large";
     if (message->offset + message->length > OBJECT_BYTES_MAX)
         return -EFBIG;
