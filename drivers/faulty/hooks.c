@@ -274,9 +274,9 @@ static int set_action(struct faulty_object *object, const char *word, struct mus
     } else if (is_word(word, "remap-part")) {
         action->length = MUSE_PAGE_BYTES;
     } else if (is_word(word, "remap-middle")) {
-        action->address = desc->start + 2 * MUSE_PAGE_BYTES;
-        action->length = 2 * MUSE_PAGE_BYTES;
-        action->fd_offset += 2 * MUSE_PAGE_BYTES;
+        action->address = desc->start + (uint64_t)2 * MUSE_PAGE_BYTES;
+        action->length = (uint64_t)2 * MUSE_PAGE_BYTES;
+        action->fd_offset += (uint64_t)2 * MUSE_PAGE_BYTES;
     } else if (is_word(word, "extents")) {
         object->extent = (struct muse_extent){.length = object->size_bytes, .fd = fd};
         action->type = MUSE_ACTION_EXTENTS;

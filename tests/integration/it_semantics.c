@@ -128,12 +128,13 @@ static int64_t map_at(const struct kind *kind, int flags, int prot, size_t page,
         (kind->flags & ~MAP_TYPE) | ((flags & MAP_TYPE) ? flags : flags | (kind->flags & MAP_TYPE));
     const bool is_anon = kind->flags & MAP_ANONYMOUS;
 
-    if (!is_ours)
+    if (!is_ours) {
         return pair_place(base, kernel_mmap(at, N_PAGES * PAGE, prot, all,
                                             is_anon    ? -1
                                             : kind->rw ? pair.fd_rw
                                                        : pair.fd_ro,
                                             0));
+    }
     return pair_place(base, muse_mmap(pair.muse, at, N_PAGES * PAGE, prot, all,
                                       is_anon    ? NULL
                                       : kind->rw ? pair.file_rw
