@@ -123,8 +123,9 @@ static bool is_accounted(const struct fault *fault, uint64_t page)
 
 static bool is_inside(const struct fault *fault, uint64_t first_page, uint64_t n_pages)
 {
-    return n_pages > 0 && first_page < fault->cache->n_pages &&
-           n_pages <= fault->cache->n_pages - first_page;
+    const uint64_t n_all = fault->cache->n_pages;
+
+    return n_pages > 0 && first_page < n_all && n_pages <= n_all - first_page;
 }
 
 static int tell_supplied(struct fault *fault, uint64_t first_page, uint64_t n_pages)
@@ -274,8 +275,10 @@ void muse_fault_done(struct muse_fault *fault, int error)
 
 static bool ask_is_legal(const struct fill_ask *ask, const struct page_cache *cache)
 {
+    const uint64_t n_all = cache->n_pages;
+
     return ask->n_pages > 0 && ask->n_pages <= RUN_PAGES_MAX && ask->n_needed <= ask->n_pages &&
-           ask->first_page < cache->n_pages && ask->n_pages <= cache->n_pages - ask->first_page;
+           ask->first_page < n_all && ask->n_pages <= n_all - ask->first_page;
 }
 
 /* Takes the pins. NULL: out of memory, the pins stay the caller's. */

@@ -36,11 +36,11 @@
 
 /* An object's bytes: the server's memfd. Shared by the object and the faults that write to it. */
 struct page_cache {
-    int memfd;   /* owned */
-    uint64_t id; /* the server's: a later page cache of the same key has another */
-    uint64_t size_bytes;
+    int memfd;                   /* owned */
+    uint64_t id;                 /* the server's: a later page cache of the same key has another */
+    _Atomic uint64_t size_bytes; /* this and n_pages change while faults are being served */
     uint64_t page_bytes;
-    uint64_t n_pages;
+    _Atomic uint64_t n_pages;
     uint8_t *mapped; /* owned; all of the memfd, 2 MiB pages only; NULL until the first write */
     unsigned n_refs; /* under objects.lock */
 };
