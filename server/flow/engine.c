@@ -2,6 +2,8 @@
 /* References of files, objects, drivers, spaces: who keeps whom alive, what the last one undoes. */
 #include "server/flow/engine.h"
 
+#include "server/flow/fill.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 
@@ -34,6 +36,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->forks);
     list_init(&engine->admins);
     list_init(&engine->dirty);
+    fill_extents_init(engine);
     list_init(&engine->kept);
     list_init(&engine->fill_waits);
     quota_init(&engine->quotas);

@@ -73,6 +73,8 @@ struct engine {
     struct list admins; /* control connections, linked by inspect.c */
     struct list driver_names;  /* struct driver.by_name: living drivers */
     struct quota_table quotas; /* per uid */
+    struct list populated;     /* struct extent_job.node: blocks to be read, one a turn */
+    struct turn_hook populated_turn;
     struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
     struct list fill_waits;    /* struct fill_wait.node: calls that wait for pages */
     struct deadline flusher;   /* when the oldest of the dirty ones is due */

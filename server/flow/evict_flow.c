@@ -134,7 +134,7 @@ static uint64_t small_max(const struct engine *engine)
 
 uint64_t evict_flow_window(const struct object *object)
 {
-    const uint64_t window = STORE_BUFFER_BYTES >> object->page_shift;
+    const uint64_t window = READAHEAD_MAX_BYTES >> object->page_shift;
     const uint64_t most = small_max(object->engine) / WINDOWS_MAX >> object->page_shift;
     uint64_t n_pages = 1;
 

@@ -312,6 +312,8 @@ static void ask_all(struct engine *engine, struct asks *asks)
         ring_submit(&engine->ring);
     for (unsigned i = 0; i < asks->n; i++)
         ask_ahead(&asks->list[i]);
+    if (asks->n > 0)
+        ring_submit(&engine->ring); /* workers populate while the next faults are looked at */
 }
 
 /* ---- one fault ---- */

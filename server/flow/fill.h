@@ -81,6 +81,9 @@ void fill_driver_watch(struct driver *driver);
 
 /* ---- fill_extents.c ---- */
 
+/** fill_extents_init() - the engine's part */
+void fill_extents_init(struct engine *engine);
+
 /** fill_extents_start() - read @run, at most STORE_BUFFER_BYTES long; holes are complete at once.
  * Return: 0; -ENOMEM, -ENOSPC. */
 MUST_CHECK int fill_extents_start(struct object *object, const struct run *run);

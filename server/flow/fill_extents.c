@@ -6,8 +6,10 @@
  *   run -> job: a buffer, filled and emptied piece by piece
  *     in memory      preadv2 -> pwrite into the memfd -> supplied, CACHED_PIECE_BYTES at a time
  *     the rest       io_uring (a read ends where its extent does) -> one pwrite -> supplied
- *   a whole window of bytes in memory, and 2 MiB pages
- *                    read straight into a mapping of the file: no buffer, no pwrite
+ *   a whole block of bytes in memory, and 2 MiB pages
+ *                    read straight into a mapping of the file: no buffer, no pwrite. A block that
+ *                    nobody waits for is first populated (made one folio of zeros) by a worker of
+ *                    the ring, which costs as much as the read, while we do something else
  *   run in a hole    zeros, complete at once
  *
  * What extents leave out is zeros, and so is what lies behind the object's end. An extent whose fd
@@ -32,11 +34,13 @@
 
 struct extent_job {
     struct ring_op op;
+    struct list node;      /* in engine.populated: its block is there */
     struct object *object; /* ref */
     uint64_t run_id;
     struct range pages;
     struct range bytes; /* of the object; [at, end) still to be read */
     uint64_t at;
+    uint8_t *block;  /* in use, in the backing's window; NULL: none */
     void *buffer;    /* owned, from the store; NULL when read straight into a mapping of the file */
     uint8_t *memory; /* where bytes.start goes */
 };
@@ -45,6 +49,8 @@ static struct extent_job *job_free(struct extent_job *job)
 {
     if (!job)
         return NULL;
+    if (job->block)
+        backing_block_end(&job->object->backing, job->block);
     store_buffer_put(&job->object->engine->store, job->buffer);
     object_unref(job->object);
     free(job);
@@ -267,23 +273,22 @@ static bool is_in_one_extent(const struct object *object, struct range bytes)
 }
 
 /*
- * A whole window goes straight into the object's file, which saves the second copy. Only within
- * this call: what io_uring brings later could arrive after a revoke, over newer bytes. So what is
- * not in memory is left in [bytes.start, end). Return: as run_cached().
+ * A whole block goes straight into the object's file, which saves the second copy. Only within this
+ * call, and while all of it is in flight for us: what io_uring brings later could arrive after a
+ * revoke, over newer bytes. So what is not in memory is left in [bytes.start, end). Return: as
+ * run_cached().
  */
-static int run_cached_large(struct extent_job *job)
+static int run_cached_block(struct extent_job *job)
 {
-    struct store *store = &job->object->engine->store;
+    const struct run *run = find_run(job);
     int r = 0;
 
-    if (range_len(job->bytes) != STORE_BUFFER_BYTES || job->bytes.start % STORE_BUFFER_BYTES != 0)
-        return 0;
-    job->memory = store_large_begin(store, &job->object->backing, job->bytes.start);
-    if (!job->memory)
-        return 0;
-    if (is_in_one_extent(job->object, job->bytes))
+    if (run && range_equal(run->pages, job->pages) && !run->stale &&
+        is_in_one_extent(job->object, job->bytes)) {
+        job->memory = job->block;
         r = run_cached(job);
-    store_large_end(store);
+    }
+    backing_block_end(&job->object->backing, TAKE(job->block));
     job->at = job->bytes.start; /* a piece that was read in part is read again */
     return r;
 }
@@ -303,6 +308,102 @@ static int set_memory(struct extent_job *job)
     return job->buffer ? 0 : -ENOMEM;
 }
 
+/* What a block does not take. Consumes the job when it returns 0. */
+static int run_pieces(struct extent_job *job)
+{
+    int r = set_memory(job);
+
+    if (r == 0)
+        r = run_cached(job);
+    if (r < 0)
+        return r;
+    job->op.done = on_read; /* while it reads, the job is its op's */
+    if (r > 0)
+        (void)job_free(job);
+    else if (!read_next(job))
+        finish(job);
+    return 0;
+}
+
+/* Where nobody claims a block any more that was populated for us, its zeros go again. */
+static void punch_absent(struct object *object, struct range pages)
+{
+    pages = range_intersect(pages, page_table_range(&object->pages));
+    while (!range_is_empty(pages)) {
+        const struct range run = page_table_find_run(&object->pages, pages, PAGE_BIT(PAGE_ABSENT));
+
+        if (!range_is_empty(run))
+            backing_punch(&object->backing, (struct range){run.start << object->page_shift,
+                                                           run.end << object->page_shift});
+        pages.start = run.end;
+    }
+}
+
+static void read_block(struct extent_job *job)
+{
+    struct object *object = object_ref(job->object);
+    const struct range pages = job->pages;
+    int r = run_cached_block(job);
+
+    if (r > 0 || !find_run(job))
+        (void)job_free(job);
+    else if (r < 0 || run_pieces(job) < 0)
+        fail(job, ENOMEM, "the page cache has no room");
+    punch_absent(object, pages);
+    object_unref(object);
+}
+
+/* One block a turn: between two the reader's next faults are looked at, so that workers populate
+ * the blocks after these while we read. */
+static void on_populated_turn(struct turn_hook *hook)
+{
+    struct engine *engine = CONTAINER_OF(hook, struct engine, populated_turn);
+    struct list *node = list_first(&engine->populated);
+
+    list_del(node);
+    if (list_is_empty(&engine->populated))
+        turn_hook_remove(hook);
+    else
+        loop_again(&engine->loop);
+    read_block(LIST_ENTRY(node, struct extent_job, node));
+}
+
+static void on_populated(struct ring_op *op, int32_t res)
+{
+    struct extent_job *job = CONTAINER_OF(op, struct extent_job, op);
+    struct engine *engine = job->object->engine;
+
+    (void)res; /* small folios then */
+    if (list_is_empty(&engine->populated))
+        turn_hook_add(&engine->loop, &engine->populated_turn);
+    list_add_tail(&engine->populated, &job->node);
+}
+
+void fill_extents_init(struct engine *engine)
+{
+    list_init(&engine->populated);
+    list_init(&engine->populated_turn.node);
+    engine->populated_turn.fn = on_populated_turn;
+}
+
+/* Return: whether a worker of the ring makes the folio first, while we do something else. */
+static bool begin_block(struct extent_job *job, const struct run *run)
+{
+    if (range_len(job->bytes) != PAGE_BYTES_HUGE || job->bytes.start % PAGE_BYTES_HUGE != 0)
+        return false;
+    job->block =
+        backing_block_begin(&job->object->engine->store, &job->object->backing, job->bytes.start);
+    if (!job->block)
+        return false;
+    if (run->needed_end <= run->pages.start) {
+        job->op.done = on_populated;
+        ring_populate(&job->object->engine->ring, &job->op, job->block, PAGE_BYTES_HUGE);
+        return true;
+    }
+    (void)!store_populate(job->block); /* small folios then */
+    return false;
+}
+
 static int start_job(struct object *object, const struct run *run, struct range bytes)
 {
     CLEAN(job_free_p) struct extent_job *job = calloc(1, sizeof(*job));
@@ -315,21 +416,17 @@ static int start_job(struct object *object, const struct run *run, struct range 
     job->pages = run->pages;
     job->bytes = bytes;
     job->at = bytes.start;
-    job->op.done = on_read;
-    r = run_cached_large(job);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    r = set_memory(job);
-    if (r < 0)
-        return r;
-    r = run_cached(job);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    if (read_next(job))
+    if (begin_block(job, run)) {
         (void)TAKE(job); /* its op's */
-    else
-        finish(TAKE(job));
-    return 0;
+        return 0;
+    }
+    r = job->block ? run_cached_block(job) : 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = run_pieces(job);
+    if (r == 0)
+        (void)TAKE(job);
+    return r;
 }
 
 int fill_extents_start(struct object *object, const struct run *run)

@@ -86,12 +86,16 @@ static struct range cut(struct object *object, struct run *run, struct range pag
 /* A whole window that the driver will write: one folio for it beforehand. */
 static void make_large(struct object *object, struct range pages)
 {
-    struct store *store = &object->engine->store;
     const struct range bytes = bytes_of(object, pages);
+    uint8_t *block;
 
-    if (range_len(bytes) == STORE_BUFFER_BYTES && bytes.start % STORE_BUFFER_BYTES == 0 &&
-        store_large_begin(store, &object->backing, bytes.start))
-        store_large_end(store);
+    if (range_len(bytes) != PAGE_BYTES_HUGE || bytes.start % PAGE_BYTES_HUGE != 0)
+        return;
+    block = backing_block_begin(&object->engine->store, &object->backing, bytes.start);
+    if (!block)
+        return;
+    (void)!store_populate(block); /* without, the driver's write makes small folios */
+    backing_block_end(&object->backing, block);
 }
 
 static void start(struct object *object, struct run *run)

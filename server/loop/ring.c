@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One io_uring on the loop. Owns the uring and its backlog; borrows operations until they are done.
- * Called by whoever reads files for the cache. Deliberately knows only reads at an offset, and
- * never waits for a completion.
+ * Called by whoever reads files for the cache. Deliberately knows only reads at an offset and
+ * populating memory, and never waits for a completion.
  *
  * An operation: backlog -> submission entry (unsubmitted) -> kernel -> completion entry -> done.
  * n_in_flight counts from the submission entry on and stays within the completion entries, so that
@@ -12,6 +12,9 @@
 #include "server/loop/ring.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+
+#include "common/base/linux_abi.h"
 
 /* Chosen: rounds of submitting and reaping before the loop looks at other fds. */
 #define ROUNDS_MAX 8u
@@ -27,7 +30,10 @@ static bool entry_fill(struct ring *ring, struct ring_op *op)
     sqe = io_uring_get_sqe(&ring->uring);
     if (!sqe)
         return false; /* a full submission queue is normal */
-    io_uring_prep_read(sqe, op->fd, op->buf, op->n_bytes, op->offset);
+    if (op->is_populate)
+        io_uring_prep_madvise(sqe, op->buf, op->n_bytes, MADV_POPULATE_WRITE);
+    else
+        io_uring_prep_read(sqe, op->fd, op->buf, op->n_bytes, op->offset);
     io_uring_sqe_set_data(sqe, op);
     ring->n_in_flight++;
     ring->n_unsubmitted++;
@@ -167,15 +173,10 @@ void ring_close(struct ring *ring, void (*closed)(struct ring *ring))
     watcher_close(&ring->watcher);
 }
 
-void ring_read(struct ring *ring, struct ring_op *op, int fd, void *buf, uint32_t n_bytes,
-               uint64_t offset)
+static void enqueue(struct ring *ring, struct ring_op *op)
 {
     MUST(op->done && op->magic != RING_OP_MAGIC);
     op->magic = RING_OP_MAGIC;
-    op->fd = fd;
-    op->buf = buf;
-    op->n_bytes = n_bytes;
-    op->offset = offset;
     list_init(&op->queued);
     if (!list_is_empty(&ring->backlog) || !entry_fill(ring, op)) {
         list_add_tail(&ring->backlog,
@@ -183,4 +184,25 @@ void ring_read(struct ring *ring, struct ring_op *op, int fd, void *buf, uint32_
     }
     if (!list_is_linked(&ring->turn.node))
         turn_hook_add(ring->loop, &ring->turn);
+}
+
+void ring_read(struct ring *ring, struct ring_op *op, int fd, void *buf, uint32_t n_bytes,
+               uint64_t offset)
+{
+    op->is_populate = false;
+    op->fd = fd;
+    op->buf = buf;
+    op->n_bytes = n_bytes;
+    op->offset = offset;
+    enqueue(ring, op);
+}
+
+void ring_populate(struct ring *ring, struct ring_op *op, void *memory, uint32_t n_bytes)
+{
+    op->is_populate = true;
+    op->fd = -1;
+    op->buf = memory;
+    op->n_bytes = n_bytes;
+    op->offset = 0;
+    enqueue(ring, op);
 }

@@ -7,6 +7,7 @@
 #ifndef MUSE_SERVER_LOOP_RING_H
 #define MUSE_SERVER_LOOP_RING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <liburing.h>
@@ -20,6 +21,7 @@ struct ring_op {
     uint32_t magic;                                /* RING_OP_MAGIC while in flight */
     void (*done)(struct ring_op *op, int32_t res); /* bytes or -errno */
     struct list queued;                            /* waits for a free submission entry */
+    bool is_populate;                              /* ring_populate(), else ring_read() */
     int fd;
     void *buf;
     uint32_t n_bytes;
@@ -63,6 +65,14 @@ void ring_close(struct ring *ring, void (*closed)(struct ring *ring));
  */
 void ring_read(struct ring *ring, struct ring_op *op, int fd, void *buf, uint32_t n_bytes,
                uint64_t offset);
+
+/**
+ * ring_populate() - make memory of ours present, by a worker of the kernel: MADV_POPULATE_WRITE
+ * @op:     as for ring_read(); done is told 0 or -errno
+ * @memory: page aligned; stays mapped until done ran. mmap(2) of ours may wait for the worker
+ * @n_bytes: pages
+ */
+void ring_populate(struct ring *ring, struct ring_op *op, void *memory, uint32_t n_bytes);
 
 /**
  * ring_submit() - submit what was collected and reap what is complete, now, not at the turn's end

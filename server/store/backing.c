@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "server/store/large.h"
 #include "server/store/store.h"
 
 /* memfd_create(2): 249 bytes; the rest of the name is for people only. */
@@ -89,7 +90,7 @@ static int huge_map(struct backing *backing)
     return 0;
 }
 
-int backing_new(struct store *store, struct backing *ret_backing, const char *name,
+int backing_new(const struct store *store, struct backing *ret_backing, const char *name,
                 uint64_t size_bytes, uint64_t page_bytes, bool is_sealed)
 {
     const bool in_tmpfs = !is_sealed && page_bytes == PAGE_BYTES_SMALL && store->cache_mount >= 0;
@@ -133,6 +134,7 @@ int backing_resize(struct backing *backing, uint64_t size_bytes)
 
 void backing_done(struct backing *backing)
 {
+    large_unmap(backing);
     if (backing->map)
         MUST(munmap(backing->map, backing->size_bytes) == 0);
     backing->map = NULL;

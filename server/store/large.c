@@ -8,16 +8,20 @@
  * namespace, gone with its last file. "advise" because only windows that are filled as a whole
  * shall be large: with "always" a single page would take, and zero, 2 MiB.
  *
- *     store_large_begin   map the window (MADV_HUGEPAGE), populate it: one fault, one folio
- *     ...                 read(2) into it, or let somebody else pwrite
- *     store_large_end     unmap it
+ *     backing_block_begin   the block's addresses in a window of the file (MADV_HUGEPAGE)
+ *     store_populate        one fault, one folio; or ring_populate(), while we do something else
+ *     ...                   read(2) into it, or let somebody else pwrite
+ *     backing_block_end     the mapping forgets it, the file does not
+ *
+ * The window is mapped once and only moves when nothing is being filled in it: mmap(2) would wait
+ * for a worker that is populating.
  *
  * A file of a tmpfs cannot be sealed, so objects that were first opened for writing stay memfds: a
- * client with a writable fd could truncate the file under all others. For the same reason the
+ * client with a writable fd could truncate the file under all others. For the same reason a
  * window is never touched by the server itself, only by system calls, which say EFAULT where a
  * touch would be SIGBUS: such a client may come later.
  *
- * Owns the mount and the addresses of the window. Called by the fill flow.
+ * Owns the mount, and each backing's window. Called by the fill flow.
  */
 #include "server/store/large.h"
 
@@ -51,8 +55,8 @@ static int mount_tmpfs(void)
     return fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
-/* Whether the window is mapped as one folio, by the only witness there is: /proc/self/smaps. */
-static bool is_one_folio(const struct store *store)
+/* Whether the window holds one folio, by the only witness there is: /proc/self/smaps. */
+static bool is_one_folio(const uint8_t *window)
 {
     char line[256], start[32];
     static const char field[] = "ShmemPmdMapped:"; /* in KiB */
@@ -61,7 +65,7 @@ static bool is_one_folio(const struct store *store)
 
     if (!file)
         return false;
-    (void)snprintf(start, sizeof(start), "%" PRIxPTR "-", (uintptr_t)store->large_slot);
+    (void)snprintf(start, sizeof(start), "%" PRIxPTR "-", (uintptr_t)window);
     while (fgets(line, sizeof(line), file)) {
         if (strchr(line, '-') && strncmp(line, start, strlen(start)) == 0)
             is_ours = true;
@@ -74,42 +78,26 @@ static bool is_one_folio(const struct store *store)
     return is_large;
 }
 
-static bool probe(struct store *store, bool is_sealed)
+static bool probe(const struct store *store, bool is_sealed)
 {
     struct backing backing;
     bool is_large = false;
+    uint8_t *block;
 
     if (backing_new(store, &backing, "probe", PAGE_BYTES_HUGE, PAGE_BYTES_SMALL, is_sealed) < 0)
         return false;
-    if (store_large_begin(store, &backing, 0)) {
-        is_large = is_one_folio(store);
-        store_large_end(store);
+    block = backing_block_begin(store, &backing, 0);
+    if (block) {
+        is_large = store_populate(block) == 0 && is_one_folio(block);
+        backing_block_end(&backing, block);
     }
     backing_done(&backing);
     return is_large;
 }
 
-static uint8_t *reserve_slot(void)
-{
-    const size_t len = 2 * (size_t)PAGE_BYTES_HUGE;
-    uint8_t *area = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    size_t before;
-
-    if (area == MAP_FAILED)
-        return NULL;
-    before = (size_t)(-(uintptr_t)area & (PAGE_BYTES_HUGE - 1));
-    if (before > 0)
-        MUST(munmap(area, before) == 0);
-    if (before < PAGE_BYTES_HUGE)
-        MUST(munmap(area + before + PAGE_BYTES_HUGE, PAGE_BYTES_HUGE - before) == 0);
-    return area + before;
-}
-
 void large_init(struct store *store)
 {
-    store->large_slot = reserve_slot();
-    if (!store->large_slot)
-        return;
+    store->has_large = true; /* for the probe */
     store->cache_mount = mount_tmpfs();
     if (store->cache_mount >= 0 && probe(store, false))
         return;
@@ -121,33 +109,77 @@ void large_init(struct store *store)
 void large_done(struct store *store)
 {
     fd_close_p(&store->cache_mount);
-    if (store->large_slot)
-        MUST(munmap(store->large_slot, PAGE_BYTES_HUGE) == 0);
-    store->large_slot = NULL;
+    store->has_large = false;
 }
 
-uint8_t *store_large_begin(struct store *store, const struct backing *backing, uint64_t offset)
+/* ---- windows ---- */
+
+/* Addresses aligned as folios are. Return: NULL: no room. */
+static uint8_t *reserve(void)
 {
-    uint8_t *slot = store->large_slot;
+    const size_t len = STORE_WINDOW_BYTES + PAGE_BYTES_HUGE;
+    uint8_t *area = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t before;
+
+    if (area == MAP_FAILED)
+        return NULL;
+    before = (size_t)(-(uintptr_t)area & (PAGE_BYTES_HUGE - 1));
+    if (before > 0)
+        MUST(munmap(area, before) == 0);
+    if (before < PAGE_BYTES_HUGE)
+        MUST(munmap(area + before + STORE_WINDOW_BYTES, PAGE_BYTES_HUGE - before) == 0);
+    return area + before;
+}
+
+/* Return: whether the window is there. */
+static bool window_move(struct backing *backing, uint64_t offset)
+{
+    uint8_t *window = backing->window ? backing->window : reserve();
+
+    if (!window)
+        return false;
+    backing->window = window;
+    backing->window_offset = UINT64_MAX; /* until it is mapped */
+    if (mmap(window, STORE_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+             backing->fd, (off_t)offset) == MAP_FAILED ||
+        madvise(window, STORE_WINDOW_BYTES, MADV_HUGEPAGE) < 0)
+        return false;
+    backing->window_offset = offset;
+    return true;
+}
+
+uint8_t *backing_block_begin(const struct store *store, struct backing *backing, uint64_t offset)
+{
+    const uint64_t start = offset / STORE_WINDOW_BYTES * STORE_WINDOW_BYTES;
 
     MUST(offset % PAGE_BYTES_HUGE == 0);
-    if (!slot || backing->page_bytes != PAGE_BYTES_SMALL ||
+    if (!store->has_large || backing->page_bytes != PAGE_BYTES_SMALL ||
         offset + PAGE_BYTES_HUGE > backing->size_bytes)
         return NULL;
-    if (mmap(slot, PAGE_BYTES_HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, backing->fd,
-             (off_t)offset) == MAP_FAILED)
-        return NULL;
-    if (madvise(slot, PAGE_BYTES_HUGE, MADV_HUGEPAGE) < 0 ||
-        madvise(slot, PAGE_BYTES_HUGE, MADV_POPULATE_WRITE) < 0) {
-        store_large_end(store);
-        return NULL;
+    if (!backing->window || backing->window_offset != start) {
+        if (backing->n_window_users > 0 || !window_move(backing, start))
+            return NULL;
     }
-    return slot;
+    backing->n_window_users++;
+    return backing->window + (offset - start);
 }
 
-void store_large_end(struct store *store)
+void backing_block_end(struct backing *backing, uint8_t *block)
 {
-    /* keeps the addresses; cannot fail: it replaces one mapping by one */
-    MUST(mmap(store->large_slot, PAGE_BYTES_HUGE, PROT_NONE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == store->large_slot);
+    MUST(backing->n_window_users > 0);
+    (void)madvise(block, PAGE_BYTES_HUGE, MADV_DONTNEED); /* else it would count as ours, too */
+    backing->n_window_users--;
+}
+
+int store_populate(uint8_t *block)
+{
+    return madvise(block, PAGE_BYTES_HUGE, MADV_POPULATE_WRITE) < 0 ? -errno : 0;
+}
+
+void large_unmap(struct backing *backing)
+{
+    MUST(backing->n_window_users == 0);
+    if (backing->window)
+        MUST(munmap(backing->window, STORE_WINDOW_BYTES) == 0);
+    backing->window = NULL;
 }

@@ -12,4 +12,7 @@ void large_init(struct store *store);
 /** large_done() - give the mount and the addresses back; a no-op when there are none */
 void large_done(struct store *store);
 
+/** large_unmap() - give a backing's window back, if it has one; no block of it is in use */
+void large_unmap(struct backing *backing);
+
 #endif

@@ -24,8 +24,11 @@
 #define STORE_STATES_BYTES (1ull << 30) /* chosen: states of 4 TiB in 4 KiB pages; sparse */
 #define STORE_BUFFER_BYTES (2u << 20)   /* the largest readahead window */
 #define STORE_BUFFERS_KEPT 8u           /* free buffers kept for reuse */
-#define PAGE_BYTES_SMALL   4096u
-#define PAGE_BYTES_HUGE    (2u << 20)
+#define STORE_WINDOW_BYTES                                                                         \
+    (1ull << 30) /* chosen: addresses only; a move of it takes a lock that
+                                           workers of the ring hold while they populate */
+#define PAGE_BYTES_SMALL 4096u
+#define PAGE_BYTES_HUGE  (2u << 20)
 
 struct store {
     int states_fd;            /* owned: the memfd of all page-state tables */
@@ -35,9 +38,8 @@ struct store {
     uint64_t states_used_bytes;
     struct list free_buffers;
     unsigned n_free_buffers, n_buffers;
-    int cache_mount;     /* owned: a detached tmpfs for objects' bytes; -1: memfds */
-    uint8_t *large_slot; /* owned: 2 MiB of addresses for store_large_begin(); NULL: no large
-                            folios on this machine */
+    int cache_mount; /* owned: a detached tmpfs for objects' bytes; -1: memfds */
+    bool has_large;  /* whole blocks of 2 MiB are large folios on this machine */
 };
 
 /* One object's bytes. */
@@ -48,6 +50,10 @@ struct backing {
     uint64_t size_bytes; /* rounded up to page_bytes; the largest it has had */
     uint64_t page_bytes;
     uint8_t *map; /* hugetlb only: the server's mapping; else NULL */
+    /* Blocks that are being filled: STORE_WINDOW_BYTES of the file from window_offset on. */
+    uint8_t *window; /* owned; NULL: no mapping yet */
+    uint64_t window_offset;
+    unsigned n_window_users; /* blocks in it that are being filled */
 };
 
 /** store_init() - Return: 0 or -errno */
@@ -85,26 +91,38 @@ void store_buffer_put(struct store *store, void *buffer);
  *
  * Return: 0; -ENOMEM also when the machine grants no huge pages; -EINVAL; -EMFILE.
  */
-MUST_CHECK int backing_new(struct store *store, struct backing *ret_backing, const char *name,
+MUST_CHECK int backing_new(const struct store *store, struct backing *ret_backing, const char *name,
                            uint64_t size_bytes, uint64_t page_bytes, bool is_sealed);
 
 /** backing_done() - close the fds and unmap; what clients mapped stays theirs. Twice is fine. */
 void backing_done(struct backing *backing);
 
 /**
- * store_large_begin() - make 2 MiB of an object one large folio, and map it for read(2) to go into
+ * backing_block_begin() - addresses of 2 MiB of an object, for whoever makes them one large folio
+ * @store:  the backing's
  * @offset: bytes, a multiple of 2 MiB
  *
- * For windows that will be filled as a whole. What was there stays or becomes zeros: nothing of it
- * may be valid. Small folios may be the result all the same; that is slower, and nothing else.
+ * For blocks that will be filled as a whole. Nothing is there yet: store_populate(), or the same by
+ * ring_populate() in a worker of the ring. The addresses are for system calls only: a file that is
+ * not sealed can be truncated by others.
  *
- * Return: the address of the window, for system calls only, until store_large_end(); NULL: not
- * here, or not of this object: write to the file as usual.
+ * Return: valid until backing_block_end(); NULL: not here, not of this object, or not now: write to
+ * the file as usual.
  */
-uint8_t *store_large_begin(struct store *store, const struct backing *backing, uint64_t offset);
+uint8_t *backing_block_begin(const struct store *store, struct backing *backing, uint64_t offset);
 
-/** store_large_end() - unmap the window */
-void store_large_end(struct store *store);
+/** backing_block_end() - the block was filled, or will not be. @block: from backing_block_begin() */
+void backing_block_end(struct backing *backing, uint8_t *block);
+
+/**
+ * store_populate() - make a block present, as one folio where the kernel can
+ *
+ * What was there stays or becomes zeros. Small folios may be the result; that is slower, and
+ * nothing else.
+ *
+ * Return: 0 or -errno (-EFAULT: the file was truncated).
+ */
+MUST_CHECK int store_populate(uint8_t *block);
 
 /** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once.
  * Return: the fd, borrowed; -errno. */

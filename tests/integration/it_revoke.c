@@ -10,8 +10,10 @@
 #include <muse/muse.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -144,6 +146,72 @@ START_TEST(a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke)
 }
 END_TEST
 
+/* ---- blocks that are on their way ---- */
+
+#define N_BLOCK_BYTES (32u << 20)
+#define N_CUTS        40u
+
+struct cutting {
+    struct muse_file *file;
+    _Atomic unsigned n_done;
+};
+
+static void *cut_main(void *arg)
+{
+    struct cutting *cutting = arg;
+
+    for (unsigned i = 0; i < N_CUTS; i++) { /* most of it goes, and comes back as zeros */
+        const off_t keep =
+            (off_t)(N_CUTS - i) * (N_BLOCK_BYTES / N_CUTS) / 2 + (off_t)(i % 3) * 100;
+
+        ck_assert_int_eq(muse_ftruncate(cutting->file, keep), 0);
+        ck_assert_int_eq(muse_ftruncate(cutting->file, N_BLOCK_BYTES), 0);
+        cutting->n_done++;
+    }
+    return NULL;
+}
+
+/* Reads it all in order, as fast as it comes; a cut under it is SIGBUS, and not looked at. */
+static void read_through(char *mapped)
+{
+    for (size_t at = 0; at < N_BLOCK_BYTES; at += PAGE)
+        (void)probe_read(mapped + at);
+}
+
+START_TEST(blocks_that_were_on_their_way_when_the_file_was_cut_are_zeros)
+{
+    static const char *const file_driver[] = {"muse-file --writable %s", NULL};
+    static struct cutting cutting;
+    char *mapped, *expected = malloc(N_BLOCK_BYTES);
+    char path[128];
+    pthread_t thread;
+    int fd;
+
+    rig_start(&rig, NULL, file_driver);
+    rig_file(&rig, "f", N_BLOCK_BYTES);
+    (void)snprintf(path, sizeof(path), "%s/f", rig.data);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    muse = client_connect();
+    cutting.file = client_open(muse, "file/f", O_RDWR);
+    mapped = client_map(muse, "file/f", O_RDWR, N_BLOCK_BYTES, PROT_READ, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_madvise(muse, mapped, N_BLOCK_BYTES, MADV_SEQUENTIAL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, cut_main, &cutting), 0);
+    while (cutting.n_done < N_CUTS)
+        read_through(mapped);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(pread(fd, expected, N_BLOCK_BYTES, 0), N_BLOCK_BYTES);
+    ck_assert_mem_eq(mapped, expected, N_BLOCK_BYTES);
+    ck_assert_int_eq(mapped[N_BLOCK_BYTES / 2], 0);
+    ck_assert_int_eq(muse_munmap(muse, mapped, N_BLOCK_BYTES), 0);
+    ck_assert_int_eq(muse_close(cutting.file), 0);
+    (void)close(fd);
+    free(expected);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("revoke");
@@ -151,5 +219,6 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_read_whose_pages_are_taken_back_meanwhile_is_done_again);
     tcase_add_test(tcase, a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke);
+    tcase_add_test(tcase, blocks_that_were_on_their_way_when_the_file_was_cut_are_zeros);
     return unit_run("revoke", tcase);
 }

@@ -352,12 +352,12 @@ START_TEST(limits_count_in_the_pages_of_the_object)
     struct readahead_limits limits = readahead_limits_of(&vma, 12, 1024 + 100);
 
     ck_assert(range_equal(limits.pages, (struct range){1024, 1124}));
-    ck_assert_uint_eq(limits.max_pages, 512);
+    ck_assert_uint_eq(limits.max_pages, 1024);
     ck_assert(limits.sequential && !limits.random);
     vma.flags = VMF_RAND_READ;
     limits = readahead_limits_of(&vma, 21, 5);
     ck_assert(range_equal(limits.pages, (struct range){2, 5}));
-    ck_assert_uint_eq(limits.max_pages, 1);
+    ck_assert_uint_eq(limits.max_pages, 2);
     ck_assert(!limits.sequential && limits.random);
     ck_assert(range_is_empty(readahead_limits_of(&vma, 21, 2).pages));
 }

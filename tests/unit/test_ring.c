@@ -161,6 +161,29 @@ START_TEST(errors_and_short_reads_are_told)
 }
 END_TEST
 
+START_TEST(memory_is_populated_by_a_worker)
+{
+    const size_t len = 4 * 4096;
+    unsigned n_outstanding = 2;
+    struct request there = {.op.done = on_done, .n_outstanding = &n_outstanding};
+    struct request missing = {.op.done = on_done, .n_outstanding = &n_outstanding};
+    unsigned char resident[4] = {0};
+    uint8_t *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, file_fd, 0);
+
+    ck_assert_ptr_ne(memory, MAP_FAILED);
+    ck_assert_int_eq(ftruncate(file_fd, 0), 0);
+    ck_assert_int_eq(ftruncate(file_fd, 2 * 4096), 0);
+    ring_populate(&ring, &there.op, memory, 2 * 4096);
+    ring_populate(&ring, &missing.op, memory, (uint32_t)len);
+    loop_run(&loop);
+    ck_assert_int_eq(there.res, 0);
+    ck_assert_int_eq(missing.res, -EFAULT); /* as MADV_POPULATE_WRITE says of what is truncated */
+    ck_assert_int_eq(mincore(memory, 2 * 4096, resident), 0);
+    ck_assert_uint_eq(resident[0] & resident[1] & 1, 1);
+    ck_assert_int_eq(munmap(memory, len), 0);
+}
+END_TEST
+
 static int pipe_write_fd;
 
 static void on_write_time(struct deadline *deadline)
@@ -266,6 +289,7 @@ int main(void)
     tcase_add_test(tcase, ring_submit_completes_inline_reads_at_once);
     tcase_add_test(tcase, done_may_read_again_for_many_rounds);
     tcase_add_test(tcase, errors_and_short_reads_are_told);
+    tcase_add_test(tcase, memory_is_populated_by_a_worker);
     tcase_add_test(tcase, a_read_that_completes_later_wakes_the_loop);
     tcase_add_test(tcase, a_read_asked_for_by_a_turn_hook_is_submitted_in_that_turn);
     tcase_add_test(tcase, a_hook_sees_what_done_left_for_it_before_the_loop_blocks);

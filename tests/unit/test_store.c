@@ -247,9 +247,9 @@ END_TEST
 /* Where there is none, small pages are all there is. */
 static bool has_large(void)
 {
-    if (!store.large_slot)
+    if (!store.has_large)
         printf("left out: this kernel gives no large folios to shared memory\n");
-    return store.large_slot;
+    return store.has_large;
 }
 
 START_TEST(a_window_is_read_into_and_keeps_its_bytes)
@@ -265,12 +265,13 @@ START_TEST(a_window_is_read_into_and_keeps_its_bytes)
     ck_assert_int_eq(backing_write(&backing, PAGE_BYTES_HUGE + 7, "q", 1),
                      0); /* of a stray touch */
     for (uint64_t at = 0; has_large() && at < 3 * PAGE_BYTES_HUGE; at += PAGE_BYTES_HUGE) {
-        window = store_large_begin(&store, &backing, at);
+        window = backing_block_begin(&store, &backing, at);
         ck_assert_ptr_nonnull(window);
+        ck_assert_int_eq(store_populate(window), 0);
         ck_assert_int_eq(pread(backing.fd, window + 1, 1, (off_t)at), 1);
         ck_assert_int_eq(read(zero, window, PAGE_BYTES_HUGE), PAGE_BYTES_HUGE);
         window[4096] = 'w';
-        store_large_end(&store);
+        backing_block_end(&backing, window);
         check_byte(&backing, at + 4096, 'w');
         check_byte(&backing, at + 7, 0);
     }
@@ -289,9 +290,13 @@ START_TEST(a_window_beyond_the_file_or_of_a_truncated_one_is_refused)
 
     ck_assert_int_eq(
         backing_new(&store, &backing, "o", PAGE_BYTES_HUGE + 4096, PAGE_BYTES_SMALL, false), 0);
-    ck_assert_ptr_null(store_large_begin(&store, &backing, PAGE_BYTES_HUGE));
+    ck_assert_ptr_null(backing_block_begin(&store, &backing, PAGE_BYTES_HUGE));
     if (has_large() && ftruncate(backing.fd, 0) == 0) { /* as a client with write access can */
-        ck_assert_ptr_null(store_large_begin(&store, &backing, 0));
+        uint8_t *block = backing_block_begin(&store, &backing, 0);
+
+        ck_assert_ptr_nonnull(block);
+        ck_assert_int_eq(store_populate(block), -EFAULT);
+        backing_block_end(&backing, block);
         ck_assert_int_eq(backing_write(&backing, 5, "q", 1), 0);
         check_byte(&backing, 5, 'q');
     }
