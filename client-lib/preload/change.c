@@ -46,7 +46,9 @@ EXPORT int remove(const char *path)
 
     if (!where_is_served(AT_FDCWD, path, &where))
         return REAL(remove)(where.path);
-    return unlink(path) == 0 || errno != EISDIR ? 0 : rmdir(path);
+    if (unlink(path) == 0)
+        return 0;
+    return errno == EISDIR ? rmdir(path) : -1;
 }
 
 static int rename_at(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)

@@ -67,6 +67,8 @@ EXPORT int open(const char *path, int oflags, ...)
     return open_at(AT_FDCWD, path, oflags, mode);
 }
 EXPORT_AS(open64, open);
+EXPORT_AS(__open, open);
+EXPORT_AS(__open64, open);
 
 EXPORT int __open_2(const char *path, int oflags)
 {
@@ -153,6 +155,7 @@ EXPORT int close(int fd)
     fds_drop(fd);
     return REAL(close)(fd);
 }
+EXPORT_AS(__close, close);
 
 EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 {
@@ -188,6 +191,7 @@ EXPORT int dup2(int fd, int new_fd)
     }
     return copy;
 }
+EXPORT_AS(__dup2, dup2);
 
 EXPORT int dup3(int fd, int new_fd, int flags)
 {
@@ -258,3 +262,4 @@ EXPORT int fcntl(int fd, int command, ...)
     return r;
 }
 EXPORT_AS(fcntl64, fcntl);
+EXPORT_AS(__fcntl, fcntl);

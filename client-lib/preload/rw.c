@@ -147,6 +147,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
     }
     return served ? at_offset(fd, served, read_iovec, &piece, 1) : n;
 }
+EXPORT_AS(__read, read);
 
 EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t offset)
 {
@@ -161,6 +162,7 @@ EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t offset)
     return served ? elsewhere(served, read_iovec, &piece, 1, offset) : n;
 }
 EXPORT_AS(pread64, pread);
+EXPORT_AS(__pread64, pread);
 
 EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t buf_len)
 {
@@ -235,6 +237,7 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
     }
     return served ? at_offset(fd, served, write_iovec, &piece, 1) : n;
 }
+EXPORT_AS(__write, write);
 
 EXPORT ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
 {
@@ -249,6 +252,7 @@ EXPORT ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
     return served ? elsewhere(served, write_iovec, &piece, 1, offset) : n;
 }
 EXPORT_AS(pwrite64, pwrite);
+EXPORT_AS(__pwrite64, pwrite);
 
 EXPORT ssize_t writev(int fd, const struct iovec *pieces, int n_pieces)
 {
@@ -340,6 +344,7 @@ EXPORT off_t lseek(int fd, off_t offset, int whence)
     return offset;
 }
 EXPORT_AS(lseek64, lseek);
+EXPORT_AS(__lseek, lseek);
 
 /* Calls between two descriptors, and those that change a file's length. */
 
@@ -473,7 +478,9 @@ EXPORT_AS(posix_fallocate64, posix_fallocate);
 
 EXPORT int posix_fadvise(int fd, off_t offset, off_t len, int advice)
 {
-    return is_served(fd) ? 0 : REAL(posix_fadvise)(fd, offset, len, advice);
+    if (!is_served(fd))
+        return REAL(posix_fadvise)(fd, offset, len, advice);
+    return advice >= POSIX_FADV_NORMAL && advice <= POSIX_FADV_NOREUSE && len >= 0 ? 0 : EINVAL;
 }
 EXPORT_AS(posix_fadvise64, posix_fadvise);
 

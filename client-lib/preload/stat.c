@@ -252,6 +252,7 @@ EXPORT int statfs(const char *path, struct statfs *ret)
     return r;
 }
 EXPORT_AS(statfs64, statfs);
+EXPORT_AS(__statfs, statfs);
 
 EXPORT int statvfs(const char *path, struct statvfs *ret)
 {
