@@ -2,8 +2,6 @@
 /* References of files, objects, drivers, spaces: who keeps whom alive, what the last one undoes. */
 #include "server/flow/engine.h"
 
-#include "server/flow/fill.h"
-
 #include <fcntl.h>
 #include <stdlib.h>
 
@@ -11,6 +9,7 @@
 #include "server/config/config.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/evict_flow.h"
+#include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/touch_log.h"
 #include "server/flow/trace.h"

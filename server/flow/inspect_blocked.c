@@ -122,6 +122,10 @@ static void add_of_object(struct blocked *blocked, const struct object *object)
         if (wait_of_sync(CONTAINER_OF_CONST(pos, struct sync, node), &view))
             add(blocked, &view);
     }
+    list_for_each(pos, &object->resizes) {
+        if (wait_of_resize(pos, &view))
+            add(blocked, &view);
+    }
     list_for_each(pos, &object->invalidations) {
         if (wait_of_invalidation(pos, &view))
             add(blocked, &view);

@@ -124,7 +124,8 @@ int punch_start(struct file *file, struct range bytes, struct space *space,
 
     if (!(object->driver->file_hooks & FILE_HOOK_FALLOCATE))
         return -EOPNOTSUPP;
-    bytes = range_intersect(bytes, (struct range){0, object->size_bytes});
+    /* what was stored behind the end, in the last page, goes with that page */
+    bytes = range_intersect(bytes, (struct range){0, object_n_pages(object) << shift});
     if (range_is_empty(bytes))
         return 1;
     r = punch_new(file, bytes, space, &punch);

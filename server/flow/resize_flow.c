@@ -32,6 +32,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
+#include "server/flow/waits.h"
 #include "server/flow/writeback.h"
 
 bool resize_is_possible(const struct object *object)
@@ -226,10 +227,33 @@ int resize_start(struct resize *resize, struct file *file, uint64_t size)
         return -EFBIG;
     resize->file = file_ref(file);
     resize->size = size;
+    resize->since_ns = loop_now_ns();
     resize->is_asked = false;
     list_add_tail(&file->object->resizes, &resize->node);
     resize_go_on(file->object);
     return 0;
+}
+
+bool wait_of_resize(const struct list *node, struct wait_view *ret_view)
+{
+    const struct resize *resize = CONTAINER_OF_CONST(node, struct resize, node);
+    const struct object *object = resize->file->object;
+    const bool is_first = first_resize(object) == resize;
+
+    if (resize->is_asked)
+        return false; /* its call is one */
+    *ret_view = (struct wait_view){
+        .what = "truncate",
+        .stage = is_first ? "writeback" : "queued",
+        .space = idmap_get(&object->engine->spaces, resize->call.space_id),
+        .object = object,
+        .pages = {resize->size >> object->page_shift, object_n_pages(object)},
+        .whom = is_first ? WAITS_FOR_WRITEBACK : WAITS_FOR_LOCK,
+        .driver = object->driver,
+        .since_ns = resize->since_ns,
+        .stage_since_ns = resize->since_ns,
+    };
+    return true;
 }
 
 /* ---- the requests ---- */

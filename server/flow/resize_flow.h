@@ -12,6 +12,7 @@ struct resize {
     struct driver_call call;
     struct file *file; /* ref while it runs */
     uint64_t size;
+    uint64_t since_ns;
     bool only_grows; /* set by the caller: an object that is larger when its turn comes stays so */
     bool is_asked;   /* the driver has been */
     /* called once, perhaps from inside resize_start(): 0 or -errno, and a sentence */

@@ -62,7 +62,8 @@ bool wait_of_sync(const struct sync *sync, struct wait_view *ret_view);
 
 /* Of things that only their own file knows: nodes of space.mkwrites (write_flow.c),
  * object.invalidations (loss_flow.c), session.client_calls (session_flow.c), object.wb.runs
- * (writeback.c). */
+ * (writeback.c), object.resizes (resize_flow.c). */
+bool wait_of_resize(const struct list *node, struct wait_view *ret_view);
 bool wait_of_mkwrite(const struct list *of_space, struct wait_view *ret_view);
 bool wait_of_invalidation(const struct list *node, struct wait_view *ret_view);
 bool wait_of_client_call(const struct list *node, struct wait_view *ret_view);
