@@ -75,9 +75,9 @@ struct engine {
     struct quota_table quotas; /* per uid */
     struct list populated;     /* struct extent_job.node: blocks to be read, one a turn */
     struct turn_hook populated_turn;
-    struct list dirty;         /* struct object.wb.dirty: objects with pages to be written back */
-    struct list fill_waits;    /* struct fill_wait.node: calls that wait for pages */
-    struct deadline flusher;   /* when the oldest of the dirty ones is due */
+    struct list dirty;       /* struct object.wb.dirty: objects with pages to be written back */
+    struct list fill_waits;  /* struct fill_wait.node: calls that wait for pages */
+    struct deadline flusher; /* when the oldest of the dirty ones is due */
     struct list kept; /* struct kept.node: objects whose dirty pages wait for a driver to return */
     struct deadline kept_due;  /* when the first of them is given up */
     struct trace *trace;       /* owned: hook calls to whoever follows */

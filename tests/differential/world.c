@@ -301,7 +301,8 @@ static int64_t do_fallocate(CALL)
 
     if (world->muse)
         return as_result(muse_fallocate(world->file[step->handle], mode, offset, len));
-    if ((mode == 0 || mode == FALLOC_FL_ZERO_RANGE) && len > 0) /* else it fails, and nothing grows */
+    if ((mode == 0 || mode == FALLOC_FL_ZERO_RANGE) &&
+        len > 0) /* else it fails, and nothing grows */
         plain_clear_tail(fd, step->offset + step->len);
     if ((mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE)
         return as_result(plain_zero(fd, mode, offset, len));

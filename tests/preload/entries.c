@@ -586,20 +586,19 @@ static void check_fixed(void)
     (void)close(fd);
 }
 
-int main(int argc, char **argv)
+/* ---- all of them ---- */
+
+static void all_opening(void)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: entries FOLDER\n");
-        return 2;
-    }
-    folder = argv[1];
-    (void)mkdir(path("sub"), 0755);
-    (void)close(fresh(O_RDONLY));
     EACH(check_open, "open", "open64", "__open_2", "__open64_2", "__open", "__open64");
     EACH(check_openat, "openat", "openat64", "__openat_2", "__openat64_2");
     EACH(check_creat, "creat", "creat64");
     EACH(check_fopen, "fopen", "fopen64");
     EACH(check_freopen, "freopen", "freopen64");
+}
+
+static void all_data(void)
+{
     EACH(check_read, "read", "__read", "__read_chk");
     EACH(check_pread, "pread", "pread64", "__pread64", "__pread_chk", "__pread64_chk");
     EACH(check_pwrite, "pwrite", "pwrite64", "__pwrite64");
@@ -608,6 +607,10 @@ int main(int argc, char **argv)
     EACH(check_preadv, "preadv", "preadv64", "preadv2", "preadv64v2");
     EACH(check_pwritev, "pwritev", "pwritev64", "pwritev2", "pwritev64v2");
     EACH(check_lseek, "lseek", "lseek64", "__lseek");
+}
+
+static void all_descriptors(void)
+{
     EACH(check_ftruncate, "ftruncate", "ftruncate64");
     EACH(check_truncate, "truncate", "truncate64");
     EACH(check_posix_fallocate, "posix_fallocate", "posix_fallocate64");
@@ -617,6 +620,10 @@ int main(int argc, char **argv)
     EACH(check_dup3, "dup3");
     EACH(check_fcntl, "fcntl", "fcntl64", "__fcntl");
     EACH(check_sendfile, "sendfile", "sendfile64");
+}
+
+static void all_names(void)
+{
     EACH(check_stat, "stat", "stat64", "lstat", "lstat64");
     EACH(check_xstat, "__xstat", "__xstat64", "__lxstat", "__lxstat64");
     EACH(check_fstat, "fstat", "fstat64");
@@ -629,8 +636,28 @@ int main(int argc, char **argv)
     EACH(check_faccessat, "faccessat");
     EACH(check_unlink, "unlink", "remove");
     EACH(check_rename, "rename");
+}
+
+static void all_memory(void)
+{
     EACH(check_mmap, "mmap", "mmap64");
     check_memory();
     check_fixed();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: entries FOLDER\n");
+        return 2;
+    }
+    folder = argv[1];
+    (void)mkdir(path("sub"), 0755);
+    (void)close(fresh(O_RDONLY));
+    all_opening();
+    all_data();
+    all_descriptors();
+    all_names();
+    all_memory();
     return 0;
 }
