@@ -132,9 +132,9 @@ static uint64_t small_max(const struct engine *engine)
     return limit / 10 > least ? limit / 10 : least;
 }
 
-uint64_t evict_flow_window(const struct object *object)
+uint64_t evict_flow_window(const struct object *object, uint64_t max_bytes)
 {
-    const uint64_t window = READAHEAD_MAX_BYTES >> object->page_shift;
+    const uint64_t window = max_bytes >> object->page_shift;
     const uint64_t most = small_max(object->engine) / WINDOWS_MAX >> object->page_shift;
     uint64_t n_pages = 1;
 
@@ -146,7 +146,8 @@ uint64_t evict_flow_window(const struct object *object)
 uint64_t evict_flow_clip(const struct object *object, uint64_t offset, uint64_t length)
 {
     const uint64_t first = offset >> object->page_shift;
-    const uint64_t end = (first + evict_flow_window(object)) << object->page_shift;
+    const uint64_t end = (first + evict_flow_window(object, STORE_BUFFER_BYTES))
+                         << object->page_shift;
 
     if (small_max(object->engine) >= QUOTA_UNLIMITED / 10)
         return length;

@@ -73,8 +73,8 @@ bool evict_flow_wait(struct engine *engine);
 void evict_flow_limits(struct engine *engine);
 
 /** evict_flow_window() - the most pages of @object that are worth asking for at once: two windows
- * of several readers shall fit into what is cached on probation */
-uint64_t evict_flow_window(const struct object *object);
+ * of several readers shall fit into what is cached on probation. @max_bytes: no more than that */
+uint64_t evict_flow_window(const struct object *object, uint64_t max_bytes);
 
 /** evict_flow_clip() - how much of @length bytes from @offset on may be kept at once by one reader
  */

@@ -205,7 +205,7 @@ static void plan(struct touch *touch, bool is_miss)
         readahead_limits_of(touch->vma, object->page_shift, object_n_pages(object));
     uint64_t n_history = 0;
 
-    limits.max_pages = (uint32_t)evict_flow_window(object);
+    limits.max_pages = (uint32_t)evict_flow_window(object, READAHEAD_MAX_BYTES);
     if (is_miss && touch->page > limits.pages.start) {
         const uint64_t room = touch->page - limits.pages.start;
         const uint64_t n = room < READAHEAD_AROUND_PAGES ? room : READAHEAD_AROUND_PAGES;

@@ -22,7 +22,7 @@
 
 static struct range window_at(const struct fill_wait *wait, uint64_t page)
 {
-    const uint64_t n_pages = WINDOWS_AHEAD * evict_flow_window(wait->object);
+    const uint64_t n_pages = WINDOWS_AHEAD * evict_flow_window(wait->object, STORE_BUFFER_BYTES);
     const uint64_t room = wait->pages.end - page;
 
     return (struct range){page, page + (room < n_pages ? room : n_pages)};
