@@ -45,8 +45,9 @@ static void print_row(unsigned state, unsigned event)
 
 int main(void)
 {
-    printf("/* SPDX-License-Identifier: BSD-3-Clause */\n"
-           "/* The table of server/map/map_txn.c. Written by tests/model/map_table_pml.c; do not edit. */\n");
+    printf(
+        "/* SPDX-License-Identifier: BSD-3-Clause */\n"
+        "/* The table of server/map/map_txn.c. Written by tests/model/map_table_pml.c; do not edit. */\n");
     for (unsigned i = 0; i < MAP_STATE_N; i++)
         printf("#define MAP_%s %u\n", states[i], i);
     printf("#define NO_STATE %u\n", (unsigned)MAP_STATE_N);

@@ -41,11 +41,11 @@ else
     head -20 "$dir/report"
 fi
 
-for mistake in $(grep -o 'MISTAKE_[A-Z_]*[A-Z]' "$model/map.pml" | sort -u); do
+while read -r mistake; do
     if search "-D$mistake" && grep -q 'errors: 1' "$dir/report"; then
         echo "$mistake: $(grep -m 1 '^pan:1' "$dir/report")"
     else
         bad "$mistake is not found"
     fi
-done
+done < <(grep -o 'MISTAKE_[A-Z_]*[A-Z]' "$model/map.pml" | sort -u)
 ((n_bad == 0))
