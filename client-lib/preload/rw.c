@@ -476,14 +476,6 @@ EXPORT int posix_fallocate(int fd, off_t offset, off_t len)
 }
 EXPORT_AS(posix_fallocate64, posix_fallocate);
 
-EXPORT int posix_fadvise(int fd, off_t offset, off_t len, int advice)
-{
-    if (!is_served(fd))
-        return REAL(posix_fadvise)(fd, offset, len, advice);
-    return advice >= POSIX_FADV_NORMAL && advice <= POSIX_FADV_NOREUSE && len >= 0 ? 0 : EINVAL;
-}
-EXPORT_AS(posix_fadvise64, posix_fadvise);
-
 EXPORT ssize_t readahead(int fd, off64_t offset, size_t len)
 {
     return is_served(fd) ? 0 : REAL(readahead)(fd, offset, len);

@@ -21,19 +21,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tests/preload/say.h"
+
 #define PAGE 4096
-
-static const char *folder;
-
-static const char *path(const char *name)
-{
-    static char text[4][512];
-    static unsigned turn;
-    char *to = text[turn++ % 4];
-
-    (void)snprintf(to, sizeof(text[0]), "%s/%s", folder, name);
-    return to;
-}
 
 /* What a program linked against the C library would call. NULL: this C library has no such name. */
 static void *find(const char *name)
@@ -43,13 +33,6 @@ static void *find(const char *name)
     if (!entry)
         printf("%-24s not in this C library\n", name);
     return entry;
-}
-
-static long say(const char *name, long r)
-{
-    printf("%-24s %ld%s%s\n", name, r < 0 ? -1 : r, r < 0 ? " " : "",
-           r < 0 ? strerrorname_np(errno) : "");
-    return r;
 }
 
 #define ENTRY(type, name)                                                                          \
@@ -105,13 +88,13 @@ static void check_open(const char *name)
 {
     ENTRY(int(const char *, int, ...), name);
     char byte = 0;
-    int fd = (int)say(name, entry(path("f"), O_RDONLY) < 0 ? -1 : 0) == 0
+    int fd = (int)say_result(name, entry(path("f"), O_RDONLY) < 0 ? -1 : 0) == 0
                  ? entry(path("f"), O_RDONLY)
                  : -1;
 
-    (void)say("    its byte 10", pread(fd, &byte, 1, 10) == 1 ? byte : -1);
+    (void)say_result("    its byte 10", pread(fd, &byte, 1, 10) == 1 ? byte : -1);
     (void)close(fd);
-    (void)say("    nothing there", entry(path("none"), O_RDONLY));
+    (void)say_result("    nothing there", entry(path("none"), O_RDONLY));
 }
 
 static void check_openat(const char *name)
@@ -121,7 +104,7 @@ static void check_openat(const char *name)
     char byte = 0;
     int fd = entry(folder_fd, "f", O_RDONLY);
 
-    (void)say(name, fd < 0 ? -1 : pread(fd, &byte, 1, 11));
+    (void)say_result(name, fd < 0 ? -1 : pread(fd, &byte, 1, 11));
     printf("    %c\n", byte);
     (void)close(fd);
     (void)close(folder_fd);
@@ -132,7 +115,7 @@ static void check_creat(const char *name)
     ENTRY(int(const char *, mode_t), name);
     int fd = entry(path("f"), 0600);
 
-    (void)say(name, fd < 0 ? -1 : write(fd, "created", 7));
+    (void)say_result(name, fd < 0 ? -1 : write(fd, "created", 7));
     (void)close(fd);
     say_head("created");
     (void)close(fresh(O_RDONLY));
@@ -148,12 +131,13 @@ static void check_fopen(const char *name)
         FILE *file = entry(path("f"), modes[i]);
 
         printf("    \"%s\" ", modes[i]);
-        (void)say(name, file ? 0 : -1);
+        (void)say_result(name, file ? 0 : -1);
         if (!file)
             continue;
-        (void)say("    fread", (long)fread(line, 1, sizeof(line), file));
-        (void)say("    fputs", fseek(file, 3, SEEK_SET) == 0 && fputs("XYZ", file) >= 0 ? 0 : -1);
-        (void)say("    fclose", fclose(file));
+        (void)say_result("    fread", (long)fread(line, 1, sizeof(line), file));
+        (void)say_result("    fputs",
+                         fseek(file, 3, SEEK_SET) == 0 && fputs("XYZ", file) >= 0 ? 0 : -1);
+        (void)say_result("    fclose", fclose(file));
         say_head(modes[i]);
         (void)close(fresh(O_RDONLY));
     }
@@ -166,7 +150,7 @@ static void check_freopen(const char *name)
     char bytes[4] = "";
 
     file = file ? entry(path("f"), "r", file) : NULL;
-    (void)say(name, file ? (long)fread(bytes, 1, 3, file) : -1);
+    (void)say_result(name, file ? (long)fread(bytes, 1, 3, file) : -1);
     printf("    %s\n", bytes);
     if (file)
         (void)fclose(file);
@@ -182,7 +166,7 @@ static void check_read(const char *name)
     int fd = fresh(O_RDWR);
 
     (void)lseek(fd, 5, SEEK_SET);
-    (void)say(name, entry(fd, bytes, (size_t)8, sizeof(bytes)));
+    (void)say_result(name, entry(fd, bytes, (size_t)8, sizeof(bytes)));
     printf("    %s, at %ld\n", bytes, (long)lseek(fd, 0, SEEK_CUR));
     (void)close(fd);
 }
@@ -193,9 +177,10 @@ static void check_pread(const char *name)
     char bytes[9] = "";
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, bytes, (size_t)8, (off_t)6, sizeof(bytes)));
+    (void)say_result(name, entry(fd, bytes, (size_t)8, (off_t)6, sizeof(bytes)));
     printf("    %s, at %ld\n", bytes, (long)lseek(fd, 0, SEEK_CUR));
-    (void)say("    at the end", entry(fd, bytes, (size_t)8, (off_t)N_BYTES - 3, sizeof(bytes)));
+    (void)say_result("    at the end",
+                     entry(fd, bytes, (size_t)8, (off_t)N_BYTES - 3, sizeof(bytes)));
     (void)close(fd);
 }
 
@@ -204,7 +189,7 @@ static void check_pwrite(const char *name)
     ENTRY(ssize_t(int, const void *, size_t, off_t), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, "PWRITE", 6, 4));
+    (void)say_result(name, entry(fd, "PWRITE", 6, 4));
     say_head(name);
     (void)close(fd);
 }
@@ -216,7 +201,7 @@ static void check_readv(const char *name)
     const struct iovec iov[] = {{a, 3}, {b, 5}};
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, iov, 2));
+    (void)say_result(name, entry(fd, iov, 2));
     printf("    %s %s, at %ld\n", a, b, (long)lseek(fd, 0, SEEK_CUR));
     (void)close(fd);
 }
@@ -228,7 +213,7 @@ static void check_writev(const char *name)
     const struct iovec iov[] = {{a, 3}, {b, 3}};
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, iov, 2));
+    (void)say_result(name, entry(fd, iov, 2));
     say_head(name);
     (void)close(fd);
 }
@@ -240,7 +225,7 @@ static void check_preadv(const char *name)
     const struct iovec iov[] = {{a, 3}, {b, 5}};
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, iov, 2, 7, 0));
+    (void)say_result(name, entry(fd, iov, 2, 7, 0));
     printf("    %s %s, at %ld\n", a, b, (long)lseek(fd, 0, SEEK_CUR));
     (void)close(fd);
 }
@@ -252,7 +237,7 @@ static void check_pwritev(const char *name)
     const struct iovec iov[] = {{a, 3}, {b, 4}};
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, iov, 2, 2, 0));
+    (void)say_result(name, entry(fd, iov, 2, 2, 0));
     say_head(name);
     (void)close(fd);
 }
@@ -262,10 +247,10 @@ static void check_lseek(const char *name)
     ENTRY(off_t(int, off_t, int), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, 100, SEEK_SET));
-    (void)say("    from here", entry(fd, 5, SEEK_CUR));
-    (void)say("    from the end", entry(fd, -5, SEEK_END));
-    (void)say("    before it", entry(fd, -1, SEEK_SET));
+    (void)say_result(name, entry(fd, 100, SEEK_SET));
+    (void)say_result("    from here", entry(fd, 5, SEEK_CUR));
+    (void)say_result("    from the end", entry(fd, -5, SEEK_END));
+    (void)say_result("    before it", entry(fd, -1, SEEK_SET));
     (void)close(fd);
 }
 
@@ -274,11 +259,11 @@ static void check_ftruncate(const char *name)
     ENTRY(int(int, off_t), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, 5));
+    (void)say_result(name, entry(fd, 5));
     say_head("shorter");
-    (void)say(name, entry(fd, 30));
+    (void)say_result(name, entry(fd, 30));
     say_head("longer");
-    (void)say("    negative", entry(fd, -1));
+    (void)say_result("    negative", entry(fd, -1));
     (void)close(fd);
 }
 
@@ -287,9 +272,9 @@ static void check_truncate(const char *name)
     ENTRY(int(const char *, off_t), name);
 
     (void)close(fresh(O_RDWR));
-    (void)say(name, entry(path("f"), 7));
+    (void)say_result(name, entry(path("f"), 7));
     say_head(name);
-    (void)say("    nothing there", entry(path("none"), 7));
+    (void)say_result("    nothing there", entry(path("none"), 7));
 }
 
 static void check_posix_fallocate(const char *name) /* returns the errno */
@@ -297,9 +282,9 @@ static void check_posix_fallocate(const char *name) /* returns the errno */
     ENTRY(int(int, off_t, off_t), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, N_BYTES, 100));
+    (void)say_result(name, entry(fd, N_BYTES, 100));
     say_head(name);
-    (void)say("    nothing", entry(fd, 0, 0));
+    (void)say_result("    nothing", entry(fd, 0, 0));
     (void)close(fd);
 }
 
@@ -308,9 +293,9 @@ static void check_fallocate(const char *name)
     ENTRY(int(int, int, off_t, off_t), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3, 20));
+    (void)say_result(name, entry(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3, 20));
     say_head("hole");
-    (void)say(name, entry(fd, FALLOC_FL_PUNCH_HOLE, 3, 20));
+    (void)say_result(name, entry(fd, FALLOC_FL_PUNCH_HOLE, 3, 20));
     (void)close(fd);
 }
 
@@ -319,7 +304,7 @@ static void check_sync(const char *name)
     ENTRY(int(int), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd));
+    (void)say_result(name, entry(fd));
     (void)close(fd);
 }
 
@@ -328,8 +313,8 @@ static void check_fadvise(const char *name)
     ENTRY(int(int, off_t, off_t, int), name);
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, 0, 0, POSIX_FADV_SEQUENTIAL));
-    (void)say("    unknown advice", entry(fd, 0, 0, 77));
+    (void)say_result(name, entry(fd, 0, 0, POSIX_FADV_SEQUENTIAL));
+    (void)say_result("    unknown advice", entry(fd, 0, 0, 77));
     (void)close(fd);
 }
 
@@ -339,11 +324,11 @@ static void check_dup3(const char *name)
     char bytes[4] = "";
     int fd = fresh(O_RDWR);
 
-    (void)say(name, entry(fd, 50, O_CLOEXEC));
+    (void)say_result(name, entry(fd, 50, O_CLOEXEC));
     (void)lseek(50, 4, SEEK_SET); /* one position */
-    (void)say("    read", read(fd, bytes, 3));
-    (void)say("    F_GETFD", fcntl(50, F_GETFD));
-    (void)say("    itself", entry(fd, fd, 0));
+    (void)say_result("    read", read(fd, bytes, 3));
+    (void)say_result("    F_GETFD", fcntl(50, F_GETFD));
+    (void)say_result("    itself", entry(fd, fd, 0));
     printf("    %s\n", bytes);
     (void)close(50);
     (void)close(fd);
@@ -356,12 +341,12 @@ static void check_fcntl(const char *name)
     int fd = fresh(O_RDONLY);
     int copy = entry(fd, F_DUPFD_CLOEXEC, 60);
 
-    (void)say(name, copy);
-    (void)say("    F_GETFD", entry(copy, F_GETFD));
-    (void)say("    F_SETFD", entry(copy, F_SETFD, 0));
-    (void)say("    F_GETFD", entry(copy, F_GETFD));
-    (void)say("    F_GETFL", entry(copy, F_GETFL) & O_ACCMODE);
-    (void)say("    pread", pread(copy, bytes, 3, 2));
+    (void)say_result(name, copy);
+    (void)say_result("    F_GETFD", entry(copy, F_GETFD));
+    (void)say_result("    F_SETFD", entry(copy, F_SETFD, 0));
+    (void)say_result("    F_GETFD", entry(copy, F_GETFD));
+    (void)say_result("    F_GETFL", entry(copy, F_GETFL) & O_ACCMODE);
+    (void)say_result("    pread", pread(copy, bytes, 3, 2));
     printf("    %s\n", bytes);
     (void)close(copy);
     (void)close(fd);
@@ -388,7 +373,7 @@ static void check_sendfile(const char *name) /* may refuse, so that programs cop
 
 static void say_stat(const char *name, int r, const struct stat *stat)
 {
-    (void)say(name, r);
+    (void)say_result(name, r);
     if (r == 0)
         printf("    %o, %ld bytes, %lu links, blocks of %ld\n", stat->st_mode, (long)stat->st_size,
                (unsigned long)stat->st_nlink, (long)stat->st_blksize);
@@ -401,7 +386,7 @@ static void check_stat(const char *name)
 
     say_stat(name, entry(path("f"), &stat), &stat);
     say_stat("    folder", entry(path("sub"), &stat), &stat);
-    (void)say("    nothing there", entry(path("none"), &stat));
+    (void)say_result("    nothing there", entry(path("none"), &stat));
 }
 
 static void check_xstat(const char *name)
@@ -457,8 +442,8 @@ static void check_statfs(const char *name)
     ENTRY(int(const char *, struct statfs *), name);
     struct statfs fs;
 
-    (void)say(name, entry(path("f"), &fs));
-    (void)say("    nothing there", entry(path("none"), &fs));
+    (void)say_result(name, entry(path("f"), &fs));
+    (void)say_result("    nothing there", entry(path("none"), &fs));
 }
 
 static void check_fstatfs(const char *name)
@@ -467,7 +452,7 @@ static void check_fstatfs(const char *name)
     struct statfs fs;
     int fd = fresh(O_RDONLY);
 
-    (void)say(name, entry(fd, &fs));
+    (void)say_result(name, entry(fd, &fs));
     (void)close(fd);
 }
 
@@ -475,17 +460,17 @@ static void check_access(const char *name)
 {
     ENTRY(int(const char *, int), name);
 
-    (void)say(name, entry(path("f"), R_OK | W_OK));
-    (void)say("    execute", entry(path("f"), X_OK));
-    (void)say("    nothing there", entry(path("none"), F_OK));
+    (void)say_result(name, entry(path("f"), R_OK | W_OK));
+    (void)say_result("    execute", entry(path("f"), X_OK));
+    (void)say_result("    nothing there", entry(path("none"), F_OK));
 }
 
 static void check_faccessat(const char *name)
 {
     ENTRY(int(int, const char *, int, int), name);
 
-    (void)say(name, entry(AT_FDCWD, path("f"), R_OK, 0));
-    (void)say("    nothing there", entry(AT_FDCWD, path("none"), F_OK, AT_EACCESS));
+    (void)say_result(name, entry(AT_FDCWD, path("f"), R_OK, 0));
+    (void)say_result("    nothing there", entry(AT_FDCWD, path("none"), F_OK, AT_EACCESS));
 }
 
 static void check_unlink(const char *name)
@@ -493,8 +478,8 @@ static void check_unlink(const char *name)
     ENTRY(int(const char *), name);
 
     (void)close(fresh(O_RDONLY));
-    (void)say(name, entry(path("f")));
-    (void)say("    again", entry(path("f")));
+    (void)say_result(name, entry(path("f")));
+    (void)say_result("    again", entry(path("f")));
     (void)close(fresh(O_RDONLY));
 }
 
@@ -504,10 +489,10 @@ static void check_rename(const char *name)
     struct stat st;
 
     (void)close(fresh(O_RDONLY));
-    (void)say(name, entry(path("f"), path("g")));
-    (void)say("    old", stat(path("f"), &st));
-    (void)say("    new", stat(path("g"), &st));
-    (void)say("    again", entry(path("f"), path("g")));
+    (void)say_result(name, entry(path("f"), path("g")));
+    (void)say_result("    old", stat(path("f"), &st));
+    (void)say_result("    new", stat(path("g"), &st));
+    (void)say_result("    again", entry(path("f"), path("g")));
     (void)unlink(path("g"));
     (void)close(fresh(O_RDONLY));
 }
@@ -522,15 +507,15 @@ static void check_mmap(const char *name)
     char *private = entry(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, PAGE);
     char *populated = entry(NULL, N_BYTES, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
 
-    (void)say(name,
-              shared == MAP_FAILED || private == MAP_FAILED || populated == MAP_FAILED ? -1 : 0);
+    (void)say_result(
+        name, shared == MAP_FAILED || private == MAP_FAILED || populated == MAP_FAILED ? -1 : 0);
     (void)close(fd);
     memcpy(shared + 8, "MAPPED", 6);
     memcpy(private, "mine", 4);
     printf("    %.16s %.8s %.16s\n", shared, private, populated);
     say_head(name);
-    (void)say("    odd offset",
-              entry(NULL, PAGE, PROT_READ, MAP_SHARED, 1, 5) == MAP_FAILED ? -1 : 0);
+    (void)say_result("    odd offset",
+                     entry(NULL, PAGE, PROT_READ, MAP_SHARED, 1, 5) == MAP_FAILED ? -1 : 0);
     (void)munmap(shared, N_BYTES);
     (void)munmap(private, PAGE);
     (void)munmap(populated, N_BYTES);
@@ -551,24 +536,24 @@ static void check_memory(void)
     char *mapped = map_two();
     char *moved;
 
-    (void)say("mprotect", mprotect(mapped, PAGE, PROT_READ));
-    (void)say("    unmapped", mprotect((void *)PAGE, PAGE, PROT_READ));
-    (void)say("madvise", madvise(mapped, N_BYTES, MADV_WILLNEED));
-    (void)say("    unknown", madvise(mapped, N_BYTES, 7777));
-    (void)say("posix_madvise", posix_madvise(mapped, N_BYTES, POSIX_MADV_RANDOM));
-    (void)say("mlock", mlock(mapped, N_BYTES));
-    (void)say("mincore", mincore(mapped, N_BYTES, resident));
+    (void)say_result("mprotect", mprotect(mapped, PAGE, PROT_READ));
+    (void)say_result("    unmapped", mprotect((void *)PAGE, PAGE, PROT_READ));
+    (void)say_result("madvise", madvise(mapped, N_BYTES, MADV_WILLNEED));
+    (void)say_result("    unknown", madvise(mapped, N_BYTES, 7777));
+    (void)say_result("posix_madvise", posix_madvise(mapped, N_BYTES, POSIX_MADV_RANDOM));
+    (void)say_result("mlock", mlock(mapped, N_BYTES));
+    (void)say_result("mincore", mincore(mapped, N_BYTES, resident));
     printf("    %d %d\n", resident[0] & 1, resident[1] & 1);
-    (void)say("munlock", munlock(mapped, N_BYTES));
+    (void)say_result("munlock", munlock(mapped, N_BYTES));
     mapped[PAGE + 1] = 'S';
-    (void)say("msync", msync(mapped, N_BYTES, MS_SYNC));
-    (void)say("    both", msync(mapped, N_BYTES, MS_SYNC | MS_ASYNC));
-    (void)say("mremap smaller", mremap(mapped, N_BYTES, PAGE, 0) == mapped ? 0 : -1);
+    (void)say_result("msync", msync(mapped, N_BYTES, MS_SYNC));
+    (void)say_result("    both", msync(mapped, N_BYTES, MS_SYNC | MS_ASYNC));
+    (void)say_result("mremap smaller", mremap(mapped, N_BYTES, PAGE, 0) == mapped ? 0 : -1);
     moved = mremap(mapped, PAGE, N_BYTES, MREMAP_MAYMOVE);
-    (void)say("mremap larger", moved == MAP_FAILED ? -1 : 0);
+    (void)say_result("mremap larger", moved == MAP_FAILED ? -1 : 0);
     printf("    %.8s %.8s\n", moved, moved + PAGE);
-    (void)say("munmap", munmap(moved, N_BYTES));
-    (void)say("    odd", munmap(moved + 1, PAGE));
+    (void)say_result("munmap", munmap(moved, N_BYTES));
+    (void)say_result("    odd", munmap(moved + 1, PAGE));
 }
 
 /* A mapping over memory of the program's own, as QEMU and ugrep make it. */
@@ -580,9 +565,9 @@ static void check_fixed(void)
 
     memset(own, 'o', 4 * PAGE);
     mapped = mmap(own + PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0);
-    (void)say("MAP_FIXED", mapped == own + PAGE ? 0 : -1);
+    (void)say_result("MAP_FIXED", mapped == own + PAGE ? 0 : -1);
     printf("    %c %.8s %c\n", own[0], mapped, own[2 * PAGE]);
-    (void)say("    munmap of all", munmap(own, 4 * PAGE));
+    (void)say_result("    munmap of all", munmap(own, 4 * PAGE));
     (void)close(fd);
 }
 

@@ -23,29 +23,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/preload/say.h"
+
 extern char **environ;
 
 #define PAGE 4096
 
-static const char *folder;
-
-static const char *path(const char *name)
-{
-    static char text[4][512];
-    static unsigned turn;
-    char *to = text[turn++ % 4];
-
-    (void)snprintf(to, sizeof(text[0]), "%s/%s", folder, name);
-    return to;
-}
-
-static void say_result(const char *what, long r)
-{
-    printf("%-34s %ld%s%s\n", what, r < 0 ? -1 : r, r < 0 ? " " : "",
-           r < 0 ? strerrorname_np(errno) : "");
-}
-
-#define SAY(call) say_result(#call, (long)(call))
+#define SAY(call) (void)say_result(#call, (long)(call))
 
 static void say_bytes(const char *what, const void *bytes, long n)
 {
@@ -53,7 +37,7 @@ static void say_bytes(const char *what, const void *bytes, long n)
 
     for (long i = 0; i < n; i++)
         hash = (hash ^ ((const unsigned char *)bytes)[i]) * 16777619u;
-    say_result(what, n);
+    (void)say_result(what, n);
     if (n > 0)
         printf("    %08x\n", hash);
 }
