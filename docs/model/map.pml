@@ -53,9 +53,7 @@ bool client_dead, client_done, client_maps;
 bool driver_dead, driver_done, driver_lock;
 bool context;               /* prepare succeeded, and had neither complete nor abort */
 bool part;                  /* a VMA of this mapping that has to be closed */
-bool survivor = true;       /* the neighbour's VMA, when it merges: it has to be closed once */
 byte n_prepared, n_completed, n_aborted, n_closed, n_survivor_closed;
-bool complete_failed;
 
 /* ---- steps of the server ---- */
 
@@ -414,7 +412,7 @@ active proctype Driver()
 			if
 			:: part = !merges; from_driver ! COMPLETE_OK
 			:: part = !merges; from_driver ! COMPLETE_VERBS
-			:: part = true; complete_failed = true; from_driver ! COMPLETE_ERR
+			:: part = true; from_driver ! COMPLETE_ERR
 			fi
 		:: message == ABORT ->
 			assert(context); /* never after complete, never twice */
@@ -427,7 +425,7 @@ active proctype Driver()
 			/* of the part, by its own id; or of the survivor it was merged into */
 			if
 			:: part -> part = false; n_closed++
-			:: !part && merges -> n_survivor_closed++; survivor = false
+			:: !part && merges -> n_survivor_closed++ /* the neighbour's VMA */
 			:: !part && !merges -> assert(false) /* closed twice, or never made */
 			fi
 		fi
