@@ -243,12 +243,11 @@ bool wait_of_resize(const struct list *node, struct wait_view *ret_view)
     if (resize->is_asked)
         return false; /* its call is one */
     *ret_view = (struct wait_view){
-        .what = "truncate",
+        .what = resize->only_grows ? "pwrite" : "truncate",
         .stage = is_first ? "writeback" : "queued",
         .space = idmap_get(&object->engine->spaces, resize->call.space_id),
         .object = object,
-        .pages = {resize->size >> object->page_shift, object_n_pages(object)},
-        .whom = is_first ? WAITS_FOR_WRITEBACK : WAITS_FOR_LOCK,
+        .whom = is_first ? WAITS_FOR_WRITEBACK : WAITS_FOR_RESIZE,
         .driver = object->driver,
         .since_ns = resize->since_ns,
         .stage_since_ns = resize->since_ns,

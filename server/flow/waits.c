@@ -413,6 +413,9 @@ const char *wait_reason(const struct wait_view *view, char *buf, size_t size)
         say(&text, "%u calls of mmap_complete on the object are under way",
             view->object->n_completing);
         break;
+    case WAITS_FOR_RESIZE:
+        say(&text, "an earlier change of the object's size is under way");
+        break;
     case WAITS_FOR_ROOM:
         say(&text,
             "the page cache is full, and what could go is dirty: it is being given back to the "

@@ -21,6 +21,7 @@ struct sync;
     X(LOCK, "lock")           /* the space's write lock, or a mapping's: behind another request */ \
     X(WRITEBACK, "writeback") /* runs of the object */                                             \
     X(COMPLETE, "complete")   /* mmap_complete calls on the object */                              \
+    X(RESIZE, "resize")       /* an earlier change of the object's size */                         \
     X(ROOM, "room")           /* a page cache full of pages that are dirty */                      \
     X(PAGES, "pages")         /* a request whose pages are an entry of their own */                \
     X(SERVER, "server")       /* its own next turn */

@@ -207,22 +207,10 @@ static void run_client(void *ctx)
 static bool is_reached(const struct rig *of, void *arg)
 {
     const enum step *wanted = arg;
-    json_t *document;
-    bool found = false;
-    size_t i;
-    json_t *entry;
 
     if (*wanted != STEP_ASKED)
         return atomic_load(&meeting->step) == (int)*wanted;
-    document = rig_ctl(of, "blocked");
-    json_array_foreach(json_entries(document), i, entry)
-    {
-        const char *what = json_string_value(json_object_get(entry, "what"));
-
-        found |= what && strcmp(what, "msync") == 0;
-    }
-    json_decref(document);
-    return found;
+    return rig_blocked(of, "msync", NULL, NULL);
 }
 
 static bool all_is_clean(const struct rig *of, void *arg)

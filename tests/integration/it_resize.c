@@ -140,21 +140,8 @@ struct wanted {
 static bool is_blocked(const struct rig *of, void *arg)
 {
     const struct wanted *wanted = arg;
-    json_t *document = rig_ctl(of, "blocked");
-    const json_t *entries = json_object_get(document, "blocked");
-    bool is_there = false;
 
-    for (size_t i = 0; i < json_array_size(entries); i++) {
-        const json_t *entry = json_array_get(entries, i);
-        const char *what = json_string_value(json_object_get(entry, "what"));
-        const char *stage = json_string_value(json_object_get(entry, "stage"));
-        const char *whom = json_string_value(json_object_get(entry, "for"));
-
-        is_there |= strcmp(what, wanted->what) == 0 && strcmp(stage, wanted->stage) == 0 &&
-                    strcmp(whom, wanted->whom) == 0;
-    }
-    json_decref(document);
-    return is_there;
+    return rig_blocked(of, wanted->what, wanted->stage, wanted->whom);
 }
 
 static void wait_for(const char *what, const char *stage, const char *whom)
@@ -167,7 +154,7 @@ static void wait_for(const char *what, const char *stage, const char *whom)
 /* The driver is stopped in the middle of a writeback of pages that the first change would cut off. */
 START_TEST(changes_of_size_that_wait_for_a_writeback_are_seen)
 {
-    struct job msync = {.size = 0}, first = {.size = 10}, second = {.size = 5000};
+    struct job msync = {.size = 0}, first = {.size = 10}, second = {.size = 5000 * PAGE};
     struct stat stat;
     pid_t driver;
 
@@ -185,13 +172,13 @@ START_TEST(changes_of_size_that_wait_for_a_writeback_are_seen)
     job_start(&first);
     wait_for("truncate", "writeback", "writeback");
     job_start(&second);
-    wait_for("truncate", "queued", "lock");
+    wait_for("truncate", "queued", "resize");
     ck_assert_int_eq(kill(driver, SIGCONT), 0);
     job_end(&msync);
     job_end(&first);
     job_end(&second);
     ck_assert_int_eq(muse_fstat(first.file, &stat), 0);
-    ck_assert_int_eq(stat.st_size, 5000);
+    ck_assert_int_eq(stat.st_size, 5000 * PAGE);
     ck_assert_mem_eq(msync.addr, "xxxxxxxxxx\0\0\0", 13);
     ck_assert_int_eq(muse_close(first.file), 0);
     end();

@@ -414,6 +414,29 @@ bool rig_txn_state(const struct rig *rig, const char *object, const char *state)
     return found;
 }
 
+static bool is_text(const json_t *entry, const char *key, const char *wanted)
+{
+    const char *text = json_string_value(json_object_get(entry, key));
+
+    return !wanted || (text && strcmp(text, wanted) == 0);
+}
+
+bool rig_blocked(const struct rig *rig, const char *what, const char *stage, const char *whom)
+{
+    json_t *document = rig_ctl(rig, "blocked");
+    bool found = false;
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(json_object_get(document, "blocked"), i, entry)
+    {
+        found |= is_text(entry, "what", what) && is_text(entry, "stage", stage) &&
+                 is_text(entry, "for", whom);
+    }
+    json_decref(document);
+    return found;
+}
+
 uint64_t rig_counter(const char *name)
 {
     return rig_counter_of("faulty", name);

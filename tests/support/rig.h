@@ -80,6 +80,9 @@ uint64_t rig_count(const struct rig *rig, const char *driver, const char *name);
  * @state */
 bool rig_txn_state(const struct rig *rig, const char *object, const char *state);
 
+/** rig_blocked() - whether `musectl blocked` has such an entry. @stage: NULL: any. @whom: "for" */
+bool rig_blocked(const struct rig *rig, const char *what, const char *stage, const char *whom);
+
 /** rig_file() - make DATA/NAME with @n_bytes of a pattern that rig_byte() knows */
 void rig_file(const struct rig *rig, const char *name, uint64_t n_bytes);
 
