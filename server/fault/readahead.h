@@ -22,10 +22,9 @@
 #include "common/base/range.h"
 #include "server/vm/vma.h"
 
-#define READAHEAD_FIRST_PAGES 16u /* first window: what one context switch costs (costs table) */
-#define READAHEAD_MAX_BYTES                                                                        \
-    (4u << 20) /* largest window: two blocks, so that one is populated while the other is read */
-#define READAHEAD_AROUND_PAGES 64u /* shown with a touched valid page: as fast as native */
+#define READAHEAD_FIRST_PAGES  16u /* first window: what one context switch costs (costs table) */
+#define READAHEAD_MAX_BYTES    (4u << 20) /* two blocks: one is populated while one is read */
+#define READAHEAD_AROUND_PAGES 64u        /* shown with a touched valid page: as fast as native */
 #define READAHEAD_BEFORE_PAGES 16u /* alignment of what is shown before it: the kernel's own */
 
 struct readahead_limits {

@@ -325,7 +325,7 @@ static int run_pieces(struct extent_job *job)
     return 0;
 }
 
-/* Where nobody claims a block any more that was populated for us, its zeros go again. */
+/* Where nobody claims pages any more that were populated for us, their zeros go again. */
 static void punch_absent(struct object *object, struct range pages)
 {
     pages = range_intersect(pages, page_table_range(&object->pages));
@@ -343,13 +343,17 @@ static void read_block(struct extent_job *job)
 {
     struct object *object = object_ref(job->object);
     const struct range pages = job->pages;
-    int r = run_cached_block(job);
+    const int r = run_cached_block(job);
 
-    if (r > 0 || !find_run(job))
+    if (r > 0) { /* all of it, and nobody else had any */
         (void)job_free(job);
-    else if (r < 0 || run_pieces(job) < 0)
-        fail(job, ENOMEM, "the page cache has no room");
-    punch_absent(object, pages);
+    } else {
+        if (r == 0 && !find_run(job))
+            (void)job_free(job);
+        else if (r < 0 || run_pieces(job) < 0)
+            fail(job, ENOMEM, "the page cache has no room");
+        punch_absent(object, pages);
+    }
     object_unref(object);
 }
 

@@ -22,13 +22,11 @@
 #include "common/base/range.h"
 
 #define STORE_STATES_BYTES (1ull << 30) /* chosen: states of 4 TiB in 4 KiB pages; sparse */
-#define STORE_BUFFER_BYTES (2u << 20)   /* the largest readahead window */
+#define STORE_BUFFER_BYTES (2u << 20)   /* the largest run: a block */
 #define STORE_BUFFERS_KEPT 8u           /* free buffers kept for reuse */
-#define STORE_WINDOW_BYTES                                                                         \
-    (1ull << 30) /* chosen: addresses only; a move of it takes a lock that
-                                           workers of the ring hold while they populate */
-#define PAGE_BYTES_SMALL 4096u
-#define PAGE_BYTES_HUGE  (2u << 20)
+#define STORE_WINDOW_BYTES (1ull << 30) /* chosen: moved seldom, and only addresses */
+#define PAGE_BYTES_SMALL   4096u
+#define PAGE_BYTES_HUGE    (2u << 20)
 
 struct store {
     int states_fd;            /* owned: the memfd of all page-state tables */

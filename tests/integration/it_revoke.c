@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <muse/muse.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +213,53 @@ START_TEST(blocks_that_were_on_their_way_when_the_file_was_cut_are_zeros)
 }
 END_TEST
 
+static char *map_blocks(struct muse *of)
+{
+    char *mapped = client_map(of, "file/f", O_RDONLY, N_BLOCK_BYTES, PROT_READ, MAP_SHARED);
+
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_madvise(of, mapped, N_BLOCK_BYTES, MADV_SEQUENTIAL), 0);
+    return mapped;
+}
+
+static void read_in_child(void *arg)
+{
+    (void)arg;
+    read_through(map_blocks(client_connect()));
+}
+
+/* Blocks are on their way when the client goes, or the driver, at any place of the file. Nothing is left of
+ * them (rig_stop), and whoever comes next reads the right bytes. */
+START_TEST(who_dies_while_blocks_are_on_their_way_leaves_nothing)
+{
+    static const char *const file_driver[] = {"muse-file --writable %s", NULL};
+
+    rig_start(&rig, NULL, file_driver);
+    rig_file(&rig, "f", N_BLOCK_BYTES);
+    for (unsigned round = 0; round < 12; round++) {
+        const bool kill_client = round % 2 == 0;
+        const pid_t driver = rig_driver_pid(&rig, "file");
+        const uint64_t n_read = rig_stat(&rig, "bytes_filled");
+        const pid_t reader = client_fork(read_in_child, NULL);
+        struct muse *other;
+        char *mapped;
+
+        while (rig_stat(&rig, "bytes_filled") - n_read < round * (N_BLOCK_BYTES / 16)) {}
+        if (!kill_client) {
+            ck_assert_int_eq(kill(driver, SIGKILL), 0);
+            ck_assert_int_ne(wait_for_driver(&rig, "file", driver), 0);
+        }
+        client_kill(reader);
+        other = client_connect();
+        mapped = map_blocks(other);
+        for (size_t at = 0; at < N_BLOCK_BYTES; at += PAGE + 1)
+            ck_assert_uint_eq((unsigned char)mapped[at], rig_byte(at));
+        muse_disconnect(other);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("revoke");
@@ -220,5 +268,6 @@ int main(void)
     tcase_add_test(tcase, a_read_whose_pages_are_taken_back_meanwhile_is_done_again);
     tcase_add_test(tcase, a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke);
     tcase_add_test(tcase, blocks_that_were_on_their_way_when_the_file_was_cut_are_zeros);
+    tcase_add_test(tcase, who_dies_while_blocks_are_on_their_way_leaves_nothing);
     return unit_run("revoke", tcase);
 }
