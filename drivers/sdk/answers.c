@@ -181,6 +181,10 @@ static int send_opened(struct muse_request *request)
     opened.extents = extents;
     opened.has_noexec = result->noexec;
     opened.noexec = result->noexec;
+    opened.has_map_sync = result->map_sync;
+    opened.map_sync = result->map_sync;
+    opened.has_map_align = result->map_align != 0;
+    opened.map_align = result->map_align;
     r = objects_open(&request->driver->objects, result->object_key, result->object);
     if (r < 0)
         return r;

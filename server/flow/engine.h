@@ -221,6 +221,8 @@ struct file {
     uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
     char *path;           /* owned: below the driver's name */
     bool noexec;          /* may not be mapped for execution */
+    bool map_sync;        /* MAP_SYNC is legal */
+    uint64_t map_align;   /* bytes: where its mappings are placed; at least its page */
     struct file_attr {
         uint64_t size, inode;
         uint32_t mode, uid, gid, nlink;

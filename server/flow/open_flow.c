@@ -144,6 +144,10 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     file->handle = opened->handle;
     file->oflags = ask->oflags;
     file->noexec = opened->noexec;
+    file->map_sync = opened->map_sync;
+    file->map_align = object_page_bytes(object);
+    if (opened->has_map_align && opened->map_align > file->map_align)
+        file->map_align = opened->map_align;
     file->uid = space->uid;
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;

@@ -194,6 +194,11 @@ struct muse_open_result {
     void (*extents_sent)(void *file_private);
     /* as on a file system mounted noexec: PROT_EXEC is EPERM, and no mapping has MAYEXEC */
     bool noexec;
+    /* as FOP_MMAP_SYNC of Linux: what is stored lasts, so MAP_SYNC with MAP_SHARED_VALIDATE is legal */
+    bool map_sync;
+    /* bytes, a power of two up to 1 GiB; 0: none. A mapping whose address the server may choose
+     * starts at a multiple of it (Linux: get_unmapped_area) */
+    uint64_t map_align;
 };
 
 struct muse_open_args {
