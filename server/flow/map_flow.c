@@ -331,8 +331,7 @@ static int choose_address(struct map_request *request, const char **ret_why)
     if (!request->replace)
         return 0;
     r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length,
-                             request->file->map_align,
-                             &request->place.start);
+                             request->file->map_align, &request->place.start);
     if (r != 0)
         return -ENOMEM;
     request->place.end = request->place.start + request->plan.length;
