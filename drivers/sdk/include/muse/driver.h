@@ -350,6 +350,20 @@ struct muse_request *muse_request_defer(void);
 void muse_reply(struct muse_request *request, int error);
 
 /**
+ * muse_desc_open_file() - in mmap_prepare: map a new file, made for this mapping, instead
+ * @name:   what people see, below the driver's name; copied
+ * @result: as open fills it in, without extents, of the page size of desc->file; copied
+ *
+ * Linux: shmem_zero_setup_desc(). Sets desc->vm_file. The file is as open as any: release comes when
+ * nothing maps it any more, or, when prepare or the map call fails, after that.
+ *
+ * Return: 0; -EINVAL not in mmap_prepare's own call, or a name or result that cannot be; -EBUSY
+ * there is one already; -ENOMEM.
+ */
+int muse_desc_open_file(struct muse_vma_desc *desc, const char *name,
+                        const struct muse_open_result *result);
+
+/**
  * muse_vma_remap() - in mmap_complete or mmap: map bytes of @fd into @vma
  * @address:   absolute, inside the new part, page aligned
  * @length:    bytes, page aligned
