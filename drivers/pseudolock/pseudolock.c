@@ -282,6 +282,16 @@ static void pseudolock_mmap_abort(const struct muse_driver_file *file, const voi
         lock_release(&driver.lock);
 }
 
+/* For muse-driver-check(1). */
+static unsigned pseudolock_debug_held(void *user, char *text, size_t size)
+{
+    const int owner = atomic_load(&driver.lock.owner);
+
+    (void)user;
+    (void)snprintf(text, size, owner ? "the lock, for process %d" : "nothing", owner);
+    return (owner != 0) + atomic_load(&driver.lock.n_waiting);
+}
+
 /* ---- start ---- */
 
 static int make_region(struct group *group)
@@ -375,6 +385,7 @@ int main(int argc, char **argv)
         .fault = pseudolock_fault,
         .getattr_path = pseudolock_getattr_path,
         .readdir = pseudolock_readdir,
+        .debug_held = pseudolock_debug_held,
     };
 
     lock_init(&driver.lock, prepare_locked);

@@ -82,7 +82,7 @@ static uint32_t file_hooks(const struct muse_driver_ops *ops)
            (ops->getattr_path ? FILE_HOOK_GETATTR_PATH : 0u) |
            (ops->readdir ? FILE_HOOK_READDIR : 0u) | (ops->readlink ? FILE_HOOK_READLINK : 0u) |
            (ops->unlink ? FILE_HOOK_UNLINK : 0u) | (ops->rename ? FILE_HOOK_RENAME : 0u) |
-           (ops->mkdir ? FILE_HOOK_MKDIR : 0u);
+           (ops->mkdir ? FILE_HOOK_MKDIR : 0u) | (ops->debug_held ? FILE_HOOK_DEBUG_HELD : 0u);
 }
 
 static uint32_t vm_hooks(const struct muse_vm_ops *ops)

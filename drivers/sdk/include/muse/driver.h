@@ -288,6 +288,11 @@ struct muse_driver_ops {
     int (*rename)(void *user, const struct muse_open_args *args, const char *to,
                   unsigned flags); /* RENAME_* of renameat2(2) */
     int (*mkdir)(void *user, const struct muse_open_args *args, unsigned mode);
+
+    /* For muse-driver-check(1): how many things (locks, reservations, contexts) are held for
+     * mappings between their prepare and their complete or abort; what they are goes into @text.
+     * Not deferred. */
+    unsigned (*debug_held)(void *user, char *text, size_t size);
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
