@@ -18,7 +18,7 @@
 #define N_WORDS     512u
 #define LOOP_ROUNDS 1000u
 
-static volatile unsigned long n_steps;
+static _Atomic unsigned long n_steps; /* what the ways do is of no interest */
 
 static __attribute__((noinline)) void take_left(unsigned long n)
 {

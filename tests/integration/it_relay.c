@@ -24,6 +24,7 @@
 #include "examples/relay_buffer.h"
 #include "tests/support/client.h"
 #include "tests/support/mapping_flags.h"
+#include "tests/support/raw.h"
 #include "tests/support/unit.h"
 
 #define SUBBUF    4096u
@@ -488,6 +489,53 @@ START_TEST(killed_at_any_moment_nobody_is_taken_for_a_writer_for_ever)
 }
 END_TEST
 
+/* As raw_open(), for writing. */
+static uint64_t raw_open_rw(struct raw *raw, char *name)
+{
+    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
+    Muse__Wire__Opened *opened;
+    struct frame *frame;
+    uint64_t file_id;
+
+    message.name = name;
+    message.oflags = O_RDWR;
+    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
+    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
+    ck_assert_ptr_nonnull(opened);
+    file_id = opened->file_id;
+    muse__wire__opened__free_unpacked(opened, NULL);
+    return file_id;
+}
+
+/* The client says that it could not map: the range, after prepare; or the buffer, the action. */
+START_TEST(a_mapping_that_comes_to_nothing_is_no_writer)
+{
+    const bool in_action = _i;
+    char name[] = "relay/trace/cpu0";
+    struct relay_mapped mapped;
+    struct raw raw;
+    uint64_t id;
+
+    begin(small);
+    mapped = map_buffer(muse, 0, RELAY_CONSUME);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    id = raw_map(&raw, raw_open_rw(&raw, name), 0, ALLOC, 0);
+    if (in_action)
+        raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id);
+    raw_ops_done(&raw, id, ENOMEM);
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id); /* undo, whatever it was that failed */
+    ck_assert_int_eq(raw_failure(&raw, id), ENOMEM);
+    raw_ops_done(&raw, id, 0);
+    ck_assert_uint_eq(rig_count(&rig, "relay", "aborted"), 1);
+    raw_done(&raw);
+    client_kill(start_hanging_producer());
+    rig_wait(was_aborted, &rig, &mapped, "the record is given up");
+    end();
+}
+END_TEST
+
 static void write_inherited(void *ctx)
 {
     const struct relay_mapped *mapped = ctx;
@@ -556,7 +604,7 @@ START_TEST(a_trace_at_full_speed_arrives_whole_through_a_small_buffer)
 
     begin(small);
     reader = start_shell("relay_print trace 0 >received 2>counts");
-    run_shell("{ " TRACE "; } | tee sent | relay_record -w trace 0");
+    run_shell("{ " TRACE "; } | tee sent | relay_record -w trace 0 2>said; grep -q ' 0 lost' said");
     client_join(reader);
     run_shell("test $(wc -c <sent) -gt 1000000; cmp sent received; grep -q ' 0 given up' counts");
     end();
@@ -639,6 +687,7 @@ int main(void)
     tcase_add_test(tcase, what_a_killed_producer_has_left_is_given_up);
     tcase_add_test(tcase, it_is_given_up_only_when_nobody_else_can_write);
     tcase_add_test(tcase, killed_at_any_moment_nobody_is_taken_for_a_writer_for_ever);
+    tcase_add_loop_test(tcase, a_mapping_that_comes_to_nothing_is_no_writer, 0, 2);
     tcase_add_test(tcase, a_child_inherits_the_buffer_and_counts_as_a_writer);
     tcase_add_test(tcase, a_trace_at_full_speed_arrives_whole_through_a_small_buffer);
     tcase_add_test(tcase, lines_that_find_no_room_are_counted_and_all_others_arrive);
