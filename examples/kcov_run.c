@@ -13,7 +13,7 @@
 
 #include "examples/kcov_runtime.h"
 
-#define N_WORDS (64u * 1024)
+#define N_WORDS UINT64_C(65536)
 
 static int run(char **argv)
 {

@@ -49,7 +49,7 @@ struct job {
     int error;
 };
 
-static void *run(void *arg)
+static __attribute__((noinline)) void *run(void *arg)
 {
     struct job *job = arg;
 

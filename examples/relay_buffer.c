@@ -5,8 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+
+bool relay_cpu_parse(const char *text, unsigned *ret_cpu)
+{
+    char *end;
+    const unsigned long cpu = strtoul(text, &end, 10);
+
+    *ret_cpu = (unsigned)cpu;
+    return *text >= '0' && *text <= '9' && *end == '\0' && cpu <= 1023;
+}
 
 /* All of an object. Return: MAP_FAILED and errno. */
 static void *map_whole(struct muse *muse, const char *name, bool writable, size_t *ret_n_bytes)

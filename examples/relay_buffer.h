@@ -31,6 +31,9 @@ enum relay_use {
 int relay_buffer_map(struct muse *muse, const char *channel, unsigned cpu, enum relay_use use,
                      struct relay_mapped *ret);
 
+/** relay_cpu_parse() - the number of a buffer, from a command line. Return: whether it is one. */
+bool relay_cpu_parse(const char *text, unsigned *ret_cpu);
+
 /** relay_buffer_unmap() - both. Keeps errno. */
 void relay_buffer_unmap(struct muse *muse, struct relay_mapped *mapped);
 

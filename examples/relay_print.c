@@ -38,13 +38,14 @@ int main(int argc, char **argv)
 {
     struct relay_mapped mapped;
     struct muse *muse;
+    unsigned cpu;
     char *record;
     int r;
 
-    if (argc != 3)
+    if (argc != 3 || !relay_cpu_parse(argv[2], &cpu))
         return fprintf(stderr, "usage: relay_print CHANNEL CPU\n"), 2;
     if (muse_connect(&muse, NULL) < 0 ||
-        relay_buffer_map(muse, argv[1], (unsigned)atoi(argv[2]), RELAY_CONSUME, &mapped) < 0)
+        relay_buffer_map(muse, argv[1], cpu, RELAY_CONSUME, &mapped) < 0)
         return fprintf(stderr, "relay_print: %s\n", muse_last_error_text()), 1;
     record = malloc(mapped.ring.subbuf_bytes);
     r = record ? print_all(&mapped.ring, record, mapped.ring.subbuf_bytes) : -1;

@@ -29,6 +29,7 @@ int main(int argc, char **argv)
 {
     struct relay_mapped mapped;
     struct muse *muse;
+    unsigned cpu;
     bool wait = false;
     char *line = NULL;
     size_t size = 0;
@@ -41,10 +42,10 @@ int main(int argc, char **argv)
         argv++;
         argc--;
     }
-    if (argc != 3)
+    if (argc != 3 || !relay_cpu_parse(argv[2], &cpu))
         return fprintf(stderr, "usage: relay_record [-w] CHANNEL CPU <LINES\n"), 2;
     if (muse_connect(&muse, NULL) < 0 ||
-        relay_buffer_map(muse, argv[1], (unsigned)atoi(argv[2]), RELAY_PRODUCE, &mapped) < 0)
+        relay_buffer_map(muse, argv[1], cpu, RELAY_PRODUCE, &mapped) < 0)
         return fprintf(stderr, "relay_record: %s\n", muse_last_error_text()), 1;
     while ((length = getline(&line, &size, stdin)) > 0) {
         if (record(&mapped.ring, line, (size_t)length, wait))

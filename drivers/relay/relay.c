@@ -84,7 +84,7 @@ static struct relay_channel **find_channel(struct relay_driver *driver, const ch
     return NULL;
 }
 
-/* What a name names. Return: 0; -ENOENT, -ENOTDIR. */
+/* What a name names; the root has no channel. Return: 0; -ENOENT, -ENOTDIR. */
 static int find(struct relay_driver *driver, const char *path, struct relay_name *ret_name,
                 struct relay_channel **ret_channel)
 {
@@ -228,9 +228,9 @@ static int check_permission(const struct relay_driver *driver, const struct muse
 }
 
 static int check_open(const struct relay_driver *driver, const struct muse_open_args *args,
-                      const struct relay_name *name)
+                      const struct relay_name *name, const struct relay_channel *channel)
 {
-    if (name->kind == RELAY_NAME_ROOT || name->kind == RELAY_NAME_CHANNEL)
+    if (!channel || name->kind == RELAY_NAME_CHANNEL)
         return -EISDIR;
     if ((args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
@@ -245,8 +245,9 @@ static int relay_open(void *user, const struct muse_open_args *args, struct muse
     struct relay_name name;
     int r = find(driver, args->path, &name, &channel);
 
-    if (r == 0)
-        r = check_open(driver, args, &name);
+    if (r < 0)
+        return r;
+    r = check_open(driver, args, &name, channel);
     if (r < 0)
         return r;
     file = calloc(1, sizeof(*file));
@@ -396,18 +397,24 @@ static void add_channel(struct relay_driver *driver, const char *name, struct ar
     driver->names[driver->n_names++] = name;
 }
 
+static uint32_t machine_cpus(void)
+{
+    const long n_cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+    if (n_cpus < 1)
+        return 1;
+    return n_cpus > RELAY_CPUS_MAX ? RELAY_CPUS_MAX : (uint32_t)n_cpus;
+}
+
 /* After all options. */
 static void check_options(struct relay_driver *driver, struct argp_state *state)
 {
-    const long n_cpus = sysconf(_SC_NPROCESSORS_CONF);
     const char *why;
 
     if (driver->n_names == 0)
         add_channel(driver, "trace", state);
     if (driver->geometry.n_cpus == 0)
-        driver->geometry.n_cpus = n_cpus < 1                ? 1
-                                  : n_cpus > RELAY_CPUS_MAX ? RELAY_CPUS_MAX
-                                                            : (uint32_t)n_cpus;
+        driver->geometry.n_cpus = machine_cpus();
     if (!relay_geometry_is_legal(driver->geometry.subbuf_bytes, driver->geometry.n_subbufs, &why))
         argp_error(state, "%s", why);
 }

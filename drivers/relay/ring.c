@@ -178,14 +178,16 @@ void relay_commit(const struct relay_ring *ring, const struct relay_record *reco
 }
 
 /* Word by word: with overwrite a reader may be looking. */
-static void copy_in(uint8_t *to, const uint8_t *from, size_t n_bytes)
+static void copy_in(void *to, const uint8_t *from, size_t n_bytes)
 {
+    _Atomic uint64_t *words = to;
+
     for (size_t done = 0; done < n_bytes; done += WORD) {
         const size_t left = n_bytes - done;
         uint64_t word = 0;
 
         memcpy(&word, from + done, left < WORD ? left : WORD);
-        atomic_store_explicit((_Atomic uint64_t *)(void *)(to + done), word, memory_order_relaxed);
+        atomic_store_explicit(words++, word, memory_order_relaxed);
     }
 }
 
