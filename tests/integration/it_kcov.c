@@ -387,6 +387,28 @@ START_TEST(a_mapping_that_comes_to_nothing_does_not_keep_the_buffer)
 }
 END_TEST
 
+START_TEST(a_driver_that_is_late_keeps_nothing)
+{
+    struct muse_file *file;
+    pid_t driver;
+
+    begin("[deadlines]\nhook_ms = 1000\n", plain);
+    file = make("kcov/a", PAGE);
+    driver = rig_driver_pid(&rig, "kcov");
+    ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, RW, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, ETIMEDOUT);
+    ck_assert_int_eq(kill(driver, SIGCONT), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    rig_wait(is_gone, &rig, NULL, "the buffer is gone");
+    ck_assert_uint_eq(rig_count(&rig, "kcov", "aborted"), 1);
+    file = make("kcov/a", PAGE);
+    map(file, PAGE)[1] = 1;
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 /* ---- a program that records its way ---- */
 
 static void run_traced(const char *name, const char *way)
@@ -516,6 +538,7 @@ int main(void)
     tcase_add_test(tcase, reads_of_the_file_do_not_reach_it);
     tcase_add_test(tcase, killed_at_any_moment_a_client_leaves_nothing);
     tcase_add_loop_test(tcase, a_mapping_that_comes_to_nothing_does_not_keep_the_buffer, 0, 2);
+    tcase_add_test(tcase, a_driver_that_is_late_keeps_nothing);
     tcase_add_test(tcase, the_pcs_are_those_of_the_functions_that_were_called);
     tcase_add_test(tcase, a_full_buffer_takes_no_more_and_nothing_behind_it_is_touched);
     tcase_add_test(tcase, each_thread_has_its_own_way);

@@ -536,6 +536,28 @@ START_TEST(a_mapping_that_comes_to_nothing_is_no_writer)
 }
 END_TEST
 
+START_TEST(who_got_no_mapping_in_time_is_no_writer)
+{
+    struct relay_mapped looker;
+    struct muse_file *file;
+    pid_t driver;
+
+    rig_start(&rig, "[deadlines]\nhook_ms = 1000\n", small);
+    muse = client_connect();
+    looker = map_buffer(muse, 0, RELAY_CONSUME);
+    file = client_open(muse, "relay/trace/cpu0", O_RDWR);
+    driver = rig_driver_pid(&rig, "relay");
+    ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, ALLOC, RW, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, ETIMEDOUT);
+    ck_assert_int_eq(kill(driver, SIGCONT), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    client_kill(start_hanging_producer());
+    rig_wait(was_aborted, &rig, &looker, "the record is given up");
+    end();
+}
+END_TEST
+
 static void write_inherited(void *ctx)
 {
     const struct relay_mapped *mapped = ctx;
@@ -688,6 +710,7 @@ int main(void)
     tcase_add_test(tcase, it_is_given_up_only_when_nobody_else_can_write);
     tcase_add_test(tcase, killed_at_any_moment_nobody_is_taken_for_a_writer_for_ever);
     tcase_add_loop_test(tcase, a_mapping_that_comes_to_nothing_is_no_writer, 0, 2);
+    tcase_add_test(tcase, who_got_no_mapping_in_time_is_no_writer);
     tcase_add_test(tcase, a_child_inherits_the_buffer_and_counts_as_a_writer);
     tcase_add_test(tcase, a_trace_at_full_speed_arrives_whole_through_a_small_buffer);
     tcase_add_test(tcase, lines_that_find_no_room_are_counted_and_all_others_arrive);
