@@ -180,6 +180,8 @@ int objects_attach(struct objects *objects, uint64_t key, uint64_t cache_id, uin
         cache->memfd = fd_take(memfd);
         object->cache = cache_unref(object->cache);
         object->cache = TAKE(cache);
+        if (cache_id > objects->last_cache_id)
+            objects->last_cache_id = cache_id;
         (void)pthread_cond_broadcast(&objects->changed);
     }
     (void)pthread_mutex_unlock(&objects->lock);
@@ -195,6 +197,7 @@ void objects_detach(struct objects *objects, uint64_t key, uint64_t cache_id)
     object = idmap_get(&objects->by_key, key);
     if (object && object->cache && object->cache->id == cache_id) {
         object->cache = cache_unref(object->cache);
+        (void)pthread_cond_broadcast(&objects->changed); /* who waits for just that one */
         (void)end_if_idle(objects, object);
     }
     (void)pthread_mutex_unlock(&objects->lock);
@@ -236,6 +239,12 @@ static bool has_cache(const struct object *object, uint64_t cache_id)
     return object && object->cache && (cache_id == 0 || object->cache->id == cache_id);
 }
 
+/* It was here, and is gone: whoever waited for it would wait in vain, and everybody behind him. */
+static bool is_past(const struct objects *objects, uint64_t cache_id)
+{
+    return cache_id != 0 && cache_id <= objects->last_cache_id;
+}
+
 static struct timespec timespec_from_ns(uint64_t ns)
 {
     return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
@@ -252,7 +261,7 @@ int objects_pin(struct objects *objects, uint64_t key, uint64_t cache_id, uint64
     (void)pthread_mutex_lock(&objects->lock);
     for (;;) {
         object = idmap_get(&objects->by_key, key);
-        if (has_cache(object, cache_id) || r != 0 || objects->lost)
+        if (has_cache(object, cache_id) || is_past(objects, cache_id) || r != 0 || objects->lost)
             break;
         r = pthread_cond_timedwait(&objects->changed, &objects->lock, &deadline);
     }

@@ -60,6 +60,7 @@ struct objects {
     struct idmap by_key; /* of owned struct object */
     struct list gone;    /* of owned struct object: nothing uses them, object_gone is due */
     bool lost;           /* nobody waits any more */
+    uint64_t last_cache_id; /* of the newest page cache: they grow, and come in order */
 };
 
 struct file { /* files.c */
