@@ -320,6 +320,69 @@ START_TEST(whole_pages_are_mapped_directly_and_the_rest_comes_by_fault)
 }
 END_TEST
 
+/* Segments of one page, each from another place of two files, with a page of the core between them. */
+static size_t make_many(unsigned n, char *options, size_t size)
+{
+    struct core_segment *segments = calloc(n, sizeof(*segments));
+    const size_t headers = (core_headers_bytes(n) + PAGE - 1) / PAGE;
+    const size_t n_pages = headers + 2 * (size_t)n;
+    uint8_t *bytes = calloc(n_pages, PAGE);
+    size_t at = 0;
+
+    ck_assert(segments && bytes);
+    for (unsigned i = 0; i < n; i++) {
+        segments[i] = (struct core_segment){(headers + 2 * (size_t)i) * PAGE, PAGE};
+        at += (size_t)snprintf(options + at, size - at, "--oldmem %u=%s/%c@%u ", i, dir,
+                               i % 2 ? 'a' : 'b', (n - 1 - i) * 4096);
+    }
+    core_headers(bytes, segments, n);
+    write_file("core", bytes, n_pages * PAGE);
+    write_memory('a', n * PAGE);
+    write_memory('b', n * PAGE);
+    free(segments);
+    free(bytes);
+    return n_pages;
+}
+
+/* Page @i of @n, behind the headers, has these bytes. */
+static void expect_many(const uint8_t *bytes, size_t n_pages, unsigned n)
+{
+    const size_t headers = n_pages - 2 * (size_t)n;
+
+    for (unsigned i = 0; i < n; i++) {
+        const char name = i % 2 ? 'a' : 'b';
+        const uint8_t *page = bytes + (headers + 2 * (size_t)i) * PAGE;
+
+        for (size_t k = 0; k < PAGE; k += 8)
+            UNIT_EXPECT(page[k] == memory_byte(name, (n - 1 - i) * PAGE + k));
+        UNIT_EXPECT(page[PAGE] == 0);
+    }
+}
+
+/* Of the ranges the first 256 are mapped directly, all others come by fault: none is lost. */
+START_TEST(a_core_of_many_segments_is_mapped_directly_as_far_as_an_answer_goes)
+{
+    static const unsigned ns[] = {100, 127, 200};
+    static char options[15000];
+
+    for (size_t i = 0; i < N_ELEMENTS(ns); i++) {
+        const unsigned n = ns[i];
+        const size_t n_pages = make_many(n, options, sizeof(options));
+        uint8_t *bytes;
+
+        begin(NULL, options);
+        bytes = map_pages(0, n_pages, PROT_READ, MAP_PRIVATE);
+        ck_assert_msg(bytes != MAP_FAILED, "%s", muse_last_error_text());
+        ck_assert_uint_eq(count_direct(NULL, "a") + count_direct(NULL, "b") +
+                              count_direct(NULL, "core"),
+                          n < 128 ? 2 * n + 1 : 256);
+        expect_many(bytes, n_pages, n);
+        ck_assert_int_eq(muse_munmap(muse, bytes, n_pages * PAGE), 0);
+        end();
+    }
+}
+END_TEST
+
 START_TEST(a_part_of_the_core_shows_the_bytes_of_that_part)
 {
     begin_made();
@@ -593,6 +656,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, a_core_of_gcore_is_served_byte_for_byte_mapped_and_read);
     tcase_add_test(tcase, whole_pages_are_mapped_directly_and_the_rest_comes_by_fault);
+    tcase_add_test(tcase, a_core_of_many_segments_is_mapped_directly_as_far_as_an_answer_goes);
     tcase_add_test(tcase, a_part_of_the_core_shows_the_bytes_of_that_part);
     tcase_add_test(tcase, what_lies_behind_the_end_is_einval);
     tcase_add_test(tcase, writing_and_executing_is_eperm);
