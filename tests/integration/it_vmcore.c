@@ -630,9 +630,9 @@ START_TEST(what_cannot_be_served_is_refused_at_the_start_by_name)
                 {"--oldmem 0=none core", 1, "none: No such file or directory"},
                 {"--oldmem 4=a core", 1, "core: there is no segment 4: the core has 4"},
                 {"--oldmem 1=a --oldmem 1=b core", 1, "core: segment 1 is given twice"},
-                {"--oldmem a core", 64, "--oldmem=a: write SEGMENT=FILE"},
-                {"core core", 64, "one core only"},
-                {"", 64, "no core to serve"}};
+                {"--oldmem a core", 2, "--oldmem=a: write SEGMENT=FILE"},
+                {"core core", 2, "one core only"},
+                {"", 2, "no core to serve"}};
     char said[1024];
 
     make_core();
@@ -642,7 +642,7 @@ START_TEST(what_cannot_be_served_is_refused_at_the_start_by_name)
         const int status = start_driver(said, sizeof(said), "%s", rows[i].options);
 
         ck_assert_msg(strstr(said, rows[i].sentence), "%s: %s", rows[i].options, said);
-        ck_assert_msg((status == 1) == (rows[i].status == 1), "%s: %d", rows[i].options, status);
+        ck_assert_msg(status == rows[i].status, "%s: %d", rows[i].options, status);
     }
     ck_assert_int_eq(chdir("/"), 0);
 }
