@@ -94,6 +94,7 @@ function(muse_split_mains ret_mains ret_rest)
 endfunction()
 
 # What a driver links besides the SDK: driver_links_NAME.
+set(driver_links_bar PkgConfig::ZLIB)
 set(driver_links_cramfs PkgConfig::ZLIB)
 set(driver_links_file PkgConfig::URING)
 set(driver_links_faulty muse_proto_gen)

@@ -107,6 +107,8 @@
     X(DRIVER_FALLOCATE, 0x233)                                                                     \
     X(PAGE_MKWRITE, 0x234)                                                                         \
     X(DRIVER_RESIZED, 0x235)                                                                       \
+    X(DEBUG_HELD, 0x236)                                                                           \
+    X(DEBUG_HELD_IS, 0x237)                                                                        \
     X(DRIVER_STATAT, 0x260)                                                                        \
     X(DRIVER_READDIR, 0x261)                                                                       \
     X(DRIVER_DIR_ENTRIES, 0x262)                                                                   \

@@ -23,6 +23,7 @@
     X(FSYNC, "fsync", 9)                                                                           \
     X(TRUNCATE, "truncate", 10)                                                                    \
     X(FALLOCATE, "fallocate", 11)                                                                  \
+    X(DEBUG_HELD, "debug_held", 12)                                                                \
     X(GETATTR_PATH, "getattr_path", 24)                                                            \
     X(READDIR, "readdir", 25)                                                                      \
     X(READLINK, "readlink", 26)                                                                    \
@@ -53,7 +54,7 @@ enum vm_hook {
 #undef X
 };
 
-#define FILE_HOOKS_ALL 0x3f000fffu
+#define FILE_HOOKS_ALL 0x3f001fffu
 #define VM_HOOKS_ALL   0x1ffu
 
 #endif

@@ -18,6 +18,7 @@
 #define OBJECT_EXTENTS_MAX     1024u        /* extents in one message */
 #define MEM_OPS_MAX            16u          /* client calls in one instruction */
 #define OBJECT_BYTES_MAX       (1ull << 46) /* half of a 47-bit address space */
+#define MAP_ALIGN_MAX          (1ull << 30) /* the largest page of x86-64 */
 #define PREAD_BYTES_MAX        (1ull << 30)
 #define ACCESS_BYTES_MAX       4096u /* one page: what lies behind it may be memory again */
 #define VMA_NAME_BYTES_MAX     64u   /* what an admin sees of a mapping's name */

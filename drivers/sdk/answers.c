@@ -160,10 +160,27 @@ static void fill_file(struct muse_request *request)
     file->attr = result->attr;
 }
 
+/* All but the extents. @attr: the caller's, until it was sent. */
+static void fill_opened(const struct muse_open_result *result, uint64_t handle,
+                        Muse__Wire__Attr *attr, Muse__Wire__DriverOpened *ret_opened)
+{
+    muse__wire__driver_opened__init(ret_opened);
+    fill_attr(&result->attr, attr);
+    ret_opened->handle = handle;
+    ret_opened->object_key = result->object_key;
+    ret_opened->attr = attr;
+    ret_opened->has_page_bytes = true;
+    ret_opened->page_bytes = result->page_bytes ? result->page_bytes : MUSE_PAGE_BYTES;
+    ret_opened->has_noexec = ret_opened->noexec = result->noexec;
+    ret_opened->has_map_sync = ret_opened->map_sync = result->map_sync;
+    ret_opened->has_map_align = result->map_align != 0;
+    ret_opened->map_align = result->map_align;
+}
+
 static int send_opened(struct muse_request *request)
 {
     const struct muse_open_result *result = &request->open_result;
-    Muse__Wire__DriverOpened opened = MUSE__WIRE__DRIVER_OPENED__INIT;
+    Muse__Wire__DriverOpened opened;
     CLEAN(free_p) Muse__Wire__Extent **extents = NULL;
     struct fd_table table = {.n = 0};
     Muse__Wire__Attr attr;
@@ -173,16 +190,9 @@ static int send_opened(struct muse_request *request)
     r = build_extents(result->extents, result->extents ? result->n_extents : 0, &table, &extents);
     if (r < 0)
         return r;
-    fill_attr(&result->attr, &attr);
-    opened.handle = request->file->pub.id;
-    opened.object_key = result->object_key;
-    opened.attr = &attr;
-    opened.has_page_bytes = true;
-    opened.page_bytes = result->page_bytes ? result->page_bytes : MUSE_PAGE_BYTES;
+    fill_opened(result, request->file->pub.id, &attr, &opened);
     opened.n_extents = result->extents ? result->n_extents : 0;
     opened.extents = extents;
-    opened.has_noexec = result->noexec;
-    opened.noexec = result->noexec;
     r = objects_open(&request->driver->objects, result->object_key, result->object);
     if (r < 0)
         return r;
@@ -234,7 +244,7 @@ static void fill_from_desc(struct muse_request *request, Muse__Wire__Prepared *r
     ret_prepared->vm_flags = desc->vm_flags;
     ret_prepared->has_page_prot = desc->page_prot != asked->page_prot;
     ret_prepared->page_prot = desc->page_prot;
-    ret_prepared->has_vm_file = desc->vm_file != &request->file->pub;
+    ret_prepared->has_vm_file = desc->vm_file != &request->file->pub && !ret_prepared->opened;
     ret_prepared->vm_file = desc->vm_file ? desc->vm_file->id : 0;
     ret_prepared->has_private_data = true;
     ret_prepared->private_data = sdk_number(desc->private_data);
@@ -264,13 +274,20 @@ static int send_prepared(struct muse_request *request)
 {
     Muse__Wire__Prepared prepared = MUSE__WIRE__PREPARED__INIT;
     struct fd_table table = {.n = 0};
+    Muse__Wire__DriverOpened opened;
     Muse__Wire__Action action;
+    Muse__Wire__Attr attr;
     int r = 0;
 
     prepared.error = sdk_wire_error(request->error);
     prepared.text = text_of(request);
     muse__wire__action__init(&action);
     if (request->error == 0 && request->kind == REQUEST_PREPARE) {
+        if (request->new_file && request->desc.vm_file == &request->new_file->pub) {
+            fill_opened(&request->new_result, request->new_file->pub.id, &attr, &opened);
+            prepared.opened = &opened;
+            prepared.opened_path = request->new_name;
+        }
         fill_from_desc(request, &prepared);
         if (request->desc.action.type != MUSE_ACTION_NONE) {
             r = build_action(&request->desc.action, &table, &action);

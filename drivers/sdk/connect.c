@@ -69,20 +69,27 @@ static int open_socket(struct muse_driver *driver)
     return r;
 }
 
+/* With mmap_complete the SDK itself has to hear that a call came to nothing: its file is in use until
+ * then. */
+static bool wants_abort(const struct muse_driver_ops *ops)
+{
+    return ops->mmap_abort || (ops->mmap_prepare && ops->mmap_complete);
+}
+
 static uint32_t file_hooks(const struct muse_driver_ops *ops)
 {
     return (ops->open ? FILE_HOOK_OPEN : 0u) | (ops->release ? FILE_HOOK_RELEASE : 0u) |
            (ops->getattr ? FILE_HOOK_GETATTR : 0u) |
            (ops->mmap_prepare ? FILE_HOOK_MMAP_PREPARE : 0u) |
            (ops->mmap_complete ? FILE_HOOK_MMAP_COMPLETE : 0u) |
-           (ops->mmap_abort ? FILE_HOOK_MMAP_ABORT : 0u) | (ops->mmap ? FILE_HOOK_MMAP : 0u) |
+           (wants_abort(ops) ? FILE_HOOK_MMAP_ABORT : 0u) | (ops->mmap ? FILE_HOOK_MMAP : 0u) |
            (ops->fault ? FILE_HOOK_FAULT : 0u) | (ops->writeback ? FILE_HOOK_WRITEBACK : 0u) |
            (ops->fsync ? FILE_HOOK_FSYNC : 0u) | (ops->truncate ? FILE_HOOK_TRUNCATE : 0u) |
            (ops->fallocate ? FILE_HOOK_FALLOCATE : 0u) |
            (ops->getattr_path ? FILE_HOOK_GETATTR_PATH : 0u) |
            (ops->readdir ? FILE_HOOK_READDIR : 0u) | (ops->readlink ? FILE_HOOK_READLINK : 0u) |
            (ops->unlink ? FILE_HOOK_UNLINK : 0u) | (ops->rename ? FILE_HOOK_RENAME : 0u) |
-           (ops->mkdir ? FILE_HOOK_MKDIR : 0u);
+           (ops->mkdir ? FILE_HOOK_MKDIR : 0u) | (ops->debug_held ? FILE_HOOK_DEBUG_HELD : 0u);
 }
 
 static uint32_t vm_hooks(const struct muse_vm_ops *ops)

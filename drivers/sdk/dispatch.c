@@ -48,6 +48,20 @@ static int take_completed(struct muse_driver *driver, struct event *event)
     return 0;
 }
 
+static int tell_held(struct muse_driver *driver, struct event *event)
+{
+    Muse__Wire__DebugHeldIs held = MUSE__WIRE__DEBUG_HELD_IS__INIT;
+    char text[ERROR_TEXT_BYTES_MAX] = "";
+    int r;
+
+    if (driver->ops.debug_held)
+        held.n_held = driver->ops.debug_held(driver->user, text, sizeof(text));
+    held.text = text;
+    r = sdk_send(driver, FRAME_DEBUG_HELD_IS, event->id, &held.base, NULL, 0);
+    (void)event_free(event);
+    return r == -ENODEV ? 0 : r;
+}
+
 static const struct handler {
     uint16_t type;
     uint8_t n_fds;
@@ -77,6 +91,7 @@ static const struct handler {
     {FRAME_DRIVER_FALLOCATE, 0, &muse__wire__driver_fallocate__descriptor, hook_fallocate},
     {FRAME_PAGE_MKWRITE, 0, &muse__wire__page_mkwrite__descriptor, hook_page_mkwrite},
     {FRAME_DRIVER_RESIZED, 0, &muse__wire__driver_resized__descriptor, take_resized},
+    {FRAME_DEBUG_HELD, 0, &muse__wire__debug_held__descriptor, tell_held},
     {FRAME_DRIVER_STATAT, 0, &muse__wire__path_ask__descriptor, hook_path},
     {FRAME_DRIVER_READDIR, 0, &muse__wire__path_ask__descriptor, hook_path},
     {FRAME_DRIVER_READLINK, 0, &muse__wire__path_ask__descriptor, hook_path},

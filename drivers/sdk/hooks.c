@@ -120,7 +120,8 @@ static struct map_call *map_call_free(struct map_call *call)
     return NULL;
 }
 
-/* Without mmap_abort only a space's next call says that one ended early: it has one at a time. */
+/* A merge ends a call without a word when the server keeps the contract of kernel-v1; for a driver
+ * without mmap_abort the space's next call then says so: it has one at a time. */
 static void forget_unended_calls(struct muse_driver *driver, uint64_t space_id)
 {
     struct list *pos, *tmp;

@@ -110,6 +110,11 @@ void request_end(struct muse_request *request, int error)
     request_retire(request);
 }
 
+bool request_is_running(const struct muse_request *request)
+{
+    return thread.request == request;
+}
+
 struct muse_request *muse_request_defer(void)
 {
     struct muse_request *request = thread.request;
@@ -167,6 +172,16 @@ static bool is_refusal(int error)
     return status_is_legal(-(int64_t)error);
 }
 
+/* The file that was made for the mapping, and that the server does not know. */
+static void drop_new_file(struct muse_request *request)
+{
+    struct file *file = TAKE(request->new_file);
+
+    free(request->new_name);
+    if (file && (request->error != 0 || request->orphaned || request->desc.vm_file != &file->pub))
+        hook_release_file(request->driver, file);
+}
+
 static void retire_prepare(struct muse_request *request)
 {
     struct muse_driver *driver = request->driver;
@@ -174,6 +189,7 @@ static void retire_prepare(struct muse_request *request)
 
     if (!call || (is_refusal(request->error) && !request->orphaned)) {
         free(call);
+        drop_new_file(request);
         return;
     }
     call->private_data = request->desc.private_data;
@@ -182,6 +198,7 @@ static void retire_prepare(struct muse_request *request)
     list_add(&driver->map_calls, &call->node);
     if (request->orphaned)
         hook_abort_call(driver, call);
+    drop_new_file(request);
 }
 
 static void retire_vma(struct muse_request *request)

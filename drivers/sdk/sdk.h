@@ -143,7 +143,10 @@ struct muse_request {
     struct object *object;    /* pinned, with its page cache; NULL: none */
     struct page_cache *cache; /* of it */
     struct muse_vma_desc desc;
-    struct muse_vma before;    /* legacy mmap: the VMA as it was handed to the hook */
+    struct muse_vma before; /* legacy mmap: the VMA as it was handed to the hook */
+    struct file *new_file;  /* prepare's muse_desc_open_file(): open; NULL: none */
+    struct muse_open_result new_result;
+    char *new_name;            /* owned */
     struct map_call *map_call; /* owned: prepare's, put into the table when it succeeded */
     void *context;             /* complete's */
     struct sdk_verb *verbs;    /* owned; room for n_verbs_room */
@@ -372,6 +375,9 @@ const char *request_thread_text(void);
 
 /** request_clear_thread_text() - forget it */
 void request_clear_thread_text(void);
+
+/* request_is_running() - whether this thread is in its hook now */
+bool request_is_running(const struct muse_request *request);
 
 /* answers.c */
 

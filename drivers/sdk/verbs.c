@@ -3,6 +3,7 @@
  * once the hook has succeeded. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/range.h"
 #include "drivers/sdk/sdk.h"
@@ -72,6 +73,49 @@ static int note_fd(struct muse_request *request, int fd)
     if (request->n_verb_fds == FRAME_FDS_MAX)
         return -ENOSPC;
     request->verb_fds[request->n_verb_fds++] = fd;
+    return 0;
+}
+
+static bool can_be_new(const char *name, const struct muse_open_result *result)
+{
+    const size_t n = name ? strlen(name) : 0;
+
+    return n > 0 && n < NAME_BYTES_MAX && result->n_extents == 0;
+}
+
+int muse_desc_open_file(struct muse_vma_desc *desc, const char *name,
+                        const struct muse_open_result *result)
+{
+    struct muse_request *request = CONTAINER_OF(desc, struct muse_request, desc);
+    struct muse_driver *driver = request->driver;
+    CLEAN(free_p) char *copy = NULL;
+    struct file *file;
+    int r;
+
+    if (!request_is_running(request) || !can_be_new(name, result))
+        return -EINVAL;
+    if (request->new_file)
+        return -EBUSY;
+    copy = strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    r = file_new(driver, &file);
+    if (r < 0)
+        return r;
+    r = objects_open(&driver->objects, result->object_key, result->object);
+    if (r < 0) {
+        (void)file_free(driver, file);
+        return r;
+    }
+    file->pub.private_data = result->file_private;
+    file->pub.object_key = result->object_key;
+    file->pub.oflags = desc->file->oflags;
+    file->attr = result->attr;
+    file->open = true;
+    request->new_file = file;
+    request->new_result = *result;
+    request->new_name = TAKE(copy);
+    desc->vm_file = &file->pub;
     return 0;
 }
 

@@ -25,7 +25,8 @@ static const unsigned int page_moves[PAGE_STATE_N] = {
     [PAGE_FILLING] = PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_ABSENT) | PAGE_BIT(PAGE_POISONED),
     [PAGE_CLEAN] = PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_EVICTING),
     [PAGE_DIRTY] = PAGE_BIT(PAGE_WRITEBACK) | PAGE_BIT(PAGE_EVICTING),
-    [PAGE_WRITEBACK] = PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_EVICTING),
+    [PAGE_WRITEBACK] = PAGE_BIT(PAGE_SETTLING) | PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_EVICTING),
+    [PAGE_SETTLING] = PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_EVICTING),
     [PAGE_EVICTING] = PAGE_BIT(PAGE_ABSENT) | PAGE_BIT(PAGE_CLEAN),
     [PAGE_POISONED] = PAGE_BIT(PAGE_FILLING) | PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_ABSENT),
 };
@@ -255,7 +256,7 @@ const char *page_table_validate(const struct page_table *table)
             return "a page is in no state";
         n[state]++;
     }
-    if (table->n_valid != n[PAGE_CLEAN] + n[PAGE_DIRTY] + n[PAGE_WRITEBACK])
+    if (table->n_valid != n[PAGE_CLEAN] + n[PAGE_SETTLING] + n[PAGE_DIRTY] + n[PAGE_WRITEBACK])
         return "n_valid is wrong";
     if (table->n_dirty != n[PAGE_DIRTY] + n[PAGE_WRITEBACK])
         return "n_dirty is wrong";

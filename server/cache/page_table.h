@@ -16,13 +16,15 @@
  *    |                                                  |
  *    `--------------------- forgotten ------------------'
  *
- *     .----------------- written back ------------------.
- *     v                                                 |
- *   clean ------ written -----> dirty ----- sent ----> writeback
- *    |  ^                       |   ^                   |  |
- *    |  | kept                  |   `-- written again --'  |
- *    v  |                       v                          v
- *   evicting <------------------+--------------------------'
+ *     .---- rested --- settling <------ written back ----.
+ *     |                |  |                              |
+ *     |                |  `--.                           |
+ *     v                |     v                           |
+ *   clean -- written --|--> dirty ------- sent -----> writeback
+ *    |  ^              |    |   ^                      |  |
+ *    |  | kept         |    |   `---- written again ---'  |
+ *    v  |              v    v                             v
+ *   evicting <---------+----+-----------------------------'
  *     |
  *     `--------- taken out ---> absent
  *
@@ -45,6 +47,7 @@
     X(CLEAN, "clean", "valid, as the driver gave it")                                              \
     X(DIRTY, "dirty", "valid, written since")                                                      \
     X(WRITEBACK, "writeback", "valid, on its way to the driver")                                   \
+    X(SETTLING, "settling", "valid, with the driver; looked at once more before it is clean")      \
     X(EVICTING, "evicting", "being taken out of the memfd; not shown any more")                    \
     X(POISONED, "poisoned", "could not be had: a touch is SIGBUS")
 
@@ -57,13 +60,14 @@ enum page_state {
 
 /* Sets of states, for searches. */
 #define PAGE_BIT(state) (1u << (state))
-#define PAGE_BITS_VALID (PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_WRITEBACK))
+#define PAGE_BITS_CLEAN (PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_SETTLING))
+#define PAGE_BITS_VALID (PAGE_BITS_CLEAN | PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_WRITEBACK))
 #define PAGE_BITS_ALL   ((1u << PAGE_STATE_N) - 1u)
 
 struct page_table {
     _Atomic uint8_t *states; /* borrowed: shared memory, n_pages long; outlives the table */
     uint64_t n_pages;        /* the object's own pages */
-    uint64_t n_valid;        /* how many pages are clean, dirty or in writeback, ... */
+    uint64_t n_valid;        /* how many pages are clean, settling, dirty or in writeback, ... */
     uint64_t n_filling;
     uint64_t n_dirty; /* dirty or in writeback; also counted in n_valid */
     uint64_t n_poisoned;
@@ -84,6 +88,12 @@ const char *page_state_name(enum page_state state);
 static inline bool page_state_is_valid(enum page_state state)
 {
     return (PAGE_BIT(state) & PAGE_BITS_VALID) != 0;
+}
+
+/** page_state_is_clean() - whether its driver has the page's content: clean or settling */
+static inline bool page_state_is_clean(enum page_state state)
+{
+    return (PAGE_BIT(state) & PAGE_BITS_CLEAN) != 0;
 }
 
 /** page_move_is_legal() - whether there is an edge @from -> @to in the picture above */

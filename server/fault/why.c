@@ -23,7 +23,7 @@ static enum why_outcome of_valid(const struct why_query *query, bool write)
         return WHY_READY;
     if (query->mkwrite == WHY_MKWRITE_ASKED)
         return WHY_MKWRITE;
-    return query->has_mkwrite && query->fault.state == PAGE_CLEAN && !query->fault.lost
+    return query->has_mkwrite && page_state_is_clean(query->fault.state) && !query->fault.lost
                ? WHY_ASK_MKWRITE
                : WHY_DIRTIES;
 }

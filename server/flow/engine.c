@@ -11,6 +11,7 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/settle.h"
 #include "server/flow/touch_log.h"
 #include "server/flow/trace.h"
 #include "server/flow/writeback.h"
@@ -35,6 +36,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
     list_init(&engine->forks);
     list_init(&engine->admins);
     list_init(&engine->dirty);
+    list_init(&engine->settling);
     fill_extents_init(engine);
     list_init(&engine->kept);
     list_init(&engine->fill_waits);
@@ -138,8 +140,13 @@ struct object *object_ref(struct object *object)
 
 void object_unref(struct object *object)
 {
-    if (!object || --object->n_refs > 0)
+    if (!object)
         return;
+    if (--object->n_refs > 0) {
+        if (object->n_refs == settle_n_refs(object))
+            settle_over(object); /* nobody can store into its pages any more */
+        return;
+    }
     MUST(list_is_empty(&object->mappings));
     (void)idmap_take(&object->engine->objects, object->id);
     if (idmap_get(&object->driver->objects, object->key) == object)

@@ -78,6 +78,9 @@ struct engine {
     struct list dirty;       /* struct object.wb.dirty: objects with pages to be written back */
     struct list fill_waits;  /* struct fill_wait.node: calls that wait for pages */
     struct deadline flusher; /* when the oldest of the dirty ones is due */
+    struct list settling;    /* struct settling.node: written back, not clean yet */
+    struct deadline settler; /* when the first of them has rested */
+    uint64_t settle_hurry_until_ns;
     struct list kept; /* struct kept.node: objects whose dirty pages wait for a driver to return */
     struct deadline kept_due;  /* when the first of them is given up */
     struct trace *trace;       /* owned: hook calls to whoever follows */
@@ -94,7 +97,7 @@ struct engine {
         uint64_t maps, unmaps, map_failures, merges, prepares, completes, aborts, closes, opens;
         uint64_t sessions_refused, protocol_errors, driver_errors, pages_invalidated, graduations;
         uint64_t faults_write, mkwrites, runs_writeback, pages_written, writeback_errors;
-        uint64_t pages_evicted, evict_passes, ghost_hits, refaults;
+        uint64_t pages_evicted, evict_passes, ghost_hits, refaults, pages_stored_late;
     } stats;
 };
 
@@ -179,14 +182,15 @@ struct object {
     struct list invalidations; /* revokes that wait for these */
     struct list resizes;       /* struct resize.node: changes of its size, the first is under way */
     struct object_wb {
-        struct list runs;      /* struct wb_run.node: what the driver is writing, oldest first */
-        struct list syncs;     /* struct sync.node */
-        struct list holds;     /* struct wb_hold.node: pages that clients write to by themselves */
-        struct list mkwrites;  /* struct mkwrite.node: page_mkwrite calls under way */
-        struct list dirty;     /* in engine.dirty while the object is held for its dirty pages */
-        struct deadline again; /* a client's mm was changing, or the driver failed: try again */
-        struct sync *flush;    /* the background's own, or NULL */
-        unsigned n_runs, n_tries;
+        struct list runs;     /* struct wb_run.node: what the driver is writing, oldest first */
+        struct list syncs;    /* struct sync.node */
+        struct list holds;    /* struct wb_hold.node: pages that clients write to by themselves */
+        struct list mkwrites; /* struct mkwrite.node: page_mkwrite calls under way */
+        struct rb_root settling; /* struct settling.rb: written back, not clean yet */
+        struct list dirty;       /* in engine.dirty while the object is held for its dirty pages */
+        struct deadline again;   /* a client's mm was changing, or the driver failed: try again */
+        struct sync *flush;      /* the background's own, or NULL */
+        unsigned n_runs, n_tries, n_settling;
         unsigned n_overdue;      /* of the runs, those whose deadline has passed */
         uint64_t seq;            /* number of the last run */
         uint64_t dirty_since_ns; /* of the oldest page that may be dirty */
@@ -217,6 +221,8 @@ struct file {
     uint64_t wb_seen_seq; /* object.wb.error_seq that it was told of */
     char *path;           /* owned: below the driver's name */
     bool noexec;          /* may not be mapped for execution */
+    bool map_sync;        /* MAP_SYNC is legal */
+    uint64_t map_align;   /* bytes: where its mappings are placed; at least its page */
     struct file_attr {
         uint64_t size, inode;
         uint32_t mode, uid, gid, nlink;

@@ -11,7 +11,7 @@
  *   on_again            in later turns, down to the low mark, so that the next fault finds room
  *
  * What may not go is held back and looked at again when something has changed. When all that is
- * left is dirty, it is written back, and whoever needs room waits for it: faults are parked, calls
+ * left is dirty or settling (settle.h), it is written back, and whoever needs room waits for it: faults are parked, calls
  * ask again. They fail when nothing was evicted and nothing written back for as long as a driver has
  * for a hook. The next touch of a
  * page that went is a MISSING fault, like any other. Pages that are filling stay, so whoever waits
@@ -30,6 +30,7 @@
 #include "server/config/config.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill.h"
+#include "server/flow/settle.h"
 #include "server/flow/writeback.h"
 
 /* Chosen: what one call may look at, and what one evicts by name; a punch is 5 to 100 µs. */
@@ -401,6 +402,7 @@ static void write_back(struct engine *engine)
     struct list *pos, *tmp;
     uint64_t n_left = 0;
 
+    settle_hurry(engine);
     list_for_each(pos, &engine->dirty)
         n_left++; /* a kick moves an object to the end */
     list_for_each_safe(pos, tmp, &engine->dirty) {
@@ -450,7 +452,8 @@ bool evict_flow_wait(struct engine *engine)
     struct evict_flow *flow = engine->evict;
     const uint64_t now_ns = loop_now_ns();
 
-    if (now_ns < flow->hopeless_until_ns || list_is_empty(&engine->dirty))
+    if (now_ns < flow->hopeless_until_ns ||
+        (list_is_empty(&engine->dirty) && list_is_empty(&engine->settling)))
         return false;
     write_back(engine);
     if (!flow->patience.is_set) {

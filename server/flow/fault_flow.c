@@ -260,6 +260,7 @@ static void ask_wanted(struct touch *touch)
     case PAGE_CLEAN:
     case PAGE_DIRTY:
     case PAGE_WRITEBACK:
+    case PAGE_SETTLING:
         show_or_write(touch);
         return;
     case PAGE_ABSENT:

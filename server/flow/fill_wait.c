@@ -95,6 +95,7 @@ static int step(struct fill_wait *wait)
         case PAGE_CLEAN:
         case PAGE_DIRTY:
         case PAGE_WRITEBACK:
+        case PAGE_SETTLING:
             continue;
         case PAGE_FILLING:
             wait->waiter.page = wait->next_page;

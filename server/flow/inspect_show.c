@@ -355,6 +355,7 @@ void inspect_put_writeback(struct doc *document, const struct object *object)
     doc_put_number(document, "dirty_bytes", object->pages.n_dirty << object->page_shift);
     doc_put_limit(document, "dirty_age_ns", is_held ? now_ns - wb->dirty_since_ns : UINT64_MAX);
     doc_put_number(document, "written_pages", wb->n_written);
+    doc_put_number(document, "settling_runs", wb->n_settling);
     doc_put_number(document, "writeback_runs", wb->n_runs);
     doc_put_number(document, "writeback_errors", wb->error_seq);
     doc_put_number(document, "writeback_errno", (uint64_t)wb->error);

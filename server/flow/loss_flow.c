@@ -38,6 +38,7 @@
 #include "server/flow/open_flow.h"
 #include "server/flow/prefetch_flow.h"
 #include "server/flow/recover_flow.h"
+#include "server/flow/settle.h"
 #include "server/flow/split_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/waits.h"
@@ -472,6 +473,7 @@ static void on_ended(struct driver_link *link, int why)
         driver->alive = false;
         list_del(&driver->by_name);
         driver->link = NULL;
+        settle_driver_going(driver);
         recover_driver_gone(driver);
         map_flow_driver_gone(driver);
         fill_driver_gone(driver);

@@ -18,6 +18,7 @@
 #include "server/flow/loss_flow.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/object_flow.h"
+#include "server/flow/open_flow.h"
 #include "server/flow/stack_flow.h"
 #include "server/session/peer.h"
 
@@ -312,6 +313,34 @@ static int swap_file(struct map_request *request, uint64_t handle)
     return 0;
 }
 
+/* The driver made a file for this mapping. It is released when the mapping is, or the request. */
+static int take_new_file(struct map_request *request, const Muse__Wire__Prepared *answer,
+                         struct frame *frame)
+{
+    const struct open_ask ask = {.space = request->mm.space,
+                                 .driver = request->driver,
+                                 .path = answer->opened_path,
+                                 .oflags = request->file->oflags};
+    const char *why = "opened: it has no name, or extents";
+    struct file *file;
+    int r = -EINVAL;
+
+    if (!ask.path || strlen(ask.path) >= NAME_BYTES_MAX || answer->opened->n_extents > 0)
+        open_release_unwanted(request->driver, answer->opened->handle);
+    else
+        r = file_new(&ask, answer->opened, frame, &file, &why);
+    if (r < 0) {
+        map_set_error(request, r, request->call.hook, why);
+        return r;
+    }
+    file_unref(request->vm_file);
+    request->vm_file = file;
+    if (object_page_bytes(file->object) == request->args.page_bytes)
+        return 0;
+    map_set_error(request, -EINVAL, request->call.hook, "opened: of another page size");
+    return -EINVAL;
+}
+
 /* ---- mmap_prepare ---- */
 
 void map_ask_lock_limit(const struct map_request *request, struct map_answer *answer)
@@ -338,6 +367,8 @@ static enum map_event judge_prepared(struct map_request *request,
     };
     const char *why;
 
+    if (answer->opened && take_new_file(request, answer, frame) < 0)
+        return MAP_EV_PREPARE_BAD;
     map_ask_lock_limit(request, &check);
     if (map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, "mmap_prepare", why);
@@ -409,6 +440,8 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
         undecodable(request);
         return MAP_EV_PREPARE_ERR;
     }
+    if (answer->error != 0 && answer->opened)
+        open_release_unwanted(request->driver, answer->opened->handle);
     if (answer->error != 0) {
         if (status_is_legal(answer->error)) {
             set_driver_error(request, -answer->error, answer->text, "the driver refused");
@@ -424,6 +457,8 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
         request->private_data = answer->private_data;
         request->context = answer->context;
         event = late ? MAP_EV_PREPARE_OK : judge_prepared(request, answer, frame);
+        if (late && answer->opened)
+            open_release_unwanted(request->driver, answer->opened->handle);
     }
     muse__wire__prepared__free_unpacked(answer, NULL);
     return event;
@@ -534,7 +569,7 @@ static int take_legacy_changes(struct map_request *request, const Muse__Wire__Pr
     const char *why = "pgoff, page_prot: the mapping is established already";
 
     map_ask_lock_limit(request, &check);
-    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file ||
+    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file || answer->opened ||
         map_check_answer(&check, &why) < 0) {
         map_set_error(request, -EINVAL, request->call.hook, why);
         return -EINVAL;
@@ -583,6 +618,8 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         undecodable(request);
         return MAP_EV_COMPLETE_ERR;
     }
+    if (answer->opened) /* there is a mapping already, of another file: refused */
+        open_release_unwanted(request->driver, answer->opened->handle);
     if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
     } else if (late) {

@@ -140,6 +140,9 @@ static int check_opened(const Muse__Wire__DriverOpened *opened, const char **ret
     *ret_why = NULL;
     if (opened->attr->size > OBJECT_BYTES_MAX)
         *ret_why = "the object's size is beyond all limits";
+    else if (opened->has_map_align &&
+             (opened->map_align > MAP_ALIGN_MAX || (opened->map_align & (opened->map_align - 1))))
+        *ret_why = "the alignment of mappings is no power of two up to 1 GiB";
     else if (opened->page_bytes != PAGE_BYTES_SMALL && opened->page_bytes != PAGE_BYTES_HUGE)
         *ret_why = "the object's page size is neither 4 KiB nor 2 MiB";
     return *ret_why ? -EREMOTEIO : 0;

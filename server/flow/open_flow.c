@@ -98,8 +98,7 @@ static void read_attr(const Muse__Wire__Attr *attr, struct file_attr *ret_attr)
                                    .mtime_ns = attr->mtime_ns};
 }
 
-/* The driver said yes, but nobody wants the file any more. */
-static void release_unwanted(struct driver *driver, uint64_t handle)
+void open_release_unwanted(struct driver *driver, uint64_t handle)
 {
     driver->n.opened++;
     hook_release(driver, handle);
@@ -144,6 +143,10 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     file->handle = opened->handle;
     file->oflags = ask->oflags;
     file->noexec = opened->noexec;
+    file->map_sync = opened->map_sync;
+    file->map_align = object_page_bytes(object);
+    if (opened->has_map_align && opened->map_align > file->map_align)
+        file->map_align = opened->map_align;
     file->uid = space->uid;
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;
@@ -153,7 +156,7 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
 release_object:
     object_unref(object);
 release:
-    release_unwanted(driver, opened->handle);
+    open_release_unwanted(driver, opened->handle);
     return r;
 }
 
@@ -210,7 +213,7 @@ static void on_open_answer(struct open_request *request, struct frame *frame)
     }
     hook_ended(request->driver, &request->call, 0);
     if (request->space->dead)
-        release_unwanted(request->driver, opened->handle);
+        open_release_unwanted(request->driver, opened->handle);
     else
         open_finish(request, opened, frame);
     muse__wire__driver_opened__free_unpacked(opened, NULL);
@@ -249,7 +252,7 @@ static void on_open_end(struct driver_call *call, enum call_end end, struct fram
             Muse__Wire__DriverOpened *opened =
                 muse__wire__driver_opened__unpack(NULL, frame->n_payload, frame->payload);
             if (opened) {
-                release_unwanted(request->driver, opened->handle);
+                open_release_unwanted(request->driver, opened->handle);
                 muse__wire__driver_opened__free_unpacked(opened, NULL);
             }
         }

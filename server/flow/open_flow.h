@@ -27,6 +27,9 @@ struct open_ask {
 MUST_CHECK int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
                         struct frame *frame, struct file **ret_file, const char **ret_why);
 
+/** open_release_unwanted() - a file that the driver opened, and nobody wants any more */
+void open_release_unwanted(struct driver *driver, uint64_t handle);
+
 /** driver_failed_read() - a DRIVER_FAILED frame. @buf: its sentence, or what its errno is called.
  * Return: -errno. */
 int driver_failed_read(struct frame *frame, char *buf, size_t size);

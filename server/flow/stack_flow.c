@@ -233,7 +233,7 @@ static int judge_legacy(struct stack_request *stack, const Muse__Wire__Prepared 
     if (answer->forward)
         return -EOPNOTSUPP;
     *ret_why = "pgoff, page_prot: the mapping is established already";
-    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file)
+    if (answer->has_pgoff || answer->has_page_prot || answer->has_vm_file || answer->opened)
         return -EINVAL;
     map_ask_lock_limit(stack->outer, &check);
     if (map_check_answer(&check, ret_why) < 0)
@@ -256,6 +256,8 @@ static int take_legacy(struct stack_request *stack, struct frame *frame, char *b
         muse__wire__prepared__free_unpacked(answer, NULL);
         return r;
     }
+    if (answer->opened) /* there is a mapping already, of another file */
+        open_release_unwanted(stack->driver, answer->opened->handle);
     stack->accepted = true;
     stack->private_data = stack->seen.private_data = answer->private_data;
     stack->vm_ops_set = answer->has_vm_ops;
@@ -355,7 +357,7 @@ static int judge_prepared(const struct stack_request *stack, const Muse__Wire__P
     /* the mapping is installed already: what would change it comes too late on this path */
     *ret_why = "pgoff, page_prot, vm_file: the mapping that was passed on is installed already";
     if ((answer->has_pgoff && answer->pgoff != outer->vma->pgoff) || answer->has_vm_file ||
-        check.new_prot != check.old_prot)
+        answer->opened || check.new_prot != check.old_prot)
         return -EINVAL;
     map_ask_lock_limit(outer, &check);
     return map_check_answer(&check, ret_why);
@@ -405,6 +407,8 @@ static void on_inner_prepared(struct driver_call *call, enum call_end end, struc
     } else {
         error = call_failed(stack, end, &why);
     }
+    if (answer && answer->opened)
+        open_release_unwanted(stack->driver, answer->opened->handle);
     hook_ended(stack->driver, call, error);
     if (end == CALL_DEADLINE)
         give_up(stack);

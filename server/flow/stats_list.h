@@ -36,6 +36,7 @@
     X(mkwrites, "calls", "page_mkwrite asked")                                                     \
     X(runs_writeback, "runs", "clusters of dirty pages given to drivers")                          \
     X(pages_written, "pages", "pages that drivers wrote back")                                     \
+    X(pages_stored_late, "pages", "pages stored into after their writeback, without a fault")      \
     X(writeback_errors, "runs", "clusters that drivers could not write back")                      \
     X(pages_evicted, "pages", "clean pages that went to make room, or by advice or command")       \
     X(evict_passes, "searches", "how often pages were looked for that may go")                     \

@@ -196,7 +196,7 @@ static void refuse(struct mkwrite *mkwrite, int error, const char *text)
     const struct flow_where where = {mkwrite->space, mkwrite->driver, object->name, "page_mkwrite"};
 
     flow_error("write.refused", &where, error, text);
-    if (page_table_get(&object->pages, mkwrite->page) == PAGE_CLEAN)
+    if (page_state_is_clean(page_table_get(&object->pages, mkwrite->page)))
         fill_invalidate(object, (struct range){mkwrite->page, mkwrite->page + 1});
     poison_add(&object->poison, (struct range){mkwrite->page, mkwrite->page + 1}, -error,
                "page_mkwrite", text);
@@ -270,7 +270,7 @@ void write_flow_fault(const struct write_fault *fault, struct range around)
     const enum page_state state = page_table_get(&fault->object->pages, fault->page);
 
     fault->object->engine->stats.faults_write++;
-    if (!fault->vma->has_mkwrite || state != PAGE_CLEAN || fault->object->lost) {
+    if (!fault->vma->has_mkwrite || !page_state_is_clean(state) || fault->object->lost) {
         make_writable(fault, around);
         return;
     }

@@ -4,8 +4,8 @@
  *
  *   object_dirty()   clean -> DIRTY          the object is held, and due after writeback_ms
  *   run_start()      protect in all clients, DIRTY -> WRITEBACK, ask the driver to write it
- *   on_run_end()     WRITEBACK -> clean      or -> DIRTY: the driver failed, or a client writes by
- *                                            itself; a page that was written to meanwhile is DIRTY
+ *   on_run_end()     WRITEBACK -> settling   and clean later (settle.c);
+ *                    WRITEBACK -> DIRTY      the driver failed, or a client writes by itself; a page that was written to meanwhile is DIRTY
  *                                            already and stays so
  *
  * One page is never in two runs at once, so an older write cannot land on a newer one. A run is a
@@ -42,6 +42,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/recover_flow.h"
 #include "server/flow/resize_flow.h"
+#include "server/flow/settle.h"
 #include "server/flow/waits.h"
 
 #define RUNS_MAX       4u /* chosen: of one object; two hide each other's latency, four the disk's */
@@ -57,6 +58,7 @@ struct wb_run {
     struct object *object; /* ref */
     struct driver *driver; /* ref */
     struct range pages;
+    struct settling *settling; /* owned: what they held when they were protected */
     uint64_t seq;
     bool is_overdue; /* its deadline has passed, and the driver may still be at it */
 };
@@ -138,7 +140,7 @@ static void let_go_if_clean(struct object *object)
 void object_dirty(struct object *object, struct range pages)
 {
     const uint64_t n = page_table_move_range(
-        &object->pages, pages, PAGE_BIT(PAGE_CLEAN) | PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
+        &object->pages, pages, PAGE_BITS_CLEAN | PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
 
     if (n == 0 || !object_takes_pages_back(object))
         return;
@@ -194,34 +196,22 @@ static void note_failure(struct wb_run *run, int error, const char *text)
         object->wb.backoff_ns = BACKOFF_MAX_NS;
 }
 
-static bool is_held(const struct object *object, struct range pages, struct range *ret_part)
+/* Pages of a run that ended well are settling, but for those a client is writing to right now. */
+static void written(struct wb_run *run)
 {
-    struct list *pos;
+    struct object *object = run->object;
+    const struct list *pos;
 
     list_for_each(pos, &object->wb.holds) {
-        const struct wb_hold *wb_hold = CONTAINER_OF(pos, struct wb_hold, node);
+        const struct wb_hold *wb_hold = CONTAINER_OF_CONST(pos, struct wb_hold, node);
+        const struct range part = range_intersect(wb_hold->pages, run->pages);
 
-        *ret_part = range_intersect(wb_hold->pages, pages);
-        if (!range_is_empty(*ret_part))
-            return true;
+        if (!range_is_empty(part))
+            (void)page_table_move_range(&object->pages, part, PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
     }
-    return false;
-}
-
-/* Pages of a run that ended well: clean, but for those a client is writing to right now. */
-static void written(struct object *object, struct range pages)
-{
-    struct range part;
-    struct range parts[2];
-
-    if (!is_held(object, pages, &part)) {
-        object->wb.n_written +=
-            page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_WRITEBACK), PAGE_CLEAN);
-        return;
-    }
-    (void)page_table_move_range(&object->pages, part, PAGE_BIT(PAGE_WRITEBACK), PAGE_DIRTY);
-    for (unsigned i = range_subtract(pages, part, parts); i > 0; i--)
-        written(object, parts[i - 1]);
+    object->wb.n_written += page_table_count(&object->pages, run->pages, PAGE_BIT(PAGE_WRITEBACK));
+    settle_begin(run->settling);
+    run->settling = NULL;
 }
 
 static void on_again(struct deadline *deadline)
@@ -256,10 +246,11 @@ static void give_up(struct object *object)
     let_go(object);
 }
 
-/* Whether only the dirty pages keep it: no mapping, no open file. */
+/* Whether only its pages keep it, dirty or settling: no mapping, no open file. */
 static bool is_forgotten(const struct object *object)
 {
-    uint64_t n_own = 1 + object->wb.n_runs + 1; /* dirty, the runs, and the one that just ended */
+    /* dirty, the runs, and the one that just ended */
+    uint64_t n_own = settle_n_refs(object) + 1 + object->wb.n_runs + 1;
     struct list *pos;
 
     list_for_each(pos, &object->wb.syncs)
@@ -280,6 +271,13 @@ static void run_overdue(struct wb_run *run)
     step_all(object);
     resize_go_on(object);
     object_unref(object);
+}
+
+static void run_free(struct wb_run *run)
+{
+    settle_free(run->settling);
+    driver_unref(run->driver);
+    free(run);
 }
 
 static void on_run_end(struct driver_call *call, enum call_end end, struct frame *frame)
@@ -309,7 +307,7 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
         object->wb.backoff_ns = 0;
         object->wb.n_tries = 0;
         object->engine->stats.pages_written += range_len(run->pages);
-        written(object, run->pages);
+        written(run);
     } else {
         (void)page_table_move_range(&object->pages, run->pages, PAGE_BIT(PAGE_WRITEBACK),
                                     PAGE_DIRTY);
@@ -323,8 +321,7 @@ static void on_run_end(struct driver_call *call, enum call_end end, struct frame
     step_all(object);
     resize_go_on(object);
     let_go_if_clean(object);
-    driver_unref(run->driver);
-    free(run);
+    run_free(run);
     object_unref(object);
 }
 
@@ -339,6 +336,11 @@ static int run_start(struct object *object, struct range pages)
     run = calloc(1, sizeof(*run));
     if (!run)
         return -ENOMEM;
+    run->settling = settle_new(object, pages);
+    if (!run->settling) {
+        free(run);
+        return -ENOMEM;
+    }
     run->object = object_ref(object);
     run->driver = driver_ref(object->driver);
     run->pages = pages;
@@ -356,8 +358,7 @@ static int run_start(struct object *object, struct range pages)
     list_del(&run->node);
     object->wb.n_runs--;
     note_failure(run, -EIO, "the driver cannot be asked");
-    driver_unref(run->driver);
-    free(run);
+    run_free(run);
     object_unref(object);
     return -EIO;
 }
@@ -550,6 +551,7 @@ void writeback_go_on(struct object *object)
 bool sync_start(struct sync *sync, struct object *object, struct range pages)
 {
     list_init(&sync->node);
+    settle_check(object, pages);
     sync->object = object;
     sync->pages = range_intersect(pages, page_table_range(&object->pages));
     sync->cursor = sync->pages.start;
@@ -611,14 +613,32 @@ void writeback_kick(struct object *object)
         flush_background(object);
 }
 
+void writeback_soon(struct object *object)
+{
+    struct engine *engine = object->engine;
+    const uint64_t age_ns = engine->config->writeback_ms * 1000000ull;
+    const uint64_t now_ns = loop_now_ns();
+
+    if (list_is_empty(&object->wb.dirty))
+        return;
+    object->wb.dirty_since_ns = age_ns < now_ns ? now_ns - age_ns : 0;
+    list_del(&object->wb.dirty);
+    list_add(&engine->dirty, &object->wb.dirty);
+    deadline_clear(&engine->loop, &engine->flusher);
+    watch_first(engine);
+}
+
 bool writeback_flush(struct engine *engine)
 {
     struct list *pos, *tmp;
     bool is_busy = false;
+    struct object *object;
+    size_t cursor = 0;
 
+    while ((object = idmap_next(&engine->objects, &cursor)))
+        settle_over(object);
     list_for_each_safe(pos, tmp, &engine->dirty) {
-        struct object *object = object_of_dirty(pos);
-
+        object = object_of_dirty(pos);
         is_busy = true;
         if (list_is_empty(&object->wb.syncs))
             flush_background(object);
@@ -699,7 +719,8 @@ const char *writeback_validate(const struct object *object)
 
 uint64_t writeback_n_refs(const struct object *object)
 {
-    uint64_t n = object->wb.n_runs + (list_is_linked(&object->wb.dirty) ? 1u : 0u);
+    uint64_t n =
+        settle_n_refs(object) + object->wb.n_runs + (list_is_linked(&object->wb.dirty) ? 1u : 0u);
     const struct list *pos;
 
     list_for_each(pos, &object->wb.syncs)
@@ -725,12 +746,14 @@ void writeback_object_init(struct object *object)
     list_init(&object->wb.holds);
     list_init(&object->wb.mkwrites);
     list_init(&object->wb.dirty);
+    rb_init(&object->wb.settling, NULL);
 }
 
 void writeback_object_done(struct object *object)
 {
-    MUST(object->wb.n_runs == 0 && list_is_empty(&object->resizes) &&
-         list_is_empty(&object->wb.syncs) && list_is_empty(&object->wb.holds) &&
-         list_is_empty(&object->wb.mkwrites) && list_is_empty(&object->wb.dirty));
+    MUST(object->wb.n_runs == 0 && rb_is_empty(&object->wb.settling) &&
+         list_is_empty(&object->resizes) && list_is_empty(&object->wb.syncs) &&
+         list_is_empty(&object->wb.holds) && list_is_empty(&object->wb.mkwrites) &&
+         list_is_empty(&object->wb.dirty));
     deadline_clear(&object->engine->loop, &object->wb.again);
 }

@@ -60,6 +60,9 @@ void writeback_go_on(struct object *object);
 /** writeback_kick() - somebody who wrote has gone: write back soon */
 void writeback_kick(struct object *object);
 
+/** writeback_soon() - its dirty pages are due, in a later turn */
+void writeback_soon(struct object *object);
+
 /** writeback_hold(), writeback_unhold() - a client writes to the file itself between these two: what
  * is written back meanwhile stays dirty. @hold: in place, linked until unhold. */
 struct wb_hold {

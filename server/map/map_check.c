@@ -84,9 +84,10 @@ static uint32_t access_flags(uint32_t prot)
 static int check_type(const struct map_args *args, struct map_plan *plan, const char **ret_why)
 {
     const uint32_t type = args->flags & MAP_TYPE;
+    const uint32_t known = KNOWN_MAP_FLAGS | (args->map_sync ? (uint32_t)MAP_SYNC : 0u);
     uint32_t vm_flags = access_flags(args->prot) | VMF_MAYREAD | VMF_MAYWRITE | VMF_MAYEXEC;
 
-    if (type == MAP_SHARED_VALIDATE && (args->flags & ~(KNOWN_MAP_FLAGS | MAP_TYPE)))
+    if (type == MAP_SHARED_VALIDATE && (args->flags & ~(known | MAP_TYPE)))
         return refuse(-EOPNOTSUPP, "unknown flags with MAP_SHARED_VALIDATE", ret_why);
     if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) {
         if ((args->prot & PROT_WRITE) && !args->writable)

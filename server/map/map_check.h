@@ -22,6 +22,7 @@ struct map_args {
     bool readable;       /* the file was opened for reading */
     bool writable;       /* and for writing */
     bool noexec;         /* it may not be executed */
+    bool map_sync;       /* its driver says that MAP_SYNC is legal */
     uint64_t page_bytes; /* of the object */
     bool anonymous;      /* MAP_ANONYMOUS: no file; page_bytes is that of small pages */
     bool is_taken;       /* something is mapped in the range that addr and length name */

@@ -166,7 +166,7 @@ START_TEST(changes_of_size_that_wait_for_a_writeback_are_seen)
         client_map(muse, "file/f", O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
     ck_assert_ptr_ne(msync.addr, MAP_FAILED);
     memset(msync.addr, 'x', N_PAGES * PAGE);
-    ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+    rig_stop_driver(&rig, "file");
     job_start(&msync);
     wait_for("writeback", "asked", "driver");
     job_start(&first);

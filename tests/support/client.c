@@ -313,3 +313,56 @@ void build_program(const char *name, char *buf, size_t size)
 
     (void)snprintf(buf, size, "%s/bin/%s", dir ? dir : "build/dev", name);
 }
+
+/* Of one space. Return: the caller's; NULL: nothing is mapped there. */
+static json_t *vma_of(const struct rig *rig, json_int_t space_id, uint64_t addr)
+{
+    json_t *found = NULL;
+    char command[64];
+    json_t *document;
+    json_t *vma;
+    size_t i;
+
+    (void)snprintf(command, sizeof(command), "maps %lld", (long long)space_id);
+    document = rig_ctl(rig, command);
+    json_array_foreach(json_entries(document), i, vma)
+    {
+        if (addr >= (uint64_t)json_integer_value(json_object_get(vma, "start")) &&
+            addr < (uint64_t)json_integer_value(json_object_get(vma, "end")))
+            found = json_incref(vma);
+    }
+    json_decref(document);
+    return found;
+}
+
+json_t *client_vma(const struct rig *rig, const void *addr)
+{
+    json_t *document = rig_ctl(rig, "spaces");
+    json_t *found = NULL;
+    json_t *space;
+    size_t i;
+
+    json_array_foreach(json_entries(document), i, space)
+    {
+        if (!found)
+            found = vma_of(rig, json_integer_value(json_object_get(space, "id")), (uintptr_t)addr);
+    }
+    json_decref(document);
+    ck_assert_msg(found != NULL, "no VMA at %p", addr);
+    return found;
+}
+
+bool client_vma_flag(const struct rig *rig, const void *addr, const char *flag)
+{
+    json_t *vma = client_vma(rig, addr);
+    bool has = false;
+    json_t *word;
+    size_t i;
+
+    json_array_foreach(json_object_get(vma, "flags"), i, word)
+    {
+        has |= strcmp(json_string_value(word), flag) == 0;
+    }
+    json_decref(vma);
+    return has;
+}

@@ -103,4 +103,11 @@ json_t *json_entries(json_t *document);
 /** build_program() - the path of a program of this build */
 void build_program(const char *name, char *buf, size_t size);
 
+/** client_vma() - what `musectl maps` says of the VMA at an address: of the first space that has one
+ * there; the caller's. Fails the test when there is none. */
+json_t *client_vma(const struct rig *rig, const void *addr);
+
+/** client_vma_flag() - whether it has such a flag ("hugepage" ...) */
+bool client_vma_flag(const struct rig *rig, const void *addr, const char *flag);
+
 #endif

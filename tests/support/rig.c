@@ -364,6 +364,49 @@ static json_t *find_key(json_t *value, const char *key)
     return NULL;
 }
 
+/* Whether the line of /proc that begins with "PID (NAME) " says T. */
+static bool is_thread_stopped(pid_t pid, const char *thread)
+{
+    char path[300], line[256];
+    const char *name_end = NULL;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", (int)pid, thread);
+    file = fopen(path, "re");
+    if (!file)
+        return true; /* it has ended */
+    if (fgets(line, sizeof(line), file))
+        name_end = strrchr(line, ')');
+    (void)fclose(file);
+    return name_end && name_end[2] == 'T';
+}
+
+static bool is_stopped(const struct rig *rig, void *arg)
+{
+    const pid_t pid = rig_driver_pid(rig, arg);
+    const struct dirent *entry;
+    bool all = true;
+    char path[64];
+    DIR *tasks;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    tasks = opendir(path);
+    ck_assert_ptr_nonnull(tasks);
+    while ((entry = readdir(tasks)))
+        all &= entry->d_name[0] == '.' || is_thread_stopped(pid, entry->d_name);
+    (void)closedir(tasks);
+    return all;
+}
+
+void rig_stop_driver(const struct rig *rig, const char *name)
+{
+    char copy[32];
+
+    (void)snprintf(copy, sizeof(copy), "%s", name);
+    ck_assert_int_eq(kill(rig_driver_pid(rig, name), SIGSTOP), 0);
+    rig_wait(is_stopped, rig, copy, "a driver to stop");
+}
+
 uint64_t rig_stat(const struct rig *rig, const char *key)
 {
     json_t *document = rig_ctl(rig, "stats");

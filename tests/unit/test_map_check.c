@@ -253,6 +253,25 @@ START_TEST(a_file_that_may_not_be_executed_is_eperm_and_never_may_be)
 }
 END_TEST
 
+START_TEST(map_sync_is_legal_where_the_driver_says_so)
+{
+    struct map_args args = {.length = PAGE,
+                            .prot = PROT_READ | PROT_WRITE,
+                            .flags = MAP_SHARED_VALIDATE | MAP_SYNC,
+                            .readable = true,
+                            .writable = true,
+                            .page_bytes = PAGE};
+    struct map_plan plan;
+    const char *why;
+
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), -EOPNOTSUPP);
+    args.map_sync = true;
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), 0);
+    args.flags |= 1u << 25; /* and nothing else that is unknown */
+    ck_assert_int_eq(map_check_args(&args, &plan, &why), -EOPNOTSUPP);
+}
+END_TEST
+
 START_TEST(only_private_writable_memory_counts_as_data)
 {
     const struct map_args args = {.data_room = 2 * PAGE};
@@ -439,7 +458,7 @@ START_TEST(the_hooks_bits_are_those_of_the_wire)
     ck_assert_int_eq(FILE_HOOK_WRITEBACK, 0x100);
     ck_assert_int_eq(FILE_HOOK_GETATTR_PATH, 0x01000000);
     ck_assert_int_eq(FILE_HOOK_RENAME, 0x10000000);
-    ck_assert_uint_eq(FILE_HOOKS_ALL, 0x3f000fff);
+    ck_assert_uint_eq(FILE_HOOKS_ALL, 0x3f001fff);
 }
 END_TEST
 
@@ -626,6 +645,7 @@ int main(void)
     TCase *tcase = tcase_create("map_check");
 
     tcase_add_test(tcase, a_file_that_may_not_be_executed_is_eperm_and_never_may_be);
+    tcase_add_test(tcase, map_sync_is_legal_where_the_driver_says_so);
     tcase_add_test(tcase, only_private_writable_memory_counts_as_data);
     tcase_add_loop_test(tcase, mmap_arguments_are_refused_with_the_errno_of_the_kernel, 0,
                         N_ELEMENTS(rows));

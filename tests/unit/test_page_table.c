@@ -13,9 +13,9 @@
 #define N_PAGES 200u
 
 /* One letter a state, in the order of the enum; the edges as said in the design. */
-static const char letters[] = "afcdwep";
-static const char *const edges[] = {"af", "ac", "fc", "fa", "fp", "cd", "ce", "dw", "de",
-                                    "wc", "wd", "we", "ea", "ec", "pf", "pc", "pa"};
+static const char letters[] = "afcdwsep";
+static const char *const edges[] = {"af", "ac", "fc", "fa", "fp", "cd", "ce", "dw", "de", "ws",
+                                    "wd", "we", "sc", "sd", "se", "ea", "ec", "pf", "pc", "pa"};
 
 static _Atomic uint8_t states[N_PAGES + 8];
 static struct page_table table;

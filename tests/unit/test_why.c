@@ -30,9 +30,13 @@ START_TEST(the_state_of_the_page_decides)
         enum page_state state;
         enum why_outcome read, write;
     } rows[] = {
-        {PAGE_ABSENT, WHY_ASK, WHY_ASK},          {PAGE_FILLING, WHY_JOIN, WHY_JOIN},
-        {PAGE_CLEAN, WHY_READY, WHY_DIRTIES},     {PAGE_DIRTY, WHY_READY, WHY_READY},
-        {PAGE_WRITEBACK, WHY_READY, WHY_DIRTIES}, {PAGE_EVICTING, WHY_EVICTING, WHY_EVICTING},
+        {PAGE_ABSENT, WHY_ASK, WHY_ASK},
+        {PAGE_FILLING, WHY_JOIN, WHY_JOIN},
+        {PAGE_CLEAN, WHY_READY, WHY_DIRTIES},
+        {PAGE_DIRTY, WHY_READY, WHY_READY},
+        {PAGE_WRITEBACK, WHY_READY, WHY_DIRTIES},
+        {PAGE_SETTLING, WHY_READY, WHY_DIRTIES},
+        {PAGE_EVICTING, WHY_EVICTING, WHY_EVICTING},
         {PAGE_POISONED, WHY_FAILED, WHY_FAILED},
     };
 

@@ -194,6 +194,11 @@ struct muse_open_result {
     void (*extents_sent)(void *file_private);
     /* as on a file system mounted noexec: PROT_EXEC is EPERM, and no mapping has MAYEXEC */
     bool noexec;
+    /* as FOP_MMAP_SYNC of Linux: what is stored lasts, so MAP_SYNC with MAP_SHARED_VALIDATE is legal */
+    bool map_sync;
+    /* bytes, a power of two up to 1 GiB; 0: none. A mapping whose address the server may choose
+     * starts at a multiple of it (Linux: get_unmapped_area) */
+    uint64_t map_align;
 };
 
 struct muse_open_args {
@@ -283,6 +288,11 @@ struct muse_driver_ops {
     int (*rename)(void *user, const struct muse_open_args *args, const char *to,
                   unsigned flags); /* RENAME_* of renameat2(2) */
     int (*mkdir)(void *user, const struct muse_open_args *args, unsigned mode);
+
+    /* For muse-driver-check(1): how many things (locks, reservations, contexts) are held for
+     * mappings between their prepare and their complete or abort; what they are goes into @text.
+     * Not deferred. */
+    unsigned (*debug_held)(void *user, char *text, size_t size);
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
@@ -343,6 +353,20 @@ struct muse_request *muse_request_defer(void);
  * @error:   0 or -errno; for `access` how many bytes, too. A deferred `vma_name` gives no name.
  */
 void muse_reply(struct muse_request *request, int error);
+
+/**
+ * muse_desc_open_file() - in mmap_prepare: map a new file, made for this mapping, instead
+ * @name:   what people see, below the driver's name; copied
+ * @result: as open fills it in, without extents, of the page size of desc->file; copied
+ *
+ * Linux: shmem_zero_setup_desc(). Sets desc->vm_file. The file is as open as any: release comes when
+ * nothing maps it any more, or, when prepare or the map call fails, after that.
+ *
+ * Return: 0; -EINVAL not in mmap_prepare's own call, or a name or result that cannot be; -EBUSY
+ * there is one already; -ENOMEM.
+ */
+int muse_desc_open_file(struct muse_vma_desc *desc, const char *name,
+                        const struct muse_open_result *result);
 
 /**
  * muse_vma_remap() - in mmap_complete or mmap: map bytes of @fd into @vma
