@@ -25,6 +25,10 @@
 #define FORK_TOKEN_BYTES       16u   /* nobody guesses 128 bits within the token's ten seconds */
 #define FORK_RANGES_MAX        2048u /* ranges in one message: 4096 numbers of 7 bytes */
 
+/* Actions and verbs of one mapping: 36 bytes each on the wire. Chosen: a core of some hundred segments;
+ * the server has 12 KiB of them while the call runs, and 4 KiB for as long as the mapping lives. */
+#define MAP_VERBS_MAX 256u
+
 /* The arena: addresses only (PROT_NONE, MAP_NORESERVE), so generous. */
 #define ARENA_BYTES_DEFAULT (1ull << 40)
 #define ARENA_BYTES_MAX     (1ull << 45)

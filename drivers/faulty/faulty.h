@@ -227,6 +227,9 @@ bool lie_in_access(struct faulty *faulty, const struct behaviour *behaviour, uin
 
 /** lie_in_name() - the same for a name. Return: whether. */
 bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour);
+/** lie_in_complete() - answer with verbs that no SDK would send. Return: whether it did. */
+bool lie_in_complete(struct faulty *faulty, const struct behaviour *behaviour);
+
 /** lie_in_hook() - answer the hook that runs with a COMPLETED that does not decode, when *lie* is
  * @word. Return: whether; then what the hook returns does not count. */
 bool lie_in_hook(struct faulty *faulty, const struct behaviour *behaviour, const char *word);

@@ -432,6 +432,8 @@ int faulty_mmap_complete(struct muse_driver_file *sdk_file, struct muse_vma *vma
     faulty_maybe_die(behaviour, "complete");
     end_call(faulty, sdk_number(context));
     faulty_sleep(behaviour->complete_sleep_ms);
+    if (lie_in_complete(faulty, behaviour))
+        return 0;
     if (r < 0) {
         muse_set_error("mmap_complete failed as asked for");
     } else if (behaviour->verb[0]) {

@@ -198,6 +198,40 @@ bool lie_in_hook(struct faulty *faulty, const struct behaviour *behaviour, const
     return true;
 }
 
+/* A COMPLETED with @n verbs, each @verb: of four bytes in field 2. */
+static void send_verbs(struct faulty *faulty, const uint8_t *verb, unsigned n, unsigned n_fds)
+{
+    const struct muse_request *request = muse_request_defer();
+    struct {
+        struct raw_frame frame;
+        struct {
+            uint8_t tag, n, verb[4];
+        } actions[MAP_VERBS_MAX + 1];
+    } __attribute__((packed)) bytes = {.frame = fine_answer(FRAME_COMPLETED, request->id)};
+
+    bytes.frame.n_fds = (uint8_t)n_fds;
+    for (unsigned i = 0; i < n; i++) {
+        bytes.actions[i].tag = 2u << 3 | 2u;
+        bytes.actions[i].n = sizeof(bytes.actions[i].verb);
+        memcpy(bytes.actions[i].verb, verb, sizeof(bytes.actions[i].verb));
+    }
+    send_raw(faulty, &bytes, sizeof(bytes.frame) + n * sizeof(bytes.actions[0]), n_fds);
+}
+
+bool lie_in_complete(struct faulty *faulty, const struct behaviour *behaviour)
+{
+    static const uint8_t prefault[] = {1u << 3, MUSE__WIRE__ACTION__TYPE__PREFAULT, 5u << 3, 1};
+    static const uint8_t remap[] = {1u << 3, MUSE__WIRE__ACTION__TYPE__REMAP, 8u << 3, 2};
+
+    if (is_word(behaviour->lie, "many-verbs"))
+        send_verbs(faulty, prefault, MAP_VERBS_MAX + 1, 0);
+    else if (is_word(behaviour->lie, "no-such-fd")) /* the third of two */
+        send_verbs(faulty, remap, 1, 2);
+    else
+        return false;
+    return true;
+}
+
 static void put_answer(struct faulty *faulty, const struct fill_answer *answer)
 {
     const uint64_t one = 1;

@@ -82,10 +82,12 @@ static int build_action(const struct muse_action *action, struct fd_table *table
     ret_wire->has_length = action->length != 0;
     ret_wire->length = action->length;
     if (is_remap(action)) {
-        int r = fd_table_append(table, action->fd);
+        int r = fd_table_find_or_append(table, action->fd);
 
         if (r < 0)
             return r;
+        ret_wire->has_fd_index = true;
+        ret_wire->fd_index = (uint32_t)r;
         ret_wire->has_fd_offset = true;
         ret_wire->fd_offset = action->fd_offset;
     }
@@ -100,12 +102,12 @@ static int build_action(const struct muse_action *action, struct fd_table *table
 static int build_verb(const struct muse_request *request, unsigned i, struct fd_table *table,
                       Muse__Wire__Action *ret_wire)
 {
-    const struct muse_action *verb = &request->verbs[i];
-    int r = build_action(verb, table, ret_wire);
+    const struct sdk_verb *verb = &request->verbs[i];
+    int r = build_action(&verb->action, table, ret_wire);
 
-    if (verb->type == SDK_VERB_POISON) {
+    if (verb->action.type == SDK_VERB_POISON) {
         ret_wire->has_error = true;
-        ret_wire->error = (uint32_t)sdk_wire_error(request->verb_errors[i]);
+        ret_wire->error = (uint32_t)sdk_wire_error(verb->error);
     }
     return r;
 }
@@ -306,16 +308,19 @@ static int send_prepared(struct muse_request *request)
 
 static int send_completed(struct muse_request *request)
 {
+    const unsigned n = request->error == 0 ? request->n_verbs : 0;
     Muse__Wire__Completed completed = MUSE__WIRE__COMPLETED__INIT;
-    Muse__Wire__Action actions[SDK_VERBS_MAX];
-    Muse__Wire__Action *pointers[SDK_VERBS_MAX];
+    CLEAN(free_p) Muse__Wire__Action *actions = calloc(n + 1, sizeof(*actions));
+    CLEAN(free_p) Muse__Wire__Action **pointers = calloc(n + 1, sizeof(*pointers));
     struct fd_table table = {.n = 0};
 
+    if (!actions || !pointers)
+        return -ENOMEM;
     completed.error = sdk_wire_error(request->error);
     completed.text = text_of(request);
-    completed.n_actions = request->error == 0 ? request->n_verbs : 0;
+    completed.n_actions = n;
     completed.actions = pointers;
-    for (unsigned i = 0; i < completed.n_actions; i++) {
+    for (unsigned i = 0; i < n; i++) {
         int r = build_verb(request, i, &table, &actions[i]);
 
         if (r < 0)

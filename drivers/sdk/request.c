@@ -65,6 +65,7 @@ struct muse_request *request_free(struct muse_request *request)
     if (request) {
         (void)event_free(request->event);
         free(request->map_call);
+        free(request->verbs);
         free(request->forward);
         free(request->buf);
         (void)path_result_free(request->path);

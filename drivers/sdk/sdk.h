@@ -32,8 +32,6 @@
 #include "proto/limits.h"
 #include "proto/path.pb-c.h"
 
-#define SDK_VERBS_MAX 8u /* chosen: muse_vma_remap(), muse_vma_prefault() in a hook; see driver.h */
-
 /* An object's bytes: the server's memfd. Shared by the object and the faults that write to it. */
 struct page_cache {
     int memfd;                   /* owned */
@@ -120,6 +118,12 @@ enum request_kind {
     REQUEST_PATH
 };
 
+/* What mmap_complete or mmap has asked for. */
+struct sdk_verb {
+    struct muse_action action;
+    int error; /* -errno; SDK_VERB_POISON only */
+};
+
 /* One call of a hook that has an answer. */
 struct muse_request {
     struct muse_driver *driver;
@@ -146,9 +150,10 @@ struct muse_request {
     char *new_name;            /* owned */
     struct map_call *map_call; /* owned: prepare's, put into the table when it succeeded */
     void *context;             /* complete's */
-    struct muse_action verbs[SDK_VERBS_MAX];
-    int verb_errors[SDK_VERBS_MAX]; /* -errno, of those that are SDK_VERB_POISON */
-    unsigned n_verbs;
+    struct sdk_verb *verbs;    /* owned; room for n_verbs_room */
+    unsigned n_verbs, n_verbs_room;
+    int verb_fds[FRAME_FDS_MAX]; /* borrowed from the driver: what they remap, each once */
+    unsigned n_verb_fds;
     char *forward;            /* owned */
     uint8_t *buf;             /* owned: what access fills in */
     const char *name;         /* borrowed until the answer: what vma_name returned */

@@ -22,7 +22,7 @@ static struct muse_request *hook_of(struct muse_vma *vma)
 /* The wire has room for one action in the legacy hook's answer. */
 static unsigned verbs_max(const struct muse_request *request)
 {
-    return request->kind == REQUEST_LEGACY_MMAP ? 1 : SDK_VERBS_MAX;
+    return request->kind == REQUEST_LEGACY_MMAP ? 1 : MAP_VERBS_MAX;
 }
 
 static bool is_in_part(const struct muse_vma *vma, uint64_t address, uint64_t length)
@@ -31,15 +31,48 @@ static bool is_in_part(const struct muse_vma *vma, uint64_t address, uint64_t le
            length <= vma->part_end - address && ((address | length) & (MUSE_PAGE_BYTES - 1)) == 0;
 }
 
-static int add_verb(struct muse_vma *vma, const struct muse_action *action, uint64_t length)
+static int make_room(struct muse_request *request)
+{
+    const unsigned room = request->n_verbs_room > 0 ? 2 * request->n_verbs_room : 8;
+    struct sdk_verb *verbs;
+
+    if (request->n_verbs == verbs_max(request))
+        return -ENOSPC;
+    if (request->n_verbs < request->n_verbs_room)
+        return 0;
+    verbs = realloc(request->verbs, room * sizeof(*verbs));
+    if (!verbs)
+        return -ENOMEM;
+    request->verbs = verbs;
+    request->n_verbs_room = room;
+    return 0;
+}
+
+/* @error: of SDK_VERB_POISON; else 0 */
+static int add_verb(struct muse_vma *vma, const struct muse_action *action, uint64_t length,
+                    int error)
 {
     struct muse_request *request = hook_of(vma);
+    int r;
 
     if (!request || !is_in_part(vma, action->address, length))
         return -EINVAL;
-    if (request->n_verbs == verbs_max(request))
+    r = make_room(request);
+    if (r == 0)
+        request->verbs[request->n_verbs++] = (struct sdk_verb){*action, error};
+    return r;
+}
+
+/* An answer carries each fd once, and few of them. Return: 0; -ENOSPC. */
+static int note_fd(struct muse_request *request, int fd)
+{
+    for (unsigned i = 0; i < request->n_verb_fds; i++) {
+        if (request->verb_fds[i] == fd)
+            return 0;
+    }
+    if (request->n_verb_fds == FRAME_FDS_MAX)
         return -ENOSPC;
-    request->verbs[request->n_verbs++] = *action;
+    request->verb_fds[request->n_verb_fds++] = fd;
     return 0;
 }
 
@@ -94,10 +127,17 @@ int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int 
                                        .length = length,
                                        .fd = fd,
                                        .fd_offset = fd_offset};
+    int r;
 
-    if (fd < 0 || (fd_offset & (MUSE_PAGE_BYTES - 1)) != 0)
+    if (!hook_of(vma) || fd < 0 || (fd_offset & (MUSE_PAGE_BYTES - 1)) != 0)
         return -EINVAL;
-    return add_verb(vma, &action, length);
+    r = add_verb(vma, &action, length, 0);
+    if (r < 0)
+        return r;
+    r = note_fd(hook_of(vma), fd);
+    if (r < 0)
+        hook_of(vma)->n_verbs--;
+    return r;
 }
 
 int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages)
@@ -107,7 +147,7 @@ int muse_vma_prefault(struct muse_vma *vma, uint64_t address, uint64_t n_pages)
 
     if (n_pages > UINT64_MAX / MUSE_PAGE_BYTES)
         return -EINVAL;
-    return add_verb(vma, &action, n_pages * MUSE_PAGE_BYTES);
+    return add_verb(vma, &action, n_pages * MUSE_PAGE_BYTES, 0);
 }
 
 /* The pages of the object that [address, address + length) shows. Return: 0; -EINVAL. */
@@ -161,7 +201,7 @@ int muse_vma_supply(struct muse_vma *vma, uint64_t address, const void *data, ui
 
     if (r == 0)
         r = write_pages(vma, address, length, data);
-    return r < 0 ? r : add_verb(vma, &action, length);
+    return r < 0 ? r : add_verb(vma, &action, length, 0);
 }
 
 int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, int error)
@@ -169,15 +209,11 @@ int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, in
     const uint64_t length = n_pages * MUSE_PAGE_BYTES;
     const struct muse_action action = {
         .type = SDK_VERB_POISON, .address = address, .length = length, .fd = -1};
-    struct muse_request *request = hook_of(vma);
     int r = error < 0 ? check_verb(vma, address, n_pages) : -EINVAL;
 
     if (r == 0)
         r = write_pages(vma, address, length, NULL); /* whole pages, inside the object */
-    if (r < 0)
-        return r;
-    request->verb_errors[request->n_verbs] = error;
-    return add_verb(vma, &action, length);
+    return r < 0 ? r : add_verb(vma, &action, length, error);
 }
 
 int muse_vma_forward(struct muse_vma *vma, const char *name)

@@ -8,6 +8,7 @@
 #define MUSE_SERVER_FLOW_MAP_FLOW_H
 
 #include "proto/driver.pb-c.h"
+#include "proto/limits.h"
 #include "server/driver/driver_link.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/engine.h"
@@ -19,14 +20,13 @@
 
 struct stack_request;
 
-#define MAP_VERBS_MAX  8u
 #define MAP_TEXT_BYTES 256u
 
 /* A declared action or a verb, checked, waiting to be carried out. */
 struct map_todo {
     enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT, TODO_SUPPLY, TODO_POISON } kind;
     struct range range; /* addresses as the driver knows them */
-    int fd;             /* owned; REMAP */
+    int fd;             /* borrowed from the request; REMAP */
     uint64_t fd_offset;
     int error; /* POISON: errno */
 };
@@ -51,8 +51,11 @@ struct map_request {
     uint64_t prepare_id;         /* the frame id of the prepare */
     uint64_t private_data, context;
     struct object *extents_of; /* ref: its extents are this request's word; NULL: they are not */
-    struct map_todo todos[MAP_VERBS_MAX];
+    struct map_todo *todos;    /* owned */
     unsigned n_todos, todo_next;
+    unsigned n_remapping;            /* from todo_next on: the client is doing them */
+    int todo_fds[FRAME_FDS_MAX + 1]; /* owned: prepare's and complete's */
+    unsigned n_todo_fds;
     char poison_text[MAP_TEXT_BYTES]; /* what the driver said with its POISON verbs */
     struct fill_wait wait;            /* prefault */
     struct deadline act_deadline;

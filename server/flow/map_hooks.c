@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -62,8 +63,39 @@ static enum map_todo_kind todo_kind_of(Muse__Wire__Action__Type type)
     return TODO_PREFAULT;
 }
 
+/* Return: 0; -errno with the error set. */
+static int reserve_todos(struct map_request *request, size_t n)
+{
+    struct map_todo *todos;
+
+    if (n > MAP_VERBS_MAX - request->n_todos) {
+        map_set_error(request, -EINVAL, request->call.hook, "action: too many in one answer");
+        return -EINVAL;
+    }
+    todos = n > 0 ? realloc(request->todos, (request->n_todos + n) * sizeof(*todos)) : NULL;
+    if (n > 0 && !todos) {
+        map_set_error(request, -ENOMEM, request->call.hook, "action: no memory for what is to do");
+        return -ENOMEM;
+    }
+    request->todos = n > 0 ? todos : request->todos;
+    return 0;
+}
+
+/* @fd: from the frame, -1: none. Return: the same fd, which is the request's now. */
+static int keep_fd(struct map_request *request, int *fd)
+{
+    const int kept = fd_take(fd);
+
+    if (kept >= 0) {
+        MUST(request->n_todo_fds < N_ELEMENTS(request->todo_fds));
+        request->todo_fds[request->n_todo_fds++] = kept;
+    }
+    return kept;
+}
+
+/* After reserve_todos(). @fd: the request's, or -1 */
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
-                    struct range within, int *fd)
+                    struct range within, int fd)
 {
     struct map_todo *todo = &request->todos[request->n_todos];
     const bool is_remap = action->type == MUSE__WIRE__ACTION__TYPE__REMAP ||
@@ -83,15 +115,11 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
                            ? UINT64_MAX
                            : action->n_pages * VMA_PAGE_BYTES;
     }
-    if (request->n_todos >= MAP_VERBS_MAX) {
-        map_set_error(request, -EINVAL, request->call.hook, "action: too many in one answer");
-        return -EINVAL;
-    }
     if (map_check_action(&check, &why) < 0) {
         map_set_error(request, -EINVAL, request->call.hook, why);
         return -EINVAL;
     }
-    if (is_remap && *fd < 0) {
+    if (is_remap && fd < 0) {
         map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
         return -EINVAL;
     }
@@ -102,10 +130,18 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
     todo->kind = todo_kind_of(action->type);
     todo->error = status_is_legal(action->error) ? (int)action->error : EIO;
     todo->range = range_make(check.address, check.address + check.length);
-    todo->fd = is_remap ? fd_take(fd) : -1;
+    todo->fd = is_remap ? fd : -1;
     todo->fd_offset = check.fd_offset;
     request->n_todos++;
     return 0;
+}
+
+static int add_only_todo(struct map_request *request, const Muse__Wire__Action *action,
+                         struct frame *frame)
+{
+    int r = reserve_todos(request, 1);
+
+    return r < 0 ? r : add_todo(request, action, request->target, keep_fd(request, &frame->fds[0]));
 }
 
 /* The one action mmap_prepare may declare. */
@@ -127,11 +163,11 @@ int map_take_action(struct map_request *request, const Muse__Wire__Action *actio
     case MUSE__WIRE__ACTION__TYPE__REMAP:
     case MUSE__WIRE__ACTION__TYPE__IO_REMAP:
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
-        return add_todo(request, action, request->target, &frame->fds[0]);
+        return add_only_todo(request, action, frame);
     case MUSE__WIRE__ACTION__TYPE__SUPPLY:
     case MUSE__WIRE__ACTION__TYPE__POISON:
         if (request->txn.legacy)
-            return add_todo(request, action, request->target, &frame->fds[0]);
+            return add_only_todo(request, action, frame);
         map_set_error(request, -EINVAL, request->call.hook,
                       "action: SUPPLY and POISON are verbs of mmap_complete");
         return -EINVAL;
@@ -147,26 +183,35 @@ void map_note_poison_text(struct map_request *request, const char *text)
     (void)snprintf(request->poison_text, sizeof(request->poison_text), "%s", text ? text : "");
 }
 
-/* complete's verbs; the n-th REMAP uses the n-th fd. */
+/* complete's verbs; several REMAPs may be of one fd. */
 int map_take_verbs(struct map_request *request, const Muse__Wire__Completed *answer,
                    struct frame *frame, struct range within)
 {
-    unsigned n_fds = 0;
+    const unsigned first_fd = request->n_todo_fds;
+    uint32_t n_remaps = 0;
+    int r = reserve_todos(request, answer->n_actions);
 
+    if (r < 0)
+        return r;
     map_note_poison_text(request, answer->text);
+    for (unsigned i = 0; i < frame->header.n_fds; i++)
+        (void)keep_fd(request, &frame->fds[i]);
     for (size_t i = 0; i < answer->n_actions; i++) {
         const Muse__Wire__Action *action = answer->actions[i];
-        int none = -1;
-        int *fd = &none;
-        int r;
+        int fd = -1;
 
         if (action->type == MUSE__WIRE__ACTION__TYPE__EXTENTS) {
             map_set_error(request, -EINVAL, request->call.hook,
                           "action: EXTENTS belongs into mmap_prepare");
             return -EINVAL;
         }
-        if (todo_kind_of(action->type) == TODO_REMAP && n_fds < frame->header.n_fds)
-            fd = &frame->fds[n_fds++];
+        if (todo_kind_of(action->type) == TODO_REMAP) {
+            const uint32_t index = action->has_fd_index ? action->fd_index : n_remaps;
+
+            n_remaps++;
+            if (index < request->n_todo_fds - first_fd)
+                fd = request->todo_fds[first_fd + index];
+        }
         r = add_todo(request, action, within, fd);
         if (r < 0)
             return r;

@@ -200,10 +200,14 @@ static struct range in_place(const struct map_request *request, struct range ran
     return range_make(start, start + range_len(range));
 }
 
+static bool is_whole(const struct map_request *request, const struct map_todo *todo)
+{
+    return range_equal(todo->range, request->target);
+}
+
 static void on_remapped(void *ctx, enum client_end end, int error)
 {
     struct map_request *request = ctx;
-    const struct map_todo *todo = &request->todos[request->todo_next];
 
     if (end == CLIENT_LOST)
         return;
@@ -211,31 +215,48 @@ static void on_remapped(void *ctx, enum client_end end, int error)
         act_failed(request, error, "the client could not map the driver's fd");
         return;
     }
-    if (range_equal(todo->range, request->target))
-        request->vma->direct = true;
-    else
-        vma_parts_add(request->vma, in_place(request, todo->range));
-    request->todo_next++;
+    for (; request->n_remapping > 0; request->n_remapping--) {
+        const struct map_todo *todo = &request->todos[request->todo_next++];
+
+        if (is_whole(request, todo))
+            request->vma->direct = true;
+        else
+            vma_parts_add(request->vma, in_place(request, todo->range));
+    }
     map_run_todos(request);
 }
 
-static int run_remap(struct map_request *request, struct map_todo *todo)
+static struct mem_op remap_op(const struct map_request *request, const struct map_todo *todo)
 {
-    struct space *space = request->mm.space;
-    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
-                              .range = in_place(request, todo->range),
-                              .prot = vma_prot(request->vma),
-                              .flags =
-                                  (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
-                              .offset = todo->fd_offset,
-                              .fd = todo->fd};
-    int r = range_equal(todo->range, request->target) ? 0 : vma_parts_reserve(request->vma);
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
+                           .range = in_place(request, todo->range),
+                           .prot = vma_prot(request->vma),
+                           .flags = (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
+                           .offset = todo->fd_offset,
+                           .fd = todo->fd};
+}
 
+/* All REMAPs that follow each other, as many as one instruction has room for. They are kept from the
+ * fault path: a whole mapping was never registered; a part loses its registration by the new mmap. */
+static int run_remaps(struct map_request *request)
+{
+    struct mem_op ops[MEM_OPS_MAX];
+    unsigned n = 0, n_parts = 0;
+    int r;
+
+    while (n < MEM_OPS_MAX && request->todo_next + n < request->n_todos) {
+        const struct map_todo *todo = &request->todos[request->todo_next + n];
+
+        if (todo->kind != TODO_REMAP)
+            break;
+        n_parts += !is_whole(request, todo);
+        ops[n++] = remap_op(request, todo);
+    }
+    r = n_parts > 0 ? vma_parts_reserve(request->vma, n_parts) : 0;
     if (r < 0)
         return r;
-    /* kept from the fault path: the whole mapping was never registered; a part loses its
-     * registration by the new mmap */
-    return session_mem_ops(space, request->mm.id, &op, 1, 0, on_remapped, request);
+    request->n_remapping = n;
+    return session_mem_ops(request->mm.space, request->mm.id, ops, n, 0, on_remapped, request);
 }
 
 static void prefault_failed(struct map_request *request, int error, uint64_t page)
@@ -330,11 +351,11 @@ static int run_poison(struct map_request *request, const struct map_todo *todo)
     return 1;
 }
 
-static int run_todo(struct map_request *request, struct map_todo *todo)
+static int run_todo(struct map_request *request, const struct map_todo *todo)
 {
     switch (todo->kind) {
     case TODO_REMAP:
-        return run_remap(request, todo);
+        return run_remaps(request);
     case TODO_SUPPLY:
         return run_supply(request, todo);
     case TODO_POISON:
@@ -372,7 +393,7 @@ void map_run_todos(struct map_request *request)
                      loop_now_ns() + request->driver->hook_deadline_ns);
     }
     while (request->todo_next < request->n_todos) {
-        struct map_todo *todo = &request->todos[request->todo_next];
+        const struct map_todo *todo = &request->todos[request->todo_next];
         int r = run_todo(request, todo);
 
         if (r < 0) {
@@ -392,9 +413,11 @@ void map_drop_todos(struct map_request *request)
     fill_wait_cancel(&request->wait);
     deadline_clear(&request->mm.space->engine->loop, &request->act_deadline);
     session_orphan(request->mm.space, request);
-    for (unsigned i = 0; i < request->n_todos; i++)
-        if (request->todos[i].kind == TODO_REMAP)
-            fd_close(&request->todos[i].fd);
+    while (request->n_todo_fds > 0)
+        fd_close(&request->todo_fds[--request->n_todo_fds]);
+    free(request->todos);
+    request->todos = NULL;
+    request->n_todos = 0;
 }
 
 /* ---- MAP_FIXED over live mappings: one move, no hole ---- */

@@ -6,8 +6,8 @@
 
 /* Owned by the VMAs that point to it. Written to only while one of them exists. */
 struct vma_parts {
-    unsigned n_refs, n;
-    struct range pages[VMA_PARTS_MAX]; /* 4 KiB pages of the object */
+    unsigned n_refs, n, n_room;
+    struct range *pages; /* owned; 4 KiB pages of the object, by their start; may overlap */
 };
 
 struct vma_parts *vma_parts_ref(struct vma_parts *parts)
@@ -19,44 +19,54 @@ struct vma_parts *vma_parts_ref(struct vma_parts *parts)
 
 void vma_parts_unref(struct vma_parts *parts)
 {
-    if (parts && --parts->n_refs == 0)
+    if (parts && --parts->n_refs == 0) {
+        free(parts->pages);
         free(parts);
+    }
 }
 
-int vma_parts_reserve(struct vma *vma)
+int vma_parts_reserve(struct vma *vma, unsigned n)
 {
-    if (!vma->parts) {
-        vma->parts = calloc(1, sizeof(*vma->parts));
-        if (!vma->parts)
+    struct vma_parts *parts = vma->parts;
+    struct range *pages;
+
+    if (!parts) {
+        parts = vma->parts = calloc(1, sizeof(*parts));
+        if (!parts)
             return -ENOMEM;
-        vma->parts->n_refs = 1;
+        parts->n_refs = 1;
     }
-    return vma->parts->n < VMA_PARTS_MAX ? 0 : -ENOMEM;
+    if (n > VMA_PARTS_MAX - parts->n)
+        return -ENOMEM;
+    if (parts->n + n <= parts->n_room)
+        return 0;
+    pages = realloc(parts->pages, (parts->n + n) * sizeof(*pages));
+    if (!pages)
+        return -ENOMEM;
+    parts->pages = pages;
+    parts->n_room = parts->n + n;
+    return 0;
 }
 
 void vma_parts_add(struct vma *vma, struct range addrs)
 {
     struct vma_parts *parts = vma->parts;
+    const uint64_t first = vma_pgoff_at(vma, addrs.start);
+    unsigned at;
 
-    MUST(parts && parts->n_refs == 1 && parts->n < VMA_PARTS_MAX);
+    MUST(parts && parts->n_refs == 1 && parts->n < parts->n_room);
     MUST(range_contains_range(vma_range(vma), addrs));
-    parts->pages[parts->n++] =
-        (struct range){vma_pgoff_at(vma, addrs.start),
-                       vma_pgoff_at(vma, addrs.start) + (range_len(addrs) >> VMA_PAGE_SHIFT)};
+    for (at = parts->n++; at > 0 && parts->pages[at - 1].start > first; at--)
+        parts->pages[at] = parts->pages[at - 1];
+    parts->pages[at] = (struct range){first, first + (range_len(addrs) >> VMA_PAGE_SHIFT)};
 }
 
 /* The first page at or behind @page that is in no part. */
 static uint64_t leave_parts(const struct vma_parts *parts, uint64_t page)
 {
-    unsigned i = 0;
-
-    while (i < parts->n) {
-        if (range_contains(parts->pages[i], page)) {
+    for (unsigned i = 0; i < parts->n; i++) {
+        if (range_contains(parts->pages[i], page))
             page = parts->pages[i].end;
-            i = 0;
-        } else {
-            i++;
-        }
     }
     return page;
 }

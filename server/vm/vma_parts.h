@@ -10,12 +10,13 @@
 #ifndef MUSE_SERVER_VM_VMA_PARTS_H
 #define MUSE_SERVER_VM_VMA_PARTS_H
 
+#include "proto/limits.h"
 #include "server/vm/vma.h"
 
-#define VMA_PARTS_MAX 8u
+#define VMA_PARTS_MAX MAP_VERBS_MAX
 
-/** vma_parts_reserve() - room for one part more. Return: 0; -ENOMEM, also for too many. */
-MUST_CHECK int vma_parts_reserve(struct vma *vma);
+/** vma_parts_reserve() - room for @n parts more. Return: 0; -ENOMEM, also for too many. */
+MUST_CHECK int vma_parts_reserve(struct vma *vma, unsigned n);
 
 /** vma_parts_add() - @addrs of @vma show the driver's fd; after vma_parts_reserve() */
 void vma_parts_add(struct vma *vma, struct range addrs);

@@ -299,6 +299,29 @@ START_TEST(a_page_mkwrite_that_does_not_decode_cuts_the_driver_off)
 }
 END_TEST
 
+START_TEST(verbs_that_cannot_be_fail_the_map_and_nothing_stays_mapped)
+{
+    static const struct {
+        const char *name, *why;
+    } rows[] = {{"faulty/x,lie=many-verbs", "action: too many in one answer"},
+                {"faulty/x,lie=no-such-fd", "action: REMAP without an fd"}};
+    struct muse_file *file;
+
+    begin(NULL);
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        file = client_open(muse, rows[i].name, O_RDONLY);
+        ck_assert_ptr_eq(muse_mmap(muse, NULL, 4 * PAGE, PROT_READ, MAP_SHARED, file, 0),
+                         MAP_FAILED);
+        ck_assert_int_eq(errno, EINVAL);
+        ck_assert_msg(strstr(muse_last_error_text(), rows[i].why) != NULL, "%s",
+                      muse_last_error_text());
+        ck_assert_int_eq(muse_close(file), 0);
+    }
+    others_go_on();
+    end();
+}
+END_TEST
+
 /* ---- in the fill ring ---- */
 
 static void lie_in_the_ring(const char *word, const char *text)
@@ -552,6 +575,7 @@ int main(void)
     tcase_add_test(tcase, another_file_of_the_driver_may_be_put_in_and_its_bytes_are_seen);
     tcase_add_test(tcase, an_answer_of_any_hook_that_does_not_decode_cuts_the_driver_off);
     tcase_add_test(tcase, a_page_mkwrite_that_does_not_decode_cuts_the_driver_off);
+    tcase_add_test(tcase, verbs_that_cannot_be_fail_the_map_and_nothing_stays_mapped);
     tcase_add_test(tcase, nonsense_in_the_fill_ring_cuts_the_driver_off);
     tcase_add_test(tcase, answers_about_what_is_gone_are_ignored_or_end_the_driver);
     tcase_add_test(tcase, each_error_of_a_driver_is_counted_once_and_the_last_one_is_shown);

@@ -70,7 +70,7 @@ static void driver_command(const struct rig *rig, const char *driver, char *buf,
 static void exec_server(const struct rig *rig, bool has_config, const char *const *drivers)
 {
     const char *argv[8 + 2 * RIG_DRIVERS_MAX];
-    static char commands[RIG_DRIVERS_MAX][512];
+    static char commands[RIG_DRIVERS_MAX][16384]; /* a core of many segments */
     char path[512], config[128], log[128];
     unsigned n = 0;
     int fd;

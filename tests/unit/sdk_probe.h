@@ -264,6 +264,20 @@ static int probe_complete(struct muse_driver_file *file, struct muse_vma *vma, c
         say("prefault %d", muse_vma_prefault(vma, vma->part_start + PAGE, 1));
         say("forward %d", muse_vma_forward(vma, "a/b"));
     }
+    if (path_is(file, "many-verbs")) {
+        int n = 0, fds[2] = {probe.log_fd, dup(probe.log_fd)};
+
+        while (muse_vma_remap(vma, vma->part_start, PAGE, fds[n % 2], 0) == 0)
+            n++;
+        say("remapped %d, then %d", n, muse_vma_prefault(vma, vma->part_start, 1));
+    }
+    if (path_is(file, "many-fds")) {
+        int n = 0;
+
+        while (muse_vma_remap(vma, vma->part_start, PAGE, dup(probe.log_fd), 0) == 0)
+            n++;
+        say("remapped %d, then %d", n, muse_vma_prefault(vma, vma->part_start, 1));
+    }
     if (path_is(file, "defer-complete"))
         start_worker(reply_later, muse_request_defer());
     return path_is(file, "complete-fails") ? -EIO : 0;

@@ -374,6 +374,36 @@ START_TEST(the_verbs_of_complete_travel_as_actions)
 }
 END_TEST
 
+START_TEST(verbs_are_as_many_as_an_answer_has_room_for_and_share_their_fds)
+{
+    const Muse__Wire__Completed *completed;
+
+    start(&probe_ops);
+    map_file(open_file("many-verbs"), 7, 0x10000, 4);
+    expect_line("remapped 256, then -28");
+    completed = next_completed(11);
+    ck_assert_uint_eq(server.chan.in.header.n_fds, 2);
+    ck_assert_uint_eq(completed->n_actions, MAP_VERBS_MAX);
+    for (size_t i = 0; i < MAP_VERBS_MAX; i++)
+        ck_assert_uint_eq(completed->actions[i]->fd_index, i % 2);
+    end_with(0);
+}
+END_TEST
+
+START_TEST(verbs_are_of_as_many_fds_as_an_answer_has_room_for)
+{
+    const Muse__Wire__Completed *completed;
+
+    start(&probe_ops);
+    map_file(open_file("many-fds"), 7, 0x10000, 4);
+    expect_line("remapped 16, then 0");
+    completed = next_completed(11);
+    ck_assert_uint_eq(server.chan.in.header.n_fds, FRAME_FDS_MAX);
+    ck_assert_uint_eq(completed->n_actions, FRAME_FDS_MAX + 1);
+    end_with(0);
+}
+END_TEST
+
 START_TEST(a_legacy_mmap_may_forward_and_remap_once)
 {
     struct muse_driver_ops ops = probe_ops;
@@ -686,6 +716,8 @@ int main(void)
         an_abort_comes_once_with_what_prepare_set,
         a_prepare_that_said_no_errno_is_aborted_and_a_refusal_is_not,
         the_verbs_of_complete_travel_as_actions,
+        verbs_are_as_many_as_an_answer_has_room_for_and_share_their_fds,
+        verbs_are_of_as_many_fds_as_an_answer_has_room_for,
         a_legacy_mmap_may_forward_and_remap_once,
         events_of_a_vma_wait_for_its_deferred_hook_and_others_go_on,
         a_deferred_prepare_and_open_are_answered_from_another_thread,

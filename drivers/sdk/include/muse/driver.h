@@ -378,7 +378,8 @@ int muse_desc_open_file(struct muse_vma_desc *desc, const char *name,
  * As remap_pfn_range_complete() of Linux. Carried out by the server when the hook has returned 0;
  * its failure fails the map call like a failing complete.
  *
- * Return: 0; -EINVAL outside the mapping or not aligned; -ENOSPC more than 8 verbs in one hook.
+ * Return: 0; -EINVAL outside the mapping or not aligned; -ENOSPC more than 256 verbs in mmap_complete,
+ * of more than 16 fds, or more than one verb in mmap; -ENOMEM.
  */
 int muse_vma_remap(struct muse_vma *vma, uint64_t address, uint64_t length, int fd,
                    uint64_t fd_offset);
