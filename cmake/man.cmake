@@ -5,7 +5,7 @@
 find_program(SCDOC scdoc REQUIRED)
 file(GLOB_RECURSE man_sources CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/cli/*.scd ${CMAKE_SOURCE_DIR}/client-lib/*.scd ${CMAKE_SOURCE_DIR}/docs/*.scd
-  ${CMAKE_SOURCE_DIR}/drivers/*.scd ${CMAKE_SOURCE_DIR}/proto/*.scd ${CMAKE_SOURCE_DIR}/server/*.scd)
+  ${CMAKE_SOURCE_DIR}/drivers/*.scd ${CMAKE_SOURCE_DIR}/kit/*.scd ${CMAKE_SOURCE_DIR}/proto/*.scd ${CMAKE_SOURCE_DIR}/server/*.scd)
 
 set(man_pages)
 foreach(source IN LISTS man_sources)

@@ -39,6 +39,9 @@ function(muse_test_needs file ret_links)
   if(includes MATCHES "<muse/driver\\.h>|\"drivers/" AND TARGET muse-driver)
     list(APPEND links muse-driver-static)
   endif()
+  if(includes MATCHES "<muse/check\\.h>")
+    list(APPEND links muse-check)
+  endif()
   if(includes MATCHES "\"examples/relay_buffer\\.h\"")
     list(APPEND links muse_relay_buffer)
   endif()
@@ -100,6 +103,13 @@ if(TARGET muse)
   foreach(file IN LISTS it_files)
     muse_test(${file} integration muse_test_support muse muse_ipc muse_base)
   endforeach()
+endif()
+
+# What the conformance kit has to find.
+if(TARGET muse-driver)
+  add_executable(kit_broken ${tests_dir}/kit/broken.c)
+  set_target_properties(kit_broken PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
+  target_link_libraries(kit_broken PRIVATE muse_flags muse-driver muse_base)
 endif()
 
 # Muse against the kernel: random scripts of one process, then of several; scripts that failed once; and mistakes
