@@ -121,6 +121,7 @@ int peer_connect(struct peer *peer)
 {
     int r = make_handle(peer);
 
+    peer->why[0] = '\0';
     if (r == 0 && nbd_aio_connect_uri(peer->handle, peer->uri) < 0)
         r = fail_as_libnbd(peer, -EIO);
     if (r < 0)

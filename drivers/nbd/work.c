@@ -200,14 +200,17 @@ static int64_t send_request(struct slot *slot, struct nbd_handle *handle, uint32
     return nbd_aio_pwrite(handle, at, n_bytes, slot->sent, callback, 0);
 }
 
+static bool is_connected(struct nbd_handle *handle)
+{
+    return nbd_aio_is_ready(handle) || nbd_aio_is_processing(handle);
+}
+
 /* Why libnbd has refused to send. -ENOTCONN: because there is no connection. */
 static int error_of_libnbd(struct nbd_handle *handle)
 {
     const int error = nbd_get_errno();
 
-    if (!nbd_aio_is_ready(handle) && !nbd_aio_is_processing(handle))
-        return -ENOTCONN;
-    return error > 0 ? -error : -EIO;
+    return !is_connected(handle) ? -ENOTCONN : error > 0 ? -error : -EIO;
 }
 
 /* All requests of the chunk. What cannot be sent is as if the server had refused it. */
@@ -458,6 +461,8 @@ int work_go_on(struct work *work, struct nbd_handle *handle, uint64_t now_ns)
         int r;
 
         fill_slots(work, handle, now_ns);
+        if (!is_connected(handle)) /* whatever its requests say then */
+            return -ENOTCONN;
         n = take_answers(work, handle, now_ns);
         r = n < 0 ? n : flush_go_on(work, handle, now_ns);
         if (r < 0)

@@ -6,11 +6,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,16 +35,21 @@ const char *daemon_path(const struct daemon *daemon, const char *name)
     return path;
 }
 
-static _Noreturn void exec_command(const struct daemon *daemon, const char *command)
+/* Not fork(): libmuse would copy its spaces, and wait for calls of other threads. */
+static pid_t spawn_shell(const struct daemon *daemon, char *command)
 {
-    const int log =
-        open(daemon_path(daemon, "log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    char *const argv[] = {(char[]){"sh"}, (char[]){"-c"}, command, NULL};
+    const int flags = O_WRONLY | O_CREAT | O_APPEND;
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
-    (void)dup2(log, STDOUT_FILENO);
-    (void)dup2(log, STDERR_FILENO);
-    (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-    _exit(127);
+    ck_assert_int_eq(posix_spawn_file_actions_init(&actions), 0);
+    ck_assert_int_eq(
+        posix_spawn_file_actions_addopen(&actions, 1, daemon_path(daemon, "log"), flags, 0600), 0);
+    ck_assert_int_eq(posix_spawn_file_actions_adddup2(&actions, 1, 2), 0);
+    ck_assert_int_eq(posix_spawn(&pid, "/bin/sh", &actions, NULL, argv, environ), 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return pid;
 }
 
 static void print_log(const struct daemon *daemon)
@@ -66,10 +71,7 @@ void daemon_start(struct daemon *daemon, const char *format, ...)
                      (int)(sizeof(command) - n));
     va_end(args);
     (void)unlink(daemon_path(daemon, "pid"));
-    daemon->pid = fork();
-    ck_assert_int_ge(daemon->pid, 0);
-    if (daemon->pid == 0)
-        exec_command(daemon, command);
+    daemon->pid = spawn_shell(daemon, command);
     while (access(daemon_path(daemon, "pid"), F_OK) < 0) {
         int status;
 
