@@ -226,8 +226,8 @@ static void refuse(const struct slot *slot, const struct verdict *verdict)
 
     if (end <= slot->piece.start)
         return;
-    muse_set_error("bytes %" PRIu64 " to %" PRIu64 " of %s: %s", slot->piece.start, slot->piece.end,
-                   job->object->name, verdict->text);
+    muse_set_error("bytes %" PRIu64 " to %" PRIu64 " of %.*s: %s", slot->piece.start,
+                   slot->piece.end, FETCH_NAME_SHOWN, name_of(job), verdict->text);
     (void)muse_fault_fail(job->fault, first_page,
                           (end + MUSE_PAGE_BYTES - 1) / MUSE_PAGE_BYTES - first_page,
                           verdict->error);
@@ -238,7 +238,7 @@ static void end_first(struct job *job, const struct slot *slot, const struct ver
     if (verdict->error == 0 && slot->transfer.answer.modified[0])
         job->first->mtime_s = (int64_t)curl_getdate(slot->transfer.answer.modified, NULL);
     if (verdict->error < 0)
-        muse_set_error("%s: %s", job->first->name, verdict->text);
+        muse_set_error("%.*s: %s", FETCH_NAME_SHOWN, name_of(job), verdict->text);
     job_end(job, verdict->error);
 }
 
@@ -296,8 +296,8 @@ static void expire(struct fetch *fetch, struct job *job)
             why = slot->last.text;
         slot_free(fetch, slot);
     }
-    muse_set_error("%s: no answer of the server for %" PRIu64 " s%s%s", name_of(job),
-                   fetch->patience_ns / 1000000000u, *why ? ": " : "", why);
+    muse_set_error("%.*s: no answer of the server for %" PRIu64 " s%s%s", FETCH_NAME_SHOWN,
+                   name_of(job), fetch->patience_ns / 1000000000u, *why ? ": " : "", why);
     job_end(job, -EIO);
 }
 
@@ -439,8 +439,10 @@ struct fetch *fetch_stop(struct fetch *fetch)
             slot_free(fetch, &fetch->slots[i]);
     }
     list_for_each_safe(pos, tmp, &fetch->jobs) {
-        muse_set_error("%s: the driver ends", name_of(LIST_ENTRY(pos, struct job, node)));
-        job_end(LIST_ENTRY(pos, struct job, node), -EIO);
+        struct job *job = LIST_ENTRY(pos, struct job, node);
+
+        muse_set_error("%.*s: the driver ends", FETCH_NAME_SHOWN, name_of(job));
+        job_end(job, -EIO);
     }
     release(fetch);
     return NULL;

@@ -16,6 +16,8 @@
 #include "drivers/http/answer.h"
 #include "drivers/http/url.h"
 
+#define FETCH_NAME_SHOWN 128 /* bytes of a name in a sentence: what follows must have room */
+
 struct fetch;
 
 /* What a fault reads. */

@@ -102,7 +102,8 @@ static int url_of(const struct http_driver *http, const char *path, char ret_url
     if (strlen(path) >= NAME_BYTES_MAX)
         return -ENAMETOOLONG;
     if (!http->is_base && strcmp(path, http->name) != 0) {
-        muse_set_error("there is no \"%s\" here: the only object is called %s", path, http->name);
+        muse_set_error("there is no \"%.*s\" here: the only object is called %.*s",
+                       FETCH_NAME_SHOWN, path, FETCH_NAME_SHOWN, http->name);
         return -ENOENT;
     }
     if (!http->is_base) {
@@ -111,7 +112,7 @@ static int url_of(const struct http_driver *http, const char *path, char ret_url
     }
     r = url_join(http->url, path, ret_url, &why);
     if (r < 0)
-        muse_set_error("%s: %s", path, why);
+        muse_set_error("%.*s: %s", FETCH_NAME_SHOWN, path, why);
     return r;
 }
 
