@@ -345,6 +345,22 @@ START_TEST(an_export_that_is_read_only_is_not_written)
 }
 END_TEST
 
+START_TEST(a_disk_keeps_its_size)
+{
+    struct muse_file *file;
+
+    begin("", "", "");
+    file = client_open(muse, "nbd/disk", O_RDWR | O_TRUNC);
+    ck_assert(file_is(map_disk(O_RDONLY, PROT_READ), 0, DISK_BYTES));
+    ck_assert_int_eq(muse_ftruncate(file, PAGE), -1);
+    ck_assert_int_eq(errno, EOPNOTSUPP);
+    ck_assert_int_eq(muse_fallocate(file, 0, 0, PAGE), -1);
+    ck_assert_int_eq(errno, EOPNOTSUPP);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 /* As another user, with a connection of its own. */
 static void open_as_nobody(void *ctx)
 {
@@ -762,6 +778,7 @@ int main(void)
     tcase_add_test(tcase, the_object_is_called_as_the_export_is);
     tcase_add_test(tcase, opening_says_what_is_wrong);
     tcase_add_test(tcase, an_export_that_is_read_only_is_not_written);
+    tcase_add_test(tcase, a_disk_keeps_its_size);
     if (geteuid() == 0) /* who else may become another user */
         tcase_add_loop_test(tcase, the_mode_says_who_may_open_the_disk, 0, 2);
     tcase_add_test(tcase, a_driver_that_cannot_start_says_why);
