@@ -30,12 +30,10 @@
 #define RW         (PROT_READ | PROT_WRITE)
 #define NOBODY     60001u
 
-/* Nothing ages in the time of a test. */
-#define CONFIG "[deadlines]\nwriteback_ms = 600000\n"
-
 static struct rig rig;
 static struct daemon nbdkit;
 static struct muse *muse;
+static const char *config = "[deadlines]\nwriteback_ms = 600000\n"; /* nothing ages in a test */
 
 static void nbdkit_start(const char *args)
 {
@@ -51,7 +49,7 @@ static void muse_start(const char *export_name, const char *options)
 
     (void)snprintf(driver, sizeof(driver), "muse-nbd %s nbd+unix:///%s?socket=%s/sock", options,
                    export_name, nbdkit.dir);
-    rig_start(&rig, CONFIG, drivers);
+    rig_start(&rig, config, drivers);
     muse = client_connect();
 }
 
@@ -636,6 +634,35 @@ START_TEST(a_disk_that_comes_back_with_another_size_is_refused)
 }
 END_TEST
 
+START_TEST(a_sync_fails_when_the_server_stays_away_and_the_bytes_arrive_later)
+{
+    struct muse_file *file;
+    unsigned char *disk;
+
+    daemon_file(&nbdkit, "disk", DISK_BYTES);
+    nbdkit_start("file disk");
+    config = "[deadlines]\nwriteback_ms = 600000\nhook_ms = 2000\n";
+    muse_start("", "--timeout 1");
+    file = client_open(muse, "nbd/disk", O_RDWR);
+    disk = map_disk(O_RDWR, RW);
+    ck_assert(file_is(disk, 0, DISK_BYTES));
+    daemon_kill(&nbdkit, SIGKILL);
+    ck_assert_int_eq(muse_fsync(file), -1); /* nothing is to be written, but the server is asked */
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_msg(strstr(muse_last_error_text(), "no answer of its server for 1 s") != NULL, "%s",
+                  muse_last_error_text());
+    write_all_pages(disk, 'x');
+    ck_assert_int_eq(muse_fsync(file), -1);
+    ck_assert_int_eq(errno, EIO);
+    nbdkit_start("file disk");
+    while (muse_fsync(file) < 0) /* until the writes that are late have been answered */
+        ck_assert(errno == ETIMEDOUT || errno == EIO);
+    expect_disk('x');
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 struct writer {
     pthread_t thread;
     unsigned char *disk;
@@ -790,6 +817,7 @@ int main(void)
     tcase_add_test(tcase, a_fault_fails_when_the_server_stays_away);
     tcase_add_test(tcase, a_server_that_hangs_is_left_and_asked_again);
     tcase_add_test(tcase, a_disk_that_comes_back_with_another_size_is_refused);
+    tcase_add_test(tcase, a_sync_fails_when_the_server_stays_away_and_the_bytes_arrive_later);
     tcase_add_test(tcase, what_is_being_written_when_the_server_dies_is_written_to_the_next_one);
     tcase_add_test(tcase, what_was_synced_is_on_the_disk_whenever_the_server_is_killed);
     tcase_add_test(tcase, a_server_that_is_killed_again_and_again_loses_nothing);
