@@ -11,7 +11,7 @@
 #include "common/base/must.h"
 #include "common/base/range.h"
 
-#define PIECE_BYTES       (256u << 10) /* measured: see docs/porting.md */
+#define PIECE_BYTES       (512u << 10) /* measured: see docs/porting.md */
 #define BLOCK_PAGE_BYTES  4096u
 #define MINIMUM_MAX       (64u << 10) /* the protocol's largest minimum block */
 #define REQUEST_BYTES_MAX (32u << 20) /* some servers hang up on more when they advertise nothing */

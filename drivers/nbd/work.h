@@ -22,7 +22,7 @@
 #include "common/base/must.h"
 #include "drivers/nbd/peer.h"
 
-#define N_SLOTS       16u /* measured, with PIECE_BYTES: see docs/porting.md */
+#define N_SLOTS       16u /* chosen: four windows of readahead in whole pieces */
 #define N_READ_SLOTS  12u /* so that neither kind of work waits for the other one's end */
 #define N_WRITE_SLOTS 8u
 
