@@ -15,6 +15,7 @@
 #include "proto/limits.h"
 
 #define DEFAULT_DEADLINE_MS 2000u
+#define WHOLE_BYTES_MAX     (16ull << 20)
 #define OBJECT_BYTES_MOST   (1ull << 40)
 #define SPACE_BYTES         (1ull << 42) /* addresses of one space: apart from all others */
 /* IO, PFNMAP, MIXEDMAP, DONTEXPAND, DONTDUMP, DONTCOPY, HUGEPAGE, NORESERVE, LOCKED: contract, 4 */
@@ -149,7 +150,9 @@ uint64_t play_n_pages(const struct play *play)
     const uint64_t unit = play->map_align > play->page_bytes ? play->map_align : play->page_bytes;
     const uint64_t n_units = play->size_bytes / unit;
 
-    return (n_units == 0 ? 1 : n_units > 8 ? 8 : n_units) * unit / PLAY_PAGE;
+    if (play->size_bytes <= WHOLE_BYTES_MAX) /* some are mapped as a whole, or not at all */
+        return (n_units == 0 ? 1 : n_units) * unit / PLAY_PAGE;
+    return (n_units > 8 ? 8 : n_units) * unit / PLAY_PAGE;
 }
 
 struct play_map play_map_make(struct play *play, uint64_t n_pages)

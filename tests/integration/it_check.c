@@ -49,25 +49,26 @@ static const struct good {
     const char *driver; /* run in the folder of the test's files */
     const char *object;
     int oflags;
+    bool maps_nothing; /* before it was told a size; or with mmap_prepare */
 } good[] = {
-    {"bin/muse-zero", "256K", O_RDONLY},
-    {"bin/muse-file .", "data", O_RDONLY},
-    {"bin/muse-file --mode fill --writable .", "data", O_RDWR},
-    {"bin/muse-file --writable .", "data", O_RDWR},
-    {"bin/muse-cramfs image", "data", O_RDONLY},
-    {"bin/muse-faulty", "all", O_RDONLY},
-    {"bin/muse-shmem", "made", O_RDWR | O_CREAT},
-    {"bin/muse-devdax pmem", "pmem", O_RDWR},
-    {"bin/muse-pseudolock --group p0:64K:0-1023", "p0", O_RDWR},
-    {"bin/muse-physmem --table iomem", "mem", O_RDWR},
-    {"bin/muse-bar", "1", O_RDWR},
-    {"bin/muse-mem --table iomem --relaxed", "mem", O_RDWR},
-    {"bin/muse-mem", "zero", O_RDWR},
-    {"bin/muse-relay --channel c", "c/cpu0", O_RDWR},
-    {"bin/muse-kcov", "a", O_RDWR | O_CREAT},
-    {"bin/muse-registry a=zero/4K", "a", O_RDONLY},
-    {"bin/muse-vmcore core", "core", O_RDONLY},
-    {"tests/kit_broken", "x", O_RDONLY},
+    {"bin/muse-zero", "256K", O_RDONLY, false},
+    {"bin/muse-file .", "data", O_RDONLY, false},
+    {"bin/muse-file --mode fill --writable .", "data", O_RDWR, false},
+    {"bin/muse-file --writable .", "data", O_RDWR, false},
+    {"bin/muse-cramfs image", "data", O_RDONLY, false},
+    {"bin/muse-faulty", "all", O_RDONLY, false},
+    {"bin/muse-shmem", "made", O_RDWR | O_CREAT, false},
+    {"bin/muse-devdax pmem", "pmem", O_RDWR, false},
+    {"bin/muse-pseudolock --group p0:64K:0-1023", "p0", O_RDWR, false},
+    {"bin/muse-physmem --table iomem", "mem", O_RDWR, false},
+    {"bin/muse-bar", "1", O_RDWR, false},
+    {"bin/muse-mem --table iomem --relaxed", "mem", O_RDWR, false},
+    {"bin/muse-mem", "zero", O_RDWR, false},
+    {"bin/muse-relay --channel c", "c/cpu0", O_RDWR, false},
+    {"bin/muse-kcov", "a", O_RDWR | O_CREAT, true},
+    {"bin/muse-registry a=zero/4K", "a", O_RDONLY, true},
+    {"bin/muse-vmcore core", "core", O_RDONLY, false},
+    {"tests/kit_broken", "x", O_RDONLY, false},
 };
 
 static const char table[] = "00000000-000fffff : System RAM\n";
@@ -85,9 +86,8 @@ static void make_files(void)
     ck_assert_int_eq(truncate(folder_path("pmem"), 8 << 20), 0);
     ck_assert_int_eq(mkdir(folder_path("tree"), 0755), 0);
     folder_write("tree/data", bytes, sizeof(bytes));
-    (void)snprintf(command, sizeof(command),
-                   "gcore -o %s $$ >/dev/null 2>&1; mv %s.* %s", folder_path("core"),
-                   folder_path("core"), folder_path("core"));
+    (void)snprintf(command, sizeof(command), "gcore -o %s $$ >/dev/null 2>&1; mv %s.* %s",
+                   folder_path("core"), folder_path("core"), folder_path("core"));
     ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): a test's own words */
     (void)snprintf(command, sizeof(command), "mkfs.cramfs %s %s >/dev/null", folder_path("tree"),
                    folder_path("image"));
@@ -109,7 +109,7 @@ START_TEST(every_driver_of_this_build_passes)
         ck_assert_msg(result->verdict != MUSE_CHECK_FAIL, "%s: %s: %s", row->driver, result->path,
                       result->why);
     }
-    ck_assert_uint_gt(report.n_prepared, 100);
+    ck_assert(row->maps_nothing || report.n_prepared > 100);
     ck_assert_uint_eq(report.n_prepared, report.n_completed + report.n_aborted);
 }
 END_TEST
