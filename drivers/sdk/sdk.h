@@ -55,9 +55,9 @@ struct object { /* objects.c */
 struct objects {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct idmap by_key; /* of owned struct object */
-    struct list gone;    /* of owned struct object: nothing uses them, object_gone is due */
-    bool lost;           /* nobody waits any more */
+    struct idmap by_key;    /* of owned struct object */
+    struct list gone;       /* of owned struct object: nothing uses them, object_gone is due */
+    bool lost;              /* nobody waits any more */
     uint64_t last_cache_id; /* of the newest page cache: they grow, and come in order */
 };
 

@@ -583,7 +583,7 @@ START_TEST(a_server_that_hangs_fails_the_fault)
 
     begin("", "--timeout 1");
     data = map_data("http/data");
-    ck_assert_int_eq(kill(nginx.pid, SIGSTOP), 0);
+    rig_stop_process(&rig, nginx.pid);
     expect_error(data, EIO, "data: no answer of the server for 1 s");
     ck_assert_int_eq(kill(nginx.pid, SIGCONT), 0);
     ck_assert(file_is(map_data("http/data"), 0, DATA_BYTES)); /* another mapping asks again */

@@ -395,7 +395,7 @@ START_TEST(a_driver_that_is_late_keeps_nothing)
     begin("[deadlines]\nhook_ms = 1000\n", plain);
     file = make("kcov/a", PAGE);
     driver = rig_driver_pid(&rig, "kcov");
-    ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+    rig_stop_process(&rig, driver);
     ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, RW, MAP_SHARED, file, 0), MAP_FAILED);
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_eq(kill(driver, SIGCONT), 0);

@@ -77,7 +77,7 @@ START_TEST(a_server_that_hangs_is_left_and_asked_again)
 
     begin("", "", "--timeout 1");
     disk = map_disk(O_RDONLY, PROT_READ);
-    ck_assert_int_eq(kill(nbdkit.pid, SIGSTOP), 0);
+    rig_stop_process(&rig, nbdkit.pid);
     expect_error(disk, EIO, "no answer of its server for 1 s");
     ck_assert_int_eq(kill(nbdkit.pid, SIGCONT), 0);
     rig_wait(can_map, &rig, (char[]){"nbd/disk"}, "the page to be asked for again");

@@ -237,7 +237,7 @@ START_TEST(what_was_stored_is_in_the_file_whoever_is_killed_at_which_step)
     client = client_fork(run_client, &step);
     rig_wait(is_reached, &rig, &stored_all, "the client to have stored");
     if (step == STEP_ASKED)
-        ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+        rig_stop_driver(&rig, "file");
     atomic_store(&meeting->may_sync, true);
     rig_wait(is_reached, &rig, &step, "the step");
     if (victim != VICTIM_DRIVER)

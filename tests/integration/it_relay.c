@@ -547,7 +547,7 @@ START_TEST(who_got_no_mapping_in_time_is_no_writer)
     looker = map_buffer(muse, 0, RELAY_CONSUME);
     file = client_open(muse, "relay/trace/cpu0", O_RDWR);
     driver = rig_driver_pid(&rig, "relay");
-    ck_assert_int_eq(kill(driver, SIGSTOP), 0);
+    rig_stop_process(&rig, driver);
     ck_assert_ptr_eq(muse_mmap(muse, NULL, ALLOC, RW, MAP_SHARED, file, 0), MAP_FAILED);
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_eq(kill(driver, SIGCONT), 0);

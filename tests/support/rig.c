@@ -383,28 +383,31 @@ static bool is_thread_stopped(pid_t pid, const char *thread)
 
 static bool is_stopped(const struct rig *rig, void *arg)
 {
-    const pid_t pid = rig_driver_pid(rig, arg);
+    const pid_t *pid = arg;
     const struct dirent *entry;
     bool all = true;
     char path[64];
     DIR *tasks;
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    (void)rig;
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)*pid);
     tasks = opendir(path);
     ck_assert_ptr_nonnull(tasks);
     while ((entry = readdir(tasks)))
-        all &= entry->d_name[0] == '.' || is_thread_stopped(pid, entry->d_name);
+        all &= entry->d_name[0] == '.' || is_thread_stopped(*pid, entry->d_name);
     (void)closedir(tasks);
     return all;
 }
 
+void rig_stop_process(const struct rig *rig, pid_t pid)
+{
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    rig_wait(is_stopped, rig, &pid, "a process to stop");
+}
+
 void rig_stop_driver(const struct rig *rig, const char *name)
 {
-    char copy[32];
-
-    (void)snprintf(copy, sizeof(copy), "%s", name);
-    ck_assert_int_eq(kill(rig_driver_pid(rig, name), SIGSTOP), 0);
-    rig_wait(is_stopped, rig, copy, "a driver to stop");
+    rig_stop_process(rig, rig_driver_pid(rig, name));
 }
 
 uint64_t rig_stat(const struct rig *rig, const char *key)

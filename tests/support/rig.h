@@ -60,7 +60,10 @@ int rig_ctl_status(const struct rig *rig, const char *args);
 /** rig_driver_pid() - of the driver called @name, now; 0: not there */
 pid_t rig_driver_pid(const struct rig *rig, const char *name);
 
-/** rig_stop_driver() - SIGSTOP, and wait until each of its threads has stopped; SIGCONT is the test's */
+/** rig_stop_process() - SIGSTOP, and wait until each thread has stopped; SIGCONT is the test's */
+void rig_stop_process(const struct rig *rig, pid_t pid);
+
+/** rig_stop_driver() - the same with the driver called @name */
 void rig_stop_driver(const struct rig *rig, const char *name);
 
 /** rig_stat() - a number of `musectl --json stats` by its key, anywhere in it; fails when absent */
