@@ -155,7 +155,7 @@ static int run_clients(const struct muse_check_options *options, const char *nam
         for (unsigned i = 0; i < N_CLIENTS; i++) {
             pids[i] = fork();
             if (pids[i] == 0)
-                live(options, name, options->seed + round * N_CLIENTS + i);
+                live(options, name, options->seed + (uint64_t)round * N_CLIENTS + i);
         }
         for (unsigned i = 0; i < N_CLIENTS; i++) {
             int status;

@@ -174,10 +174,11 @@ static int merged(struct play *play, const char **ret_why)
     n_half = (first.end - first.start) / 2 / PLAY_PAGE;
     second = first;
     if ((first.got_flags & PLAY_VM_SPECIAL) || n_half * 2 * PLAY_PAGE != first.end - first.start ||
-        first.made)
+        first.made) {
         return play_close(play, &first) < 0
                    ? -1
                    : not_applicable("what it sets keeps its mappings from merging", ret_why);
+    }
     first.end = second.start = first.start + n_half * PLAY_PAGE; /* as if munmap had cut it */
     second.pgoff = first.got_pgoff + n_half;
     second.is_live = false;
@@ -204,10 +205,11 @@ static int cut(struct play *play, const char **ret_why)
 
     NEEDS_LIVE(play, &map, ret_why);
     middle = map.start + (map.end - map.start) / 2 / PLAY_PAGE * PLAY_PAGE;
-    if (middle == map.start)
+    if (middle == map.start) {
         return play_close(play, &map) < 0
                    ? -1
                    : not_applicable("the object is one page: nothing to cut", ret_why);
+    }
     r = play_vma_event(play, &map, FRAME_MAY_SPLIT, middle, 0);
     if (r < 0)
         return -1;

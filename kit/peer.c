@@ -177,21 +177,19 @@ static bool may_answer(const struct peer_call *call, uint16_t type)
 static int take_answer(struct peer *peer, const struct frame *frame, ProtobufCMessage *message)
 {
     struct peer_call *call = find_call(peer, frame->header.id);
-    int r = 0;
 
-    if (!call || call->answer)
-        r = peer_complain(peer, "%s with id %llu answers %s", frame_type_name(frame->header.type),
-                          (unsigned long long)frame->header.id,
-                          call ? "a call a second time" : "no call that is open");
-    else if (!may_answer(call, frame->header.type))
-        r = peer_complain(peer, "%s was answered by %s", call->hook,
-                          frame_type_name(frame->header.type));
-    if (r < 0) {
-        protobuf_c_message_free_unpacked(message, NULL);
-        return r;
+    if (call && !call->answer && may_answer(call, frame->header.type)) {
+        call->answer = message;
+        return 0;
     }
-    call->answer = message;
-    return 0;
+    protobuf_c_message_free_unpacked(message, NULL);
+    if (call && !call->answer) {
+        return peer_complain(peer, "%s was answered by %s", call->hook,
+                             frame_type_name(frame->header.type));
+    }
+    return peer_complain(peer, "%s with id %llu answers %s", frame_type_name(frame->header.type),
+                         (unsigned long long)frame->header.id,
+                         call ? "a call a second time" : "no call that is open");
 }
 
 static int note_failed(struct peer *peer, const Muse__Wire__FaultFailed *message)

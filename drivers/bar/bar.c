@@ -131,11 +131,12 @@ static int bar_mmap_prepare(struct muse_vma_desc *desc)
     desc->vm_flags |= MUSE_VM_IO | MUSE_VM_PFNMAP | MUSE_VM_DONTEXPAND | MUSE_VM_DONTDUMP;
     if (bus_translate(&bar->bus,
                       bar->n[desc->file->object_key - 1].start + desc->pgoff * MUSE_PAGE_BYTES,
-                      n_bytes, &offset) == n_bytes)
+                      n_bytes, &offset) == n_bytes) {
         desc->action =
             (struct muse_action){.type = MUSE_ACTION_IO_REMAP, .fd = bar->fd, .fd_offset = offset};
-    else
+    } else {
         desc->mmap_context = desc->file; /* several pieces: complete does it */
+    }
     return 0;
 }
 

@@ -190,7 +190,7 @@ static int check_offset(const struct devdax *dax, const struct muse_vma_desc *de
         return 0;
     muse_set_error("bytes %llu to %llu of devdax/%s are not whole units inside the device",
                    (unsigned long long)offset,
-                   (unsigned long long)(offset + muse_vma_desc_size(desc)), dax->name);
+                   (unsigned long long)offset + muse_vma_desc_size(desc), dax->name);
     return -EINVAL;
 }
 

@@ -164,16 +164,19 @@ static void version_of(const struct answer *answer, struct version *ret)
 /* Return: whether bytes of such an answer can be used. */
 static bool judge_form(const struct answer *answer, struct verdict *ret)
 {
-    if (answer->is_encoded)
+    if (answer->is_encoded) {
         judge(ret, -EOPNOTSUPP, "the server encodes the bytes (Content-Encoding)");
-    else if (answer->is_too_long)
+        return false;
+    }
+    if (answer->is_too_long) {
         judge(ret, -EOPNOTSUPP, "the ETag is longer than %u bytes", VALIDATOR_BYTES_MAX - 1);
-    else if (!answer->etag[0] && !answer->modified[0])
-        judge(ret, -EOPNOTSUPP,
-              "the server sends neither ETag nor Last-Modified, so that a change "
-              "would not be noticed");
-    else
+        return false;
+    }
+    if (answer->etag[0] || answer->modified[0])
         return true;
+    judge(ret, -EOPNOTSUPP,
+          "the server sends neither ETag nor Last-Modified, so that a change "
+          "would not be noticed");
     return false;
 }
 
@@ -249,15 +252,16 @@ void answer_judge(const struct answer *answer, const struct version *version, st
     if (!judge_form(answer, ret_verdict))
         return;
     version_of(answer, &now);
-    if (!answer->has_range)
+    if (!answer->has_range) {
         judge(ret_verdict, -EIO, "the answer to a range has no Content-Range that makes sense");
-    else if (now.size_bytes != version->size_bytes)
+    } else if (now.size_bytes != version->size_bytes) {
         judge(ret_verdict, -ESTALE,
               "it has changed on the server: it had %" PRIu64 " bytes, and has %" PRIu64,
               version->size_bytes, now.size_bytes);
-    else if (!version_is(&now, version))
+    } else if (!version_is(&now, version)) {
         judge(ret_verdict, -ESTALE, "it has changed on the server: it was %s, and is %s",
               version->validator, now.validator);
-    else if (!range_equal(answer->bytes, bytes))
+    } else if (!range_equal(answer->bytes, bytes)) {
         judge(ret_verdict, -EIO, "the server has sent another range than was asked for");
+    }
 }

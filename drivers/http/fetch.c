@@ -128,7 +128,7 @@ static void job_end(struct job *job, int error)
     list_del(&job->node);
     if (job->fault)
         muse_fault_done(job->fault, error);
-    else
+    else if (job->first) /* one of the two is there */
         job->first->done(job->first, error);
     free(job);
 }
@@ -161,11 +161,13 @@ static const struct version *version_of(const struct job *job)
 
 static const char *url_of(const struct job *job)
 {
+    MUST(job->object || job->first);
     return job->object ? job->object->url : job->first->url;
 }
 
 static const char *name_of(const struct job *job)
 {
+    MUST(job->object || job->first);
     return job->object ? job->object->name : job->first->name;
 }
 

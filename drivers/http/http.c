@@ -107,7 +107,7 @@ static int url_of(const struct http_driver *http, const char *path, char ret_url
         return -ENOENT;
     }
     if (!http->is_base) {
-        strcpy(ret_url, http->url); /* url_check() has seen its length */
+        (void)stpcpy(ret_url, http->url); /* url_check() has seen its length */
         return 0;
     }
     r = url_join(http->url, path, ret_url, &why);
@@ -128,7 +128,7 @@ static int look_begin(struct http_driver *http, const char *path, struct muse_op
     r = url_of(http, path, look->first.url);
     if (r < 0)
         return r;
-    strcpy(look->name, path); /* url_of() has seen its length */
+    (void)stpcpy(look->name, path); /* url_of() has seen its length */
     look->first.name = look->name;
     look->first.done = look_done;
     look->http = http;

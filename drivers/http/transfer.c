@@ -33,6 +33,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *user)
     return n;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is written to later */
 int transfer_init(struct transfer *transfer, uint8_t *buffer, void *user, uint64_t patience_ns)
 {
     CURL *easy = curl_easy_init();

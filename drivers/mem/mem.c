@@ -221,6 +221,7 @@ static void mem_stop(void *user)
     memory_close(&mem->memory);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct mem *mem = state->input;

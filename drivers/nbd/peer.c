@@ -83,7 +83,7 @@ static int read_info(struct peer *peer, struct export_info *ret)
 /* A connection that came up again has to show the same disk. */
 static int check_info(struct peer *peer, const struct export_info *info)
 {
-    struct export_info now;
+    struct export_info now = {.read_only = false};
     int r = read_info(peer, &now);
 
     if (r < 0)
@@ -93,11 +93,12 @@ static int check_info(struct peer *peer, const struct export_info *info)
                     now.blocks.size_bytes, info->blocks.size_bytes);
     if (now.blocks.minimum != info->blocks.minimum || now.blocks.maximum < info->blocks.maximum)
         return fail(peer, -EIO, "the export has other block sizes now");
-    if (now.read_only != info->read_only || now.can_flush != info->can_flush)
+    if (now.read_only != info->read_only || now.can_flush != info->can_flush) {
         return fail(peer, -EIO, "the export is %s now",
                     now.read_only == info->read_only ? "flushed otherwise"
                     : now.read_only                  ? "read-only"
                                                      : "writable");
+    }
     return 0;
 }
 

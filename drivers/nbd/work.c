@@ -180,6 +180,7 @@ static int slot_load(struct slot *slot)
 }
 
 /* libnbd has its lock here: nothing of it may be called. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's */
 static int on_answer(void *user, int *error)
 {
     struct slot *slot = user;
@@ -347,6 +348,7 @@ static int slot_answered(struct slot *slot, struct nbd_handle *handle, uint64_t 
 
 /* ---- flushes ---- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's */
 static int on_flushed(void *user, int *error)
 {
     struct work *work = user;

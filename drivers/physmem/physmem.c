@@ -185,6 +185,7 @@ static void physmem_stop(void *user)
     memory_close(&physmem->memory);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct physmem *physmem = state->input;

@@ -311,7 +311,7 @@ static int send_completed(struct muse_request *request)
     const unsigned n = request->error == 0 ? request->n_verbs : 0;
     Muse__Wire__Completed completed = MUSE__WIRE__COMPLETED__INIT;
     CLEAN(free_p) Muse__Wire__Action *actions = calloc(n + 1, sizeof(*actions));
-    CLEAN(free_p) Muse__Wire__Action **pointers = calloc(n + 1, sizeof(*pointers));
+    CLEAN(free_p) Muse__Wire__Action **pointers = calloc(n + 1, sizeof(Muse__Wire__Action *));
     struct fd_table table = {.n = 0};
 
     if (!actions || !pointers)

@@ -72,8 +72,8 @@ static Elf64_Ehdr widen_header(const Elf32_Ehdr *from)
 
 static int read_header(struct parse *parse, Elf64_Ehdr *ret_header)
 {
-    unsigned char ident[EI_NIDENT];
-    Elf32_Ehdr narrow;
+    unsigned char ident[EI_NIDENT] = {0};
+    Elf32_Ehdr narrow = {0};
     int r = read_at(parse, 0, ident, sizeof(ident), "the ELF header");
 
     if (r == 0)
@@ -110,8 +110,8 @@ static int check_header(const struct parse *parse, const Elf64_Ehdr *header)
 /* More headers than fit e_phnum: their number is in the first section header. */
 static int read_extended_number(struct parse *parse, const Elf64_Ehdr *header)
 {
-    Elf64_Shdr wide;
-    Elf32_Shdr narrow;
+    Elf64_Shdr wide = {0};
+    Elf32_Shdr narrow = {0};
     int r;
 
     if (header->e_shoff == 0)
@@ -128,7 +128,7 @@ static int read_extended_number(struct parse *parse, const Elf64_Ehdr *header)
 
 static int find_table(struct parse *parse)
 {
-    Elf64_Ehdr header;
+    Elf64_Ehdr header = {0};
     int r = read_header(parse, &header);
 
     if (r == 0)

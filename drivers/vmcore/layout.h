@@ -16,8 +16,8 @@
 #include "common/base/range.h"
 #include "drivers/vmcore/elf_core.h"
 
-#define LAYOUT_CORE  0  /* source: the core */
-#define LAYOUT_ZEROS -1 /* source: nobody has these bytes */
+#define LAYOUT_CORE  0    /* source: the core */
+#define LAYOUT_ZEROS (-1) /* source: nobody has these bytes */
 
 struct layout_range {
     struct range bytes; /* of the object */

@@ -236,7 +236,7 @@ static int vmcore_mmap_prepare(struct muse_vma_desc *desc)
     if (desc->pgoff > n_pages || muse_vma_desc_pages(desc) > n_pages - desc->pgoff) {
         muse_set_error("pages %llu to %llu are not all inside the core, which has %llu",
                        (unsigned long long)desc->pgoff,
-                       (unsigned long long)(desc->pgoff + muse_vma_desc_pages(desc)),
+                       (unsigned long long)desc->pgoff + muse_vma_desc_pages(desc),
                        (unsigned long long)n_pages);
         return -EINVAL;
     }

@@ -143,6 +143,7 @@ static unsigned broken_held(void *user, char *text, size_t size)
     return broken.n_held;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     (void)state;

@@ -74,6 +74,19 @@ START_TEST(a_cover_is_whole_pages_and_whole_blocks)
 }
 END_TEST
 
+static void expect_requests(const struct blocks *blocks, struct range piece)
+{
+    uint64_t at = piece.start;
+
+    while (at < piece.end) {
+        const uint32_t n = blocks_request(blocks, range_make(at, piece.end));
+
+        UNIT_EXPECT(n > 0 && n <= blocks->maximum && n % blocks->minimum == 0);
+        at += n;
+    }
+    UNIT_EXPECT(at == piece.end);
+}
+
 /* Pieces and requests of any range, one after the other, are that range. */
 START_TEST(pieces_and_requests_leave_nothing_out)
 {
@@ -92,13 +105,8 @@ START_TEST(pieces_and_requests_leave_nothing_out)
             UNIT_EXPECT(piece.start == at && piece.end > at && piece.end <= all.end);
             UNIT_EXPECT(range_len(piece) <= PIECE_BYTES);
             UNIT_EXPECT(piece.end == all.end || piece.end % PIECE_BYTES == 0);
-            while (at < piece.end) {
-                const uint32_t n = blocks_request(&blocks, range_make(at, piece.end));
-
-                UNIT_EXPECT(n > 0 && n <= blocks.maximum && n % blocks.minimum == 0);
-                at += n;
-            }
-            UNIT_EXPECT(at == piece.end);
+            expect_requests(&blocks, piece);
+            at = piece.end;
         }
     }
 }
