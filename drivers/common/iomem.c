@@ -67,10 +67,13 @@ static int add(struct iomem *iomem, const struct iomem_range *range)
 
     if (iomem->n_ranges == IOMEM_RANGES_MAX)
         return -E2BIG;
-    ranges = reallocarray(iomem->ranges, iomem->n_ranges + 1, sizeof(*ranges));
-    if (!ranges)
-        return -ENOMEM;
-    iomem->ranges = ranges;
+    if ((iomem->n_ranges & (iomem->n_ranges - 1)) == 0) { /* full: room for as many again */
+        ranges =
+            reallocarray(iomem->ranges, iomem->n_ranges ? 2 * iomem->n_ranges : 1, sizeof(*ranges));
+        if (!ranges)
+            return -ENOMEM;
+        iomem->ranges = ranges;
+    }
     iomem->ranges[iomem->n_ranges++] = *range;
     return 0;
 }

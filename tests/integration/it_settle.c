@@ -154,12 +154,14 @@ END_TEST
 
 START_TEST(what_was_stored_through_a_held_page_outlives_mapping_and_file)
 {
+    unsigned char byte = OLD;
+
     begin(quiet);
     close_all();
     rig_wait(is_stored, &rig, NULL, "the byte to be written back");
     held.file = client_open(muse, "file/data", O_RDONLY);
-    ck_assert_int_eq(muse_pread(held.file, held.to = (unsigned char[1]){OLD}, 1, 3 * PAGE), 1);
-    ck_assert_uint_eq(held.to[0], 0);
+    ck_assert_int_eq(muse_pread(held.file, &byte, 1, 3 * PAGE), 1);
+    ck_assert_uint_eq(byte, 0);
     ck_assert_int_eq(muse_close(held.file), 0);
     end();
 }

@@ -63,6 +63,16 @@ static unsigned char *map(struct muse_file *file, size_t length, int flags)
     return bytes;
 }
 
+/* Whether the server has an object still. */
+static bool has_objects(void)
+{
+    json_t *document = rig_ctl(&rig, "objects");
+    const bool has = json_array_size(json_object_get(document, "objects")) > 0;
+
+    json_decref(document);
+    return has;
+}
+
 static void write_all_of(unsigned char *bytes)
 {
     for (size_t at = 0; at < BYTES; at++)
@@ -96,7 +106,7 @@ START_TEST(an_object_outlives_its_clients_and_the_page_cache)
     expect_all_of(bytes);
     ck_assert_int_eq(muse_munmap(muse, bytes, BYTES), 0);
     ck_assert_int_eq(muse_close(file), 0);
-    while (json_array_size(json_object_get(rig_ctl(&rig, "objects"), "objects")) > 0)
+    while (has_objects())
         client_sleep_ms(5); /* written back, and forgotten by the server */
     file = client_open(muse, "shmem/a", O_RDONLY);
     bytes = muse_mmap(muse, NULL, BYTES, PROT_READ, MAP_PRIVATE, file, 0);
@@ -240,7 +250,7 @@ START_TEST(all_objects_together_have_a_limit)
     ck_assert_int_eq(muse_close(one), 0);
     ck_assert_int_eq(muse_close(two), 0);
     ck_assert_int_eq(muse_unlink(muse, "shmem/b", 0), 0);
-    while (json_array_size(json_object_get(rig_ctl(&rig, "objects"), "objects")) > 0)
+    while (has_objects())
         client_sleep_ms(5);
     ck_assert_int_eq(muse_close(make("shmem/c", 1 << 20)), 0);
     end();

@@ -110,8 +110,9 @@ static void broken_abort(const struct muse_driver_file *file, const void *privat
     if (is("leaks-an-fd-on-abort"))
         ((struct context *)(uintptr_t)mmap_context)->fd = -1;
     if (is("leaks-memory-on-abort")) {
-        char *leak = malloc(LEAK_BYTES);
+        static void *volatile leak; /* seen, or the compiler leaves it out */
 
+        leak = malloc(LEAK_BYTES);
         if (leak)
             memset(leak, 1, LEAK_BYTES);
     }
