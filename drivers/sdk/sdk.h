@@ -45,8 +45,8 @@ struct page_cache {
 
 struct object { /* objects.c */
     uint64_t key;
-    void *user_object;        /* the driver's */
-    struct page_cache *cache; /* owned ref; NULL before DRIVER_OBJECT, after DRIVER_OBJECT_GONE */
+    void *_Atomic user_object; /* the driver's */
+    struct page_cache *cache;  /* owned ref; NULL before DRIVER_OBJECT, after DRIVER_OBJECT_GONE */
     unsigned n_files;
     unsigned n_faults;
     struct list node; /* in objects.gone */

@@ -115,9 +115,9 @@ END_TEST
 START_TEST(a_driver_that_sleeps_in_a_hook_does_not_stall_other_drivers)
 {
     begin(NULL, two_drivers);
-    pid_t victim = start_victim("faulty/x,prepare-sleep-ms=3000");
+    pid_t victim =
+        start_victim("faulty/x,prepare-sleep-ms=6000"); /* longer than all that follows */
 
-    work_goes_on("other");
     work_goes_on("other");
     client_kill(victim);
     wait_for_counter("abort", 1);
