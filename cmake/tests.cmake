@@ -105,11 +105,14 @@ if(TARGET muse)
   endforeach()
 endif()
 
-# What the conformance kit has to find.
+# What the conformance kit has to find; drivers that decide by the size of a mapping.
 if(TARGET muse-driver)
   add_executable(kit_broken ${tests_dir}/kit/broken.c)
   set_target_properties(kit_broken PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
   target_link_libraries(kit_broken PRIVATE muse_flags muse-driver muse_base)
+  add_executable(sdk_size_driver ${tests_dir}/sdk/size_driver.c)
+  set_target_properties(sdk_size_driver PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${tests_bin})
+  target_link_libraries(sdk_size_driver PRIVATE muse_flags muse-driver muse_base)
 endif()
 
 # Muse against the kernel: random scripts of one process, then of several; scripts that failed once; and mistakes
