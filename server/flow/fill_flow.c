@@ -31,6 +31,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
+#include "server/flow/settle.h"
 #include "server/flow/writeback.h"
 
 /* ---- charges ---- */
@@ -571,6 +572,7 @@ void fill_invalidate(struct object *object, struct range pages)
 {
     const unsigned written = PAGE_BIT(PAGE_DIRTY) | PAGE_BIT(PAGE_WRITEBACK);
 
+    settle_check(object, pages);
     drop(object, pages, NOT_FILLING & ~(object_takes_pages_back(object) ? written : 0u));
 }
 

@@ -147,28 +147,36 @@ static void enter(struct settling *settling)
 
 /* ---- comparing ---- */
 
-/* Pages of it that are in @within, and differ from what was written back, are dirty. */
+/* Whether it counts what this page holds: no newer one has it, and nobody has written to it. */
+static bool is_its_page(const struct settling *settling, uint64_t page)
+{
+    return settling->hashes[page - settling->pages.start] != FORGOTTEN &&
+           page_table_get(&settling->object->pages, page) == PAGE_SETTLING;
+}
+
+/* Pages of it that are in @within, and differ from what was written back, are dirty. So are all that
+ * cannot be compared for want of memory: writing them twice loses nothing. */
 static void compare(struct settling *settling, struct range within)
 {
     struct object *object = settling->object;
     struct range pages = range_intersect(settling->pages, within);
     uint8_t *buffer;
+    bool is_known;
 
     pages = range_intersect(pages, page_table_range(&object->pages));
     if (range_is_empty(pages))
         return;
     buffer = store_buffer_get(&object->engine->store);
-    if (buffer && read_pages(object, pages, buffer)) {
-        for (uint64_t page = pages.start; page < pages.end; page++) {
-            const uint64_t hash = settling->hashes[page - settling->pages.start];
-            const uint8_t *bytes = buffer + ((page - pages.start) << object->page_shift);
+    is_known = buffer && read_pages(object, pages, buffer);
+    for (uint64_t page = pages.start; page < pages.end; page++) {
+        const uint64_t at = (page - pages.start) << object->page_shift;
 
-            if (hash != FORGOTTEN && page_table_get(&object->pages, page) == PAGE_SETTLING &&
-                hash_of(bytes, 1ull << object->page_shift) != hash) {
-                object->engine->stats.pages_stored_late++;
-                object_dirty(object, (struct range){page, page + 1});
-            }
-        }
+        if (!is_its_page(settling, page) ||
+            (is_known && hash_of(buffer + at, 1ull << object->page_shift) ==
+                             settling->hashes[page - settling->pages.start]))
+            continue;
+        object->engine->stats.pages_stored_late++;
+        object_dirty(object, (struct range){page, page + 1});
     }
     store_buffer_put(&object->engine->store, buffer);
 }
@@ -180,8 +188,7 @@ static void clean(struct settling *settling)
     const struct range table = page_table_range(&object->pages);
 
     for (uint64_t page = settling->pages.start; page < settling->pages.end; page++) {
-        if (settling->hashes[page - settling->pages.start] != FORGOTTEN &&
-            range_contains(table, page))
+        if (range_contains(table, page) && is_its_page(settling, page))
             (void)page_table_move(&object->pages, page, PAGE_SETTLING, PAGE_CLEAN);
     }
 }

@@ -13,8 +13,8 @@
  * deadline has passed is overdue: nobody waits for it any more, and it ends only with its answer or
  * with its driver. Until then its pages are not asked for again, and a sync of them fails.
  *
- * A sync waits for the runs that were under way when it started and then asks for what is dirty in
- * its range, once from start to end: what is written to while it runs is left to the next one, so it
+ * A sync waits for the runs that were under way when it started, looks whether something was stored
+ * without a fault meanwhile (settle.h), and then asks for what is dirty in its range, once from start to end: what is written to while it runs is left to the next one, so it
  * always ends. A client whose mm is changing cannot be protected at that moment: the run is tried
  * again soon, and the pages stay dirty.
  *
@@ -490,10 +490,15 @@ static bool ask_dirty(struct sync *sync)
 /* Return: whether it is over. */
 static bool step(struct sync *sync)
 {
-    const struct object *object = sync->object;
+    struct object *object = sync->object;
 
     if (!sync->is_asked) {
-        if (find_run(object, sync->pages, sync->start_seq, false) || !ask_dirty(sync))
+        if (find_run(object, sync->pages, sync->start_seq, false))
+            return false;
+        if (!sync->is_compared) /* what was stored while those runs were under way is dirty, too */
+            settle_check(object, sync->pages);
+        sync->is_compared = true;
+        if (!ask_dirty(sync))
             return false;
         sync->is_asked = true;
         sync->end_seq = object->wb.seq;
@@ -551,16 +556,15 @@ void writeback_go_on(struct object *object)
 bool sync_start(struct sync *sync, struct object *object, struct range pages)
 {
     list_init(&sync->node);
-    settle_check(object, pages);
     sync->object = object;
     sync->pages = range_intersect(pages, page_table_range(&object->pages));
     sync->cursor = sync->pages.start;
     sync->start_seq = object->wb.seq;
-    sync->is_asked = false;
+    sync->is_compared = sync->is_asked = false;
     sync->error = 0;
     sync->since_ns = loop_now_ns();
-    if (object->pages.n_dirty == 0 || !object_takes_pages_back(object) ||
-        range_is_empty(sync->pages) || step(sync)) {
+    if ((object->pages.n_dirty == 0 && settle_n_refs(object) == 0) ||
+        !object_takes_pages_back(object) || range_is_empty(sync->pages) || step(sync)) {
         sync->object = NULL;
         return false;
     }

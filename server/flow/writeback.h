@@ -17,6 +17,7 @@ struct sync {
     uint64_t cursor;    /* everything below was asked for */
     uint64_t start_seq; /* what was under way when it started has a lower or equal number */
     uint64_t end_seq;   /* what it has to wait for as well, once the cursor is at the end */
+    bool is_compared;   /* what settles was looked at, after the runs that were under way */
     bool is_asked;      /* the cursor is at the end */
     int error;          /* 0, or -ETIMEDOUT: an earlier writeback of these pages is not answered */
     uint64_t since_ns;

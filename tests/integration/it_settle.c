@@ -24,7 +24,8 @@
 #define OLD     7u /* written before the hold; what is stored through it is 0 */
 #define RW      (PROT_READ | PROT_WRITE)
 
-static const char *const drivers[] = {"muse-file --writable %s", "muse-zero", NULL};
+static const char *const drivers[] = {"muse-file --writable %s", "muse-zero",
+                                      "muse-faulty --register=writes", NULL};
 
 static struct rig rig;
 static struct muse *muse;
@@ -79,13 +80,13 @@ static int sync_all(void)
     return muse_msync(muse, held.to, N_PAGES * PAGE, MS_SYNC);
 }
 
-/* The page was written back while it is held, and then stored into. */
-static void begin(const char *config)
+/* Page 3 of @name was written to, and is held by somebody who waits for a page of the stopped driver. */
+static void begin_held(const char *config, const char *name)
 {
     rig_start(&rig, config, drivers);
     rig_file(&rig, "data", N_PAGES * PAGE);
     muse = client_connect();
-    held.file = client_open(muse, "file/data", O_RDWR);
+    held.file = client_open(muse, name, O_RDWR);
     held.to = muse_mmap(muse, NULL, N_PAGES * PAGE, RW, MAP_SHARED, held.file, 0);
     held.from = client_map(muse, "zero/4K", O_RDONLY, PAGE, PROT_READ, MAP_SHARED);
     ck_assert_ptr_ne(held.to, MAP_FAILED);
@@ -94,12 +95,24 @@ static void begin(const char *config)
     rig_stop_driver(&rig, "zero");
     ck_assert_int_eq(pthread_create(&held.thread, NULL, store_main, NULL), 0);
     rig_wait(is_held, &rig, NULL, "the page that is read from");
-    ck_assert_int_eq(sync_all(), 0);
-    ck_assert_uint_eq(byte_of_file(), OLD);
+}
+
+/* Now it is stored. */
+static void store(void)
+{
     ck_assert_int_eq(kill(rig_driver_pid(&rig, "zero"), SIGCONT), 0);
     ck_assert_int_eq(pthread_join(held.thread, NULL), 0);
     ck_assert_int_eq(held.n_stored, 1);
     ck_assert_uint_eq(held.to[3 * PAGE], 0);
+}
+
+/* The page was written back while it is held, and then stored into. */
+static void begin(const char *config)
+{
+    begin_held(config, "file/data");
+    ck_assert_int_eq(sync_all(), 0);
+    ck_assert_uint_eq(byte_of_file(), OLD);
+    store();
 }
 
 static void close_all(void)
@@ -188,6 +201,47 @@ START_TEST(what_was_stored_through_a_held_page_outlives_its_driver)
 }
 END_TEST
 
+static void *sync_main(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(sync_all(), 0);
+    return NULL;
+}
+
+/* Stored after the hash was taken, while the driver is at it: the sync that begins then waits for
+ * that run, and has the page written once more. */
+START_TEST(a_sync_writes_what_was_stored_while_the_page_was_being_written_back)
+{
+    pthread_t first;
+
+    begin_held(quiet, "faulty/x,writeback-delay-ms=2000");
+    ck_assert_int_eq(pthread_create(&first, NULL, sync_main, NULL), 0);
+    while (rig_counter("writeback") == 0)
+        client_sleep_ms(2);
+    store();
+    ck_assert_uint_eq(rig_counter("writeback"), 1); /* and that is not answered yet */
+    ck_assert_int_eq(sync_all(), 0);
+    ck_assert_uint_eq(rig_counter("writeback"), 2);
+    ck_assert_int_eq(pthread_join(first, NULL), 0);
+    close_all();
+    end();
+}
+END_TEST
+
+/* What the driver has not been given is not its to take back, whichever way it was stored. */
+START_TEST(a_revoke_leaves_what_was_stored_through_a_held_page)
+{
+    begin_held(quiet, "faulty/x,key=7");
+    ck_assert_int_eq(sync_all(), 0);
+    store();
+    ck_assert_int_eq(muse_close(client_open(muse, "faulty/y,invalidate=7", O_RDONLY)), 0);
+    ck_assert_uint_eq(held.to[3 * PAGE], 0);
+    ck_assert_uint_eq(rig_stat(&rig, "pages_stored_late"), 1);
+    close_all();
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("settle");
@@ -198,6 +252,8 @@ int main(void)
     tcase_add_test(tcase, what_was_stored_through_a_held_page_outlives_mapping_and_file);
     tcase_add_test(tcase, the_end_of_the_server_writes_what_was_stored_through_a_held_page);
     tcase_add_test(tcase, what_was_stored_through_a_held_page_outlives_its_driver);
+    tcase_add_test(tcase, a_sync_writes_what_was_stored_while_the_page_was_being_written_back);
+    tcase_add_test(tcase, a_revoke_leaves_what_was_stored_through_a_held_page);
     tcase_set_timeout(tcase, 60);
     return unit_run("settle", tcase);
 }
