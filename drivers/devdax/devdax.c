@@ -149,12 +149,19 @@ static int devdax_may_split(struct muse_vma *vma, uint64_t addr)
 
     if (addr % dax->align == 0)
         return 0;
-    muse_set_error("address %#llx is inside a unit of %llu bytes", (unsigned long long)addr,
+    muse_set_error("address %#llx is not at a unit of %llu bytes", (unsigned long long)addr,
                    (unsigned long long)dax->align);
     return -EINVAL;
 }
 
-static const struct muse_vm_ops dax_vm_ops = {.name = "dax", .may_split = devdax_may_split};
+/* In Linux a unit that is not where it may be is SIGBUS at the next touch. */
+static int devdax_mremap(struct muse_vma *vma)
+{
+    return devdax_may_split(vma, vma->start);
+}
+
+static const struct muse_vm_ops dax_vm_ops = {
+    .name = "dax", .may_split = devdax_may_split, .mremap = devdax_mremap};
 static const struct muse_vm_ops *const vm_ops_tables[] = {&dax_vm_ops, NULL};
 
 /* Linux: check_vma() of drivers/dax/device.c, in its order. */

@@ -300,15 +300,15 @@ void map_event(struct map_request *request, enum map_event event)
 static int choose_address(struct map_request *request, const char **ret_why)
 {
     struct aspace *aspace = &request->mm.space->aspace;
-    uint64_t align = request->file->map_align;
+    const uint64_t align = request->file->map_align;
     int flags = 0;
     int r;
 
     if (request->plan.fixed)
         flags = request->plan.noreplace ? MAP_FIXED_NOREPLACE : MAP_FIXED;
-    if (request->plan.fixed) /* beyond its pages alignment is the driver's to refuse */
-        align = request->args.page_bytes;
-    r = aspace_choose(aspace, request->args.addr, request->plan.length, align, flags,
+    /* that a fixed address is not aligned is the driver's to refuse, but for its pages */
+    r = aspace_choose(aspace, request->args.addr, request->plan.length,
+                      request->plan.fixed ? request->args.page_bytes : align, flags,
                       &request->target);
     *ret_why = r == ASPACE_E_BUSY ? "an earlier mapping there has not been confirmed gone"
                                   : "no such address range is free";
@@ -330,8 +330,8 @@ static int choose_address(struct map_request *request, const char **ret_why)
                        aspace_is_outside(aspace, request->target);
     if (!request->replace)
         return 0;
-    r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length,
-                             request->file->map_align, &request->place.start);
+    r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length, align,
+                             &request->place.start);
     if (r != 0)
         return -ENOMEM;
     request->place.end = request->place.start + request->plan.length;

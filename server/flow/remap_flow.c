@@ -172,9 +172,13 @@ static const char *why_no_place(int error)
 static int choose_target(struct remap_request *request, uint64_t hint, uint64_t length)
 {
     struct vma *vma = request->vma;
-    const uint64_t align = vma_is_anon(vma) ? VMA_PAGE_BYTES : object_page_bytes(vma_object(vma));
-    int r = aspace_choose(&request->mm.space->aspace, hint, length, align,
-                          is_fixed(request) ? MAP_FIXED : 0, &request->to);
+    uint64_t align = vma_is_anon(vma) ? VMA_PAGE_BYTES : object_page_bytes(vma_object(vma));
+    int r;
+
+    if (!vma_is_anon(vma) && !is_fixed(request)) /* as where it was mapped first */
+        align = vma_file(vma)->map_align;
+    r = aspace_choose(&request->mm.space->aspace, hint, length, align,
+                      is_fixed(request) ? MAP_FIXED : 0, &request->to);
 
     return r == ASPACE_E_BUSY ? -EAGAIN : r;
 }

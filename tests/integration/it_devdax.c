@@ -281,19 +281,25 @@ START_TEST(a_device_that_was_offline_when_its_driver_was_killed_still_is)
 }
 END_TEST
 
-START_TEST(merged_and_moved_units_show_their_bytes)
+START_TEST(units_are_moved_to_units)
 {
-    unsigned char *bytes, *moved;
+    unsigned char *bytes, *target;
 
     begin("");
     bytes = map(2 * UNIT, RW, MAP_SHARED, 0);
     ck_assert_ptr_ne(bytes, MAP_FAILED);
+    target = bytes - 8 * UNIT;
     bytes[UNIT] = 4;
-    moved = muse_mremap(muse, bytes + UNIT, UNIT, UNIT, MREMAP_MAYMOVE);
-    ck_assert_ptr_ne(moved, MAP_FAILED);
-    ck_assert_uint_eq(moved[0], 4);
+    ck_assert_ptr_eq(
+        muse_mremap(muse, bytes + UNIT, UNIT, UNIT, MREMAP_MAYMOVE | MREMAP_FIXED, target + PAGE),
+        MAP_FAILED);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_uint_eq(bytes[UNIT], 4);
+    ck_assert_ptr_eq(
+        muse_mremap(muse, bytes + UNIT, UNIT, UNIT, MREMAP_MAYMOVE | MREMAP_FIXED, target), target);
+    ck_assert_uint_eq(target[0], 4);
     ck_assert_int_eq(muse_munmap(muse, bytes, UNIT), 0);
-    ck_assert_int_eq(muse_munmap(muse, moved, UNIT), 0);
+    ck_assert_int_eq(muse_munmap(muse, target, UNIT), 0);
     end();
 }
 END_TEST
@@ -315,7 +321,7 @@ int main(void)
     tcase_add_test(tcase, others_may_not_switch_the_device);
     tcase_add_test(tcase, bytes_outlive_driver_and_server);
     tcase_add_test(tcase, a_device_that_was_offline_when_its_driver_was_killed_still_is);
-    tcase_add_test(tcase, merged_and_moved_units_show_their_bytes);
+    tcase_add_test(tcase, units_are_moved_to_units);
     tcase_set_timeout(tcase, 60);
     return unit_run("devdax", tcase);
 }
