@@ -31,6 +31,7 @@ static const struct key {
     KEY("action", KIND_WORD, action),
     KEY("verb", KIND_WORD, verb),
     KEY("swap-file", KIND_WORD, swap_file),
+    KEY("fresh", KIND_WORD, fresh),
     KEY("pages", KIND_WORD, pages),
     KEY("forward", KIND_WORD, forward),
     KEY("name", KIND_WORD, name),

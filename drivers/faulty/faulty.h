@@ -30,6 +30,7 @@ struct behaviour {
     char action[WORD_BYTES_MAX];
     char verb[WORD_BYTES_MAX];
     char swap_file[WORD_BYTES_MAX];
+    char fresh[WORD_BYTES_MAX];
     char pages[WORD_BYTES_MAX];
     char forward[WORD_BYTES_MAX];
     char name[WORD_BYTES_MAX];
@@ -170,6 +171,10 @@ struct faulty_file *faulty_file_of(const struct muse_driver_file *file);
 
 /** faulty_pattern() - @n_pages pages of 4 KiB: word i of page p is p * 512 + i */
 void faulty_pattern(void *bytes, uint64_t first_page, uint64_t n_pages);
+
+/** faulty_fresh() - in mmap_prepare: map a file made for this mapping, as behaviour.fresh says.
+ * Return: 0; -errno. */
+int faulty_fresh(const struct faulty_file *file, struct muse_vma_desc *desc);
 
 /** faulty_memfd() - the object's pattern as a memfd, made when first asked for.
  * Return: an fd, borrowed; -errno. */

@@ -305,7 +305,9 @@ static int fill_desc(struct faulty_file *file, struct muse_vma_desc *desc)
         desc->page_prot = (uint32_t)behaviour->set_prot;
     desc->vm_ops = ops_of(behaviour);
     desc->private_data = sdk_pointer(behaviour->private_data);
-    if (behaviour->swap_file[0])
+    if (behaviour->fresh[0])
+        r = faulty_fresh(file, desc);
+    if (r == 0 && behaviour->swap_file[0])
         r = swap_file(file->faulty, behaviour->swap_file, desc);
     if (r == 0 && behaviour->action[0])
         r = set_action(file->object, behaviour->action, desc);

@@ -184,6 +184,41 @@ static int obey_in_open(struct faulty *faulty, const struct behaviour *behaviour
     return -(int)behaviour->open_errno;
 }
 
+static void fill_result(struct faulty_file *file, uint64_t size, struct muse_open_result *ret)
+{
+    ret->file_private = file;
+    ret->object_key = file->object->key;
+    ret->object = file->object;
+    ret->attr = (struct muse_attr){
+        .size = size, .mode = S_IFREG | 0666, .inode = file->object->key, .nlink = 1};
+}
+
+int faulty_fresh(const struct faulty_file *file, struct muse_vma_desc *desc)
+{
+    const char *how = file->behaviour.fresh;
+    const bool is_same_object = is_word(how, "other-size");
+    struct behaviour behaviour = file->behaviour;
+    struct muse_open_result result = {0};
+    struct faulty_file *fresh;
+    int r;
+
+    behaviour.key = is_same_object ? file->object->key : 0;
+    r = add_file(file->faulty, "fresh", &behaviour, &fresh);
+    if (r < 0)
+        return r;
+    fill_result(fresh, behaviour.size + (is_same_object ? MUSE_PAGE_BYTES : 0), &result);
+    if (is_word(how, "huge"))
+        result.page_bytes = MUSE_HUGE_PAGE_BYTES;
+    r = muse_desc_open_file(desc, "fresh", &result);
+    if (r < 0) {
+        list_del(&fresh->node);
+        free(fresh);
+        return r;
+    }
+    (void)atomic_fetch_add(&file->faulty->n.opened, 1);
+    return 0;
+}
+
 int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_result *ret_result)
 {
     struct faulty *faulty = user;
@@ -200,14 +235,7 @@ int faulty_open(void *user, const struct muse_open_args *args, struct muse_open_
         return r;
     if (!file->is_counters)
         (void)atomic_fetch_add(&faulty->n.opened, 1);
-    ret_result->file_private = file;
-    ret_result->object_key = file->object->key;
-    ret_result->object = file->object;
-    ret_result->attr =
-        (struct muse_attr){.size = file->is_counters ? file->object->size_bytes : behaviour.size,
-                           .mode = S_IFREG | 0666,
-                           .inode = file->object->key,
-                           .nlink = 1};
+    fill_result(file, file->is_counters ? file->object->size_bytes : behaviour.size, ret_result);
     if (is_word(behaviour.pages, "2M"))
         ret_result->page_bytes = MUSE_HUGE_PAGE_BYTES;
     if (behaviour.extents && add_extent(file->object, ret_result) < 0)

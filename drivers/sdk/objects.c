@@ -239,7 +239,8 @@ static bool has_cache(const struct object *object, uint64_t cache_id)
     return object && object->cache && (cache_id == 0 || object->cache->id == cache_id);
 }
 
-/* It was here, and is gone: whoever waited for it would wait in vain, and everybody behind him. */
+/* It was here, and is gone: whoever waited for it would wait in vain, and everybody behind him. Page
+ * caches that a predecessor left are older, and nobody asks for pages of those. */
 static bool is_past(const struct objects *objects, uint64_t cache_id)
 {
     return cache_id != 0 && cache_id <= objects->last_cache_id;

@@ -66,6 +66,7 @@ struct muse_request *request_free(struct muse_request *request)
         (void)event_free(request->event);
         free(request->map_call);
         free(request->verbs);
+        free(request->new_name);
         free(request->forward);
         free(request->buf);
         (void)path_result_free(request->path);
@@ -177,7 +178,6 @@ static void drop_new_file(struct muse_request *request)
 {
     struct file *file = TAKE(request->new_file);
 
-    free(request->new_name);
     if (file && (request->error != 0 || request->orphaned || request->desc.vm_file != &file->pub))
         hook_release_file(request->driver, file);
 }

@@ -321,12 +321,13 @@ static int take_new_file(struct map_request *request, const Muse__Wire__Prepared
                                  .driver = request->driver,
                                  .path = answer->opened_path,
                                  .oflags = request->file->oflags};
-    const char *why = "opened: it has no name, or extents";
+    const char *why = "opened: it has no name, or extents, or another page size";
     struct file *file;
     int r = -EINVAL;
 
-    if (!ask.path || strlen(ask.path) >= NAME_BYTES_MAX || answer->opened->n_extents > 0)
-        open_release_unwanted(request->driver, answer->opened->handle);
+    if (!ask.path || strlen(ask.path) >= NAME_BYTES_MAX || answer->opened->n_extents > 0 ||
+        answer->opened->page_bytes != request->args.page_bytes)
+        open_drop_made(request->driver, answer);
     else
         r = file_new(&ask, answer->opened, frame, &file, &why);
     if (r < 0) {
@@ -335,10 +336,7 @@ static int take_new_file(struct map_request *request, const Muse__Wire__Prepared
     }
     file_unref(request->vm_file);
     request->vm_file = file;
-    if (object_page_bytes(file->object) == request->args.page_bytes)
-        return 0;
-    map_set_error(request, -EINVAL, request->call.hook, "opened: of another page size");
-    return -EINVAL;
+    return 0;
 }
 
 /* ---- mmap_prepare ---- */
@@ -440,8 +438,8 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
         undecodable(request);
         return MAP_EV_PREPARE_ERR;
     }
-    if (answer->error != 0 && answer->opened)
-        open_release_unwanted(request->driver, answer->opened->handle);
+    if (answer->error != 0 || late)
+        open_drop_made(request->driver, answer);
     if (answer->error != 0) {
         if (status_is_legal(answer->error)) {
             set_driver_error(request, -answer->error, answer->text, "the driver refused");
@@ -457,8 +455,6 @@ static enum map_event read_prepared(struct map_request *request, struct frame *f
         request->private_data = answer->private_data;
         request->context = answer->context;
         event = late ? MAP_EV_PREPARE_OK : judge_prepared(request, answer, frame);
-        if (late && answer->opened)
-            open_release_unwanted(request->driver, answer->opened->handle);
     }
     muse__wire__prepared__free_unpacked(answer, NULL);
     return event;
@@ -618,8 +614,7 @@ static enum map_event read_legacy(struct map_request *request, struct frame *fra
         undecodable(request);
         return MAP_EV_COMPLETE_ERR;
     }
-    if (answer->opened) /* there is a mapping already, of another file: refused */
-        open_release_unwanted(request->driver, answer->opened->handle);
+    open_drop_made(request->driver, answer); /* there is a mapping already: it is refused */
     if (answer->error != 0) {
         event = judge_error(request, answer->error, answer->text);
     } else if (late) {

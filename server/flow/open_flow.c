@@ -104,6 +104,12 @@ void open_release_unwanted(struct driver *driver, uint64_t handle)
     hook_release(driver, handle);
 }
 
+void open_drop_made(struct driver *driver, const Muse__Wire__Prepared *answer)
+{
+    if (answer->opened)
+        open_release_unwanted(driver, answer->opened->handle);
+}
+
 int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
              struct frame *frame, struct file **ret_file, const char **ret_why)
 {

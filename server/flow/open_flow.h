@@ -30,6 +30,9 @@ MUST_CHECK int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpen
 /** open_release_unwanted() - a file that the driver opened, and nobody wants any more */
 void open_release_unwanted(struct driver *driver, uint64_t handle);
 
+/** open_drop_made() - the file that a PREPARED brings was made for a mapping that will not be of it */
+void open_drop_made(struct driver *driver, const Muse__Wire__Prepared *answer);
+
 /** driver_failed_read() - a DRIVER_FAILED frame. @buf: its sentence, or what its errno is called.
  * Return: -errno. */
 int driver_failed_read(struct frame *frame, char *buf, size_t size);

@@ -251,13 +251,12 @@ static int take_legacy(struct stack_request *stack, struct frame *frame, char *b
 
     if (!answer)
         return undecodable(stack, buf, size);
+    open_drop_made(stack->driver, answer); /* there is a mapping already: it is refused */
     if (answer->error != 0) {
         r = hook_error(answer->error, answer->text, buf, size);
         muse__wire__prepared__free_unpacked(answer, NULL);
         return r;
     }
-    if (answer->opened) /* there is a mapping already, of another file */
-        open_release_unwanted(stack->driver, answer->opened->handle);
     stack->accepted = true;
     stack->private_data = stack->seen.private_data = answer->private_data;
     stack->vm_ops_set = answer->has_vm_ops;
@@ -407,8 +406,8 @@ static void on_inner_prepared(struct driver_call *call, enum call_end end, struc
     } else {
         error = call_failed(stack, end, &why);
     }
-    if (answer && answer->opened)
-        open_release_unwanted(stack->driver, answer->opened->handle);
+    if (answer)
+        open_drop_made(stack->driver, answer);
     hook_ended(stack->driver, call, error);
     if (end == CALL_DEADLINE)
         give_up(stack);
