@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
 
 enum {
@@ -116,12 +117,9 @@ static char *find_mused(void)
 
 static uint64_t number_of(const char *arg, const char *name, struct argp_state *state)
 {
-    unsigned long long number;
-    char *end;
+    uint64_t number = 0;
 
-    errno = 0;
-    number = strtoull(arg, &end, 10);
-    if (arg[0] < '0' || arg[0] > '9' || *end || errno)
+    if (number_parse(arg, 10, UINT64_MAX, &number) < 0)
         argp_error(state, "--%s=%s: a number", name, arg);
     return number;
 }

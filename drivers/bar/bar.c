@@ -20,6 +20,7 @@
 
 #include "common/base/own.h"
 #include "drivers/bar/device.h"
+#include "drivers/common/permission.h"
 
 #define N_BARS      2u
 #define BANK_BYTES  ((uint64_t)256 << 10)
@@ -63,7 +64,7 @@ static int bar_open(void *user, const struct muse_open_args *args, struct muse_o
         muse_set_error("bar/%s: the device has BARs 0 to %u", args->path, N_BARS - 1);
         return -ENOENT;
     }
-    if (args->uid != 0 && args->uid != geteuid())
+    if (!permission_is_own(args))
         return -EACCES;
     ret->file_private = bar;
     ret->object_key = n + 1;

@@ -8,54 +8,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define CLIENT_GROUPS_MAX 256  /* chosen; more are ignored, which refuses and never allows */
-#define PASSWD_BYTES      4096 /* chosen; a longer entry counts as none */
-#define TEXT_BYTES        160  /* of a link's target in a text; chosen */
+#include "drivers/common/permission.h"
 
-enum { MAY_READ = 4, MAY_EXEC = 1 };
+#define TEXT_BYTES 160 /* of a link's target in a text; chosen */
 
-static bool is_in_group(const struct muse_open_args *args, gid_t gid)
-{
-    gid_t groups[CLIENT_GROUPS_MAX];
-    int n_groups = CLIENT_GROUPS_MAX;
-    struct passwd *found = NULL;
-    char buf[PASSWD_BYTES];
-    struct passwd passwd;
-
-    if (args->gid == gid)
-        return true;
-    if (getpwuid_r(args->uid, &passwd, buf, sizeof(buf), &found) != 0 || !found)
-        return false;
-    if (getgrouplist(found->pw_name, args->gid, groups, &n_groups) < 0)
-        n_groups = CLIENT_GROUPS_MAX;
-    for (int i = 0; i < n_groups; i++) {
-        if (groups[i] == gid)
-            return true;
-    }
-    return false;
-}
-
-/* As inode_permission() of Linux: the first class that fits counts, even if another allows more. */
 static bool is_allowed(const struct muse_open_args *args, const struct cramfs_inode *inode,
                        unsigned int wanted)
 {
-    const bool class_matters = ((inode->mode >> 3) & 7) != (inode->mode & 7);
-    unsigned int shift = 0;
+    const struct muse_attr attr = {.mode = inode->mode, .uid = inode->uid, .gid = inode->gid};
 
-    if (args->uid == 0)
-        return true;
-    if (args->uid == inode->uid) {
-        shift = 6;
-    } else if (class_matters && is_in_group(args, inode->gid)) {
-        shift = 3;
-    }
-    return (inode->mode >> shift & wanted) == wanted;
+    return permission_allows(args, &attr, wanted);
 }
 
 /* Targets come from the image: no bytes that would do things to a terminal or a log. */
@@ -116,7 +82,7 @@ static int check_folders(struct cramfs *fs, const char *image, const struct muse
             return refuse_link(fs, &inode, path, end);
         if (!S_ISDIR(inode.mode))
             return -ENOTDIR;
-        if (!is_allowed(args, &inode, MAY_EXEC))
+        if (!is_allowed(args, &inode, PERMISSION_EXEC))
             return -EACCES;
         end += strspn(path + end, "/");
         end += strcspn(path + end, "/");
@@ -165,7 +131,7 @@ int access_open(struct cramfs *fs, const char *image, const struct muse_open_arg
         r = check_kind(fs, args, &inode);
     if (r == 0)
         r = check_oflags(args, true);
-    if (r == 0 && !is_allowed(args, &inode, MAY_READ))
+    if (r == 0 && !is_allowed(args, &inode, PERMISSION_READ))
         r = -EACCES;
     if (r < 0)
         return r;
@@ -191,7 +157,7 @@ int access_find(struct cramfs *fs, const char *image, const struct muse_open_arg
 
 bool access_may_list(const struct muse_open_args *args, const struct cramfs_inode *inode)
 {
-    return is_allowed(args, inode, MAY_READ);
+    return is_allowed(args, inode, PERMISSION_READ);
 }
 
 bool access_image_is_public(const char *path, mode_t mode)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "drivers/common/permission.h"
 #include "drivers/devdax/switch.h"
 
 #define KEY_MEMORY 1u
@@ -60,24 +61,18 @@ static uint64_t key_of(const struct devdax *dax, const char *path)
     return strcmp(path, dax->name) == 0 ? KEY_MEMORY : 0;
 }
 
-static bool is_owner(const struct muse_open_args *args)
-{
-    return args->uid == 0 || args->uid == geteuid();
-}
-
 /* As the file's permission bits say, for who is not root. */
 static bool may_open(const struct devdax *dax, const struct muse_open_args *args)
 {
     const struct stat *st = &dax->device.stat;
-    const unsigned shift = args->uid == st->st_uid ? 6 : args->gid == st->st_gid ? 3 : 0;
-    const unsigned wanted = (args->oflags & O_ACCMODE) == O_RDONLY ? 4 : 6;
+    const struct muse_attr attr = {.mode = st->st_mode, .uid = st->st_uid, .gid = st->st_gid};
 
-    return args->uid == 0 || (st->st_mode >> shift & wanted) == wanted;
+    return permission_allows(args, &attr, permission_of_open(args->oflags));
 }
 
 static int turn(struct devdax *dax, const struct muse_open_args *args)
 {
-    if (!is_owner(args)) {
+    if (!permission_is_own(args)) {
         muse_set_error("devdax/%s: only root and the driver's user may switch the device",
                        args->path);
         return -EPERM;

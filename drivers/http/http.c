@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
 #include "drivers/http/fetch.h"
 #include "drivers/http/objects.h"
@@ -204,12 +205,9 @@ static void http_object_gone(void *user, uint64_t object_key, void *object)
 
 static unsigned parse_seconds(const char *text, struct argp_state *state)
 {
-    unsigned long n;
-    char *end;
+    uint64_t n = 0;
 
-    errno = 0;
-    n = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n < 1 || n > PATIENCE_S_MAX)
+    if (number_parse(text, 10, PATIENCE_S_MAX, &n) < 0 || n < 1)
         argp_error(state, "--timeout=%s: 1 to %d", text, PATIENCE_S_MAX);
     return (unsigned)n;
 }

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
 #include "drivers/kcov/area.h"
 
@@ -204,39 +205,17 @@ static int kcov_mmap_complete(struct muse_driver_file *file, struct muse_vma *vm
 
 /* ---- options ---- */
 
-/* "512M" -> 536870912. Return: whether it is a size. */
-static bool parse_size(const char *text, uint64_t *ret_size)
-{
-    static const char units[] = "KMG";
-    const char *unit = NULL;
-    uint64_t size;
-    char *end;
-
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    size = strtoull(text, &end, 10);
-    if (*end != '\0') {
-        unit = strchr(units, *end);
-        if (!unit || end[1] != '\0' || size >> 32 != 0)
-            return false;
-        size <<= 10 * (unit - units + 1);
-    }
-    *ret_size = size;
-    return errno == 0;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct kcov_driver *driver = state->input;
 
     switch (key) {
     case OPTION_BUFFERS:
-        if (!parse_size(argument, &driver->n_buffers_max))
+        if (number_parse(argument, 10, UINT64_MAX, &driver->n_buffers_max) < 0)
             argp_error(state, "--buffers=%s: not a number", argument);
         return 0;
     case OPTION_MEMORY:
-        if (!parse_size(argument, &driver->n_bytes_max))
+        if (size_parse(argument, &driver->n_bytes_max) < 0)
             argp_error(state, "--memory=%s: bytes, as 65536, 64K, 512M, 1G", argument);
         return 0;
     default:

@@ -21,6 +21,7 @@
 
 #include "common/base/own.h"
 #include "drivers/common/memory.h"
+#include "drivers/common/permission.h"
 
 enum { OPTION_TABLE = 0x2001, OPTION_MEMORY, OPTION_RELAXED };
 
@@ -67,7 +68,7 @@ static int mem_open(void *user, const struct muse_open_args *args, struct muse_o
                        mem->table_path ? " and mem/mem" : ", and mem/mem with --table");
         return -ENOENT;
     }
-    if (key == KEY_MEM && args->uid != 0 && args->uid != geteuid())
+    if (key == KEY_MEM && !permission_is_own(args))
         return -EACCES;
     ret->file_private = mem;
     ret->object_key = key;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
+#include "drivers/common/permission.h"
 #include "drivers/nbd/link.h"
 
 #define OBJECT_KEY     1u /* there is only one */
@@ -68,17 +70,7 @@ static struct muse_attr attr_of(const struct nbd_driver *nbd)
 /* As open(2) on a file with these attributes. */
 static int check_access(const struct muse_attr *attr, const struct muse_open_args *args)
 {
-    const bool to_write = (args->oflags & O_ACCMODE) != O_RDONLY;
-    const mode_t wanted = to_write ? 06 : 04;
-    unsigned shift = 0;
-
-    if (args->uid == 0)
-        return 0;
-    if (args->uid == attr->uid)
-        shift = 6;
-    else if (args->gid == attr->gid)
-        shift = 3;
-    if (((attr->mode >> shift) & wanted) == wanted)
+    if (permission_allows(args, attr, permission_of_open(args->oflags)))
         return 0;
     muse_set_error("mode %04o of the disk refuses user %u", (unsigned)attr->mode & 07777u,
                    (unsigned)args->uid);
@@ -176,12 +168,9 @@ static int nbd_fsync(void *user, uint64_t object_key, void *object)
 static unsigned long parse_number(struct argp_state *state, const char *option, const char *text,
                                   int base, unsigned long low, unsigned long high)
 {
-    unsigned long n;
-    char *end;
+    uint64_t n = 0;
 
-    errno = 0;
-    n = strtoul(text, &end, base);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n < low || n > high)
+    if (number_parse(text, base, high, &n) < 0 || n < low)
         argp_error(state, base == 8 ? "%s=%s: octal, %lo to %lo" : "%s=%s: %lu to %lu", option,
                    text, low, high);
     return n;

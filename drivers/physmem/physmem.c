@@ -22,6 +22,7 @@
 
 #include "common/base/own.h"
 #include "drivers/common/memory.h"
+#include "drivers/common/permission.h"
 
 enum { OPTION_TABLE = 0x2001, OPTION_MEMORY };
 
@@ -73,7 +74,7 @@ static int physmem_open(void *user, const struct muse_open_args *args, struct mu
                        physmem->table_path);
         return -ENOENT;
     }
-    if (args->uid != 0 && args->uid != geteuid())
+    if (!permission_is_own(args))
         return -EACCES;
     ret->file_private = physmem;
     ret->object_key = key;

@@ -6,18 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A number at *@at, which moves behind it. Return: whether there was one. */
-static bool take_number(const char **at, uint64_t *ret_number)
-{
-    char *end;
-
-    if (**at < '0' || **at > '9')
-        return false;
-    errno = 0;
-    *ret_number = strtoull(*at, &end, 10);
-    *at = end;
-    return errno == 0;
-}
+#include "common/base/number.h"
 
 /* As in cpuset(7), "List format". */
 static bool parse_cpus(const char *text, cpu_set_t *ret_cpus)
@@ -26,12 +15,12 @@ static bool parse_cpus(const char *text, cpu_set_t *ret_cpus)
     do {
         uint64_t first, last;
 
-        if (!take_number(&text, &first))
+        if (number_take(text, 10, &first, &text) < 0)
             return false;
         last = first;
         if (*text == '-') {
             text++;
-            if (!take_number(&text, &last))
+            if (number_take(text, 10, &last, &text) < 0)
                 return false;
         }
         if (first > last || last >= CPU_SETSIZE)
@@ -42,18 +31,10 @@ static bool parse_cpus(const char *text, cpu_set_t *ret_cpus)
     return text[-1] == '\0';
 }
 
-static bool parse_size(const char *text, uint64_t *ret_bytes)
+static bool parse_whole_pages(const char *text, uint64_t *ret_bytes)
 {
-    uint64_t unit = 1;
-
-    if (!take_number(&text, ret_bytes))
-        return false;
-    if (*text == 'K' || *text == 'M')
-        unit = *text++ == 'K' ? 1024 : 1024 * 1024;
-    if (*text != '\0' || *ret_bytes > GROUP_BYTES_MAX / unit)
-        return false;
-    *ret_bytes *= unit;
-    return *ret_bytes % MUSE_PAGE_BYTES == 0;
+    return size_parse(text, ret_bytes) == 0 && *ret_bytes <= GROUP_BYTES_MAX &&
+           *ret_bytes % MUSE_PAGE_BYTES == 0;
 }
 
 const char *group_parse(char *text, struct group *ret_group)
@@ -67,7 +48,7 @@ const char *group_parse(char *text, struct group *ret_group)
         return "a group is NAME:SIZE:CPUS[:FILE]";
     if (name[0] == '\0' || strlen(name) > GROUP_NAME_MAX || strchr(name, '/') || name[0] == '.')
         return "the group's name is 1 to 32 letters, without '/', and does not begin with '.'";
-    if (!parse_size(size, &ret_group->size_bytes))
+    if (!parse_whole_pages(size, &ret_group->size_bytes))
         return "the group's SIZE is whole pages, at most 1024M";
     if (!parse_cpus(cpus, &ret_group->cpus))
         return "the group's CPUS are a list as in 0-2,5";

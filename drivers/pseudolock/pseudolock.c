@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "drivers/common/permission.h"
 #include "drivers/pseudolock/group.h"
 #include "drivers/pseudolock/lock.h"
 
@@ -75,7 +76,7 @@ static int remove_group(const struct muse_open_args *args, struct muse_open_resu
 
     if (!group)
         return -ENOENT;
-    if (args->uid != 0 && args->uid != geteuid()) {
+    if (!permission_is_own(args)) {
         muse_set_error("pseudolock/%s: only root and the driver's user may remove a group",
                        args->path);
         return -EPERM;
@@ -98,7 +99,7 @@ static int open_group(const struct muse_open_args *args, struct muse_open_result
         muse_set_error("pseudolock/%s: the group was removed", args->path);
         return -ENODEV;
     }
-    if (args->uid != 0 && args->uid != geteuid()) /* 0600, as the device's node */
+    if (!permission_is_own(args)) /* 0600, as the device's node */
         return -EACCES;
     ret->file_private = group;
     ret->object_key = key_of(group);

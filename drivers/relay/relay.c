@@ -20,7 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
+#include "drivers/common/permission.h"
 #include "drivers/relay/channel.h"
 
 #define CHANNELS_MAX      64u /* chosen */
@@ -198,7 +200,7 @@ static int relay_unlink(void *user, const struct muse_open_args *args, int flags
                        args->path);
         return -EPERM;
     }
-    if (args->uid != 0 && args->uid != geteuid()) {
+    if (!permission_is_own(args)) {
         muse_set_error("relay/%s: a channel is closed by the user of its driver", args->path);
         return -EACCES;
     }
@@ -211,16 +213,9 @@ static int relay_unlink(void *user, const struct muse_open_args *args, int flags
 
 static int check_permission(const struct relay_driver *driver, const struct muse_open_args *args)
 {
-    const mode_t wanted = (args->oflags & O_ACCMODE) == O_RDONLY ? 04u : 06u;
-    mode_t granted = driver->mode;
+    const struct muse_attr attr = {.mode = driver->mode, .uid = geteuid(), .gid = getegid()};
 
-    if (args->uid == 0)
-        return 0;
-    if (args->uid == geteuid())
-        granted >>= 6;
-    else if (args->gid == getegid())
-        granted >>= 3;
-    if ((granted & wanted) == wanted)
+    if (permission_allows(args, &attr, permission_of_open(args->oflags)))
         return 0;
     muse_set_error("relay/%s: mode %04o refuses user %u", args->path, (unsigned)driver->mode,
                    (unsigned)args->uid);
@@ -352,36 +347,10 @@ static int relay_mmap_complete(struct muse_driver_file *file, struct muse_vma *v
 
 /* ---- options ---- */
 
-/* "256K" -> 262144. Return: 0; -EINVAL. */
-static int parse_size(const char *text, uint64_t *ret_size)
-{
-    char *end;
-    uint64_t size;
-
-    if (*text < '0' || *text > '9')
-        return -EINVAL;
-    errno = 0;
-    size = strtoull(text, &end, 10);
-    if (errno != 0 || size > RELAY_SUBBUF_MAX)
-        return -EINVAL;
-    if (strcmp(end, "K") == 0)
-        size <<= 10;
-    else if (strcmp(end, "M") == 0)
-        size <<= 20;
-    else if (*end != '\0')
-        return -EINVAL;
-    *ret_size = size;
-    return 0;
-}
-
 static void parse_number(const char *text, struct argp_state *state, const char *what, int base,
                          uint64_t max, uint64_t *ret)
 {
-    char *end;
-
-    errno = 0;
-    *ret = strtoull(text, &end, base);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || *ret > max)
+    if (number_parse(text, base, max, ret) < 0)
         argp_error(state, "--%s=%s: not a number up to %llu", what, text, (unsigned long long)max);
 }
 
@@ -435,7 +404,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         driver->geometry.n_cpus = (uint32_t)number;
         return 0;
     case OPTION_SUBBUF:
-        if (parse_size(argument, &driver->geometry.subbuf_bytes) < 0)
+        if (size_parse(argument, &driver->geometry.subbuf_bytes) < 0)
             argp_error(state, "--subbuf=%s: bytes, as 65536 or 64K", argument);
         return 0;
     case OPTION_N_SUBBUFS:

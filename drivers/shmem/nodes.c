@@ -207,10 +207,3 @@ void nodes_gone(struct nodes *nodes, struct node *node)
     if (!node->name)
         node_free(nodes, node);
 }
-
-bool node_may(const struct node *node, const struct muse_open_args *args, unsigned wanted)
-{
-    const unsigned shift = args->uid == node->attr.uid ? 6 : args->gid == node->attr.gid ? 3 : 0;
-
-    return args->uid == 0 || (node->attr.mode >> shift & wanted) == wanted;
-}

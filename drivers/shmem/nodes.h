@@ -69,7 +69,4 @@ MUST_CHECK int nodes_rename(struct nodes *nodes, struct node *node, const char *
 /** nodes_gone() - the SDK's object of it has ended: so does an unlinked one */
 void nodes_gone(struct nodes *nodes, struct node *node);
 
-/** node_may() - permission bits. @wanted: 4 read, 2 write, or both */
-bool node_may(const struct node *node, const struct muse_open_args *args, unsigned wanted);
-
 #endif

@@ -15,7 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
+#include "drivers/common/permission.h"
 #include "drivers/shmem/nodes.h"
 
 #define COPY_BYTES ((size_t)256 << 10) /* chosen: it stays in the processor's cache */
@@ -41,7 +43,6 @@ struct open_file {
 static int find_or_add(struct shmem *shmem, const struct muse_open_args *args,
                        struct node **ret_node)
 {
-    const unsigned wanted = (args->oflags & O_ACCMODE) == O_RDONLY ? 4 : 6;
     struct node *node = nodes_find(&shmem->nodes, args->path);
 
     if (!node && args->path[0] == '\0')
@@ -54,7 +55,7 @@ static int find_or_add(struct shmem *shmem, const struct muse_open_args *args,
         return nodes_add(&shmem->nodes, args, ret_node);
     if ((args->oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
-    if (!node_may(node, args, wanted))
+    if (!permission_allows(args, &node->attr, permission_of_open(args->oflags)))
         return -EACCES;
     if ((args->oflags & O_TRUNC) && node->attr.size > 0) {
         muse_set_error("shmem/%s: others may have it mapped: ftruncate, not O_TRUNC", args->path);
@@ -310,34 +311,13 @@ static void shmem_stop(void *user)
     free(shmem->fault_buffer);
 }
 
-static bool parse_size(const char *text, uint64_t *ret_bytes)
-{
-    unsigned long long number;
-    char *end;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    for (const char *unit = "KMGT"; *unit && errno == 0; unit++) {
-        if (*end == *unit && end[1] == '\0') {
-            const unsigned shift = 10u * (unsigned)(unit - "KMGT" + 1);
-
-            *ret_bytes = (uint64_t)number << shift;
-            return *ret_bytes >> shift == number;
-        }
-    }
-    *ret_bytes = number;
-    return errno == 0 && *end == '\0';
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct shmem *shmem = state->input;
 
     switch (key) {
     case OPTION_SIZE:
-        if (!parse_size(arg, &shmem->max_bytes))
+        if (size_parse(arg, &shmem->max_bytes) < 0)
             argp_error(state, "--size=%s: a number of bytes, or with K, M, G, T", arg);
         return 0;
     default:

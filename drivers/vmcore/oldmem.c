@@ -6,18 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/number.h"
 #include "drivers/vmcore/elf_core.h"
 
 /* @stop: what has to follow the number. Return: what follows; NULL: no number. */
 static const char *parse_number(const char *text, char stop, uint64_t max, uint64_t *ret_number)
 {
-    char *end;
+    const char *end;
 
-    if (*text < '0' || *text > '9')
+    if (number_take(text, 0, ret_number, &end) < 0 || *end != stop || *ret_number > max)
         return NULL;
-    errno = 0;
-    *ret_number = strtoull(text, &end, 0);
-    return errno == 0 && *end == stop && *ret_number <= max ? end : NULL;
+    return end;
 }
 
 int oldmem_parse(const char *text, struct oldmem *ret_oldmem)

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "drivers/common/permission.h"
 #include "drivers/vmcore/elf_core.h"
 #include "drivers/vmcore/layout.h"
 #include "drivers/vmcore/oldmem.h"
@@ -183,7 +184,7 @@ static int vmcore_open(void *user, const struct muse_open_args *args, struct mus
         muse_set_error("vmcore/%s: the only core here is %s", args->path, vmcore->name);
         return -ENOENT;
     }
-    if (args->uid != 0 && args->uid != geteuid()) {
+    if (!permission_is_own(args)) {
         muse_set_error("vmcore/%s: user %u may not see it", args->path, args->uid);
         return -EACCES;
     }

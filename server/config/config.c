@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/number.h"
 #include "common/base/own.h"
 #include "proto/limits.h"
 #include "server/quota/quota.h"
@@ -52,55 +53,6 @@ static const struct config_key config_keys[] = {
 };
 
 /* ---- values ---- */
-
-/* Digits only: no sign, no space. Return: 0, @ret_end behind the last digit; -EINVAL. */
-static int parse_number(const char *text, int base, uint64_t *ret_value, const char **ret_end)
-{
-    char *end;
-    unsigned long long value;
-
-    if (text[0] < '0' || text[0] > '9')
-        return -EINVAL;
-    errno = 0;
-    value = strtoull(text, &end, base);
-    if (errno != 0)
-        return -EINVAL;
-    *ret_value = value;
-    *ret_end = end;
-    return 0;
-}
-
-static int parse_whole_number(const char *text, int base, uint64_t *ret_value)
-{
-    const char *end;
-    uint64_t value;
-
-    if (parse_number(text, base, &value, &end) < 0 || *end != '\0')
-        return -EINVAL;
-    *ret_value = value;
-    return 0;
-}
-
-int parse_size(const char *text, uint64_t *ret_bytes)
-{
-    static const char units[] = "KMGT";
-    const char *end, *unit;
-    uint64_t value;
-    unsigned shift = 0;
-
-    if (parse_number(text, 10, &value, &end) < 0)
-        return -EINVAL;
-    if (*end != '\0') {
-        unit = strchr(units, *end);
-        if (!unit || end[1] != '\0')
-            return -EINVAL;
-        shift = 10 * (unsigned)(unit - units + 1);
-    }
-    if (value > UINT64_MAX >> shift)
-        return -EINVAL;
-    *ret_bytes = value << shift;
-    return 0;
-}
 
 static void print_size(FILE *out, uint64_t bytes)
 {
@@ -165,15 +117,15 @@ static int set_key(struct config *config, const struct config_key *key, const ch
     case CONFIG_TEXT:
         return set_text(field_of(config, key), key->size, value);
     case CONFIG_SIZE:
-        r = parse_size(value, &number);
+        r = size_parse(value, &number);
         break;
     case CONFIG_MODE:
-        r = parse_whole_number(value, 8, &number);
+        r = number_parse(value, 8, UINT64_MAX, &number);
         if (number > 0777)
             r = -EINVAL;
         break;
     case CONFIG_COUNT:
-        r = parse_whole_number(value, 10, &number);
+        r = number_parse(value, 10, UINT64_MAX, &number);
         break;
     }
     if (r == 0)
@@ -219,7 +171,7 @@ static int set_limit(struct config *config, const char *key, const char *value)
 
     if (!is_quota_key(key))
         return -ENOENT;
-    if (strcmp(value, UNLIMITED) != 0 && parse_size(value, &number) < 0)
+    if (strcmp(value, UNLIMITED) != 0 && size_parse(value, &number) < 0)
         return -EINVAL;
     while (i < config->n_limits && strcmp(config->limits[i].key, key) != 0)
         i++;
@@ -240,7 +192,7 @@ static int set_override(struct config *config, const char *driver, const char *k
 
     if (strcmp(key, "hook_ms") != 0)
         return -ENOENT;
-    if (driver[0] == '\0' || parse_whole_number(value, 10, &number) < 0 || number == 0 ||
+    if (driver[0] == '\0' || number_parse(value, 10, UINT64_MAX, &number) < 0 || number == 0 ||
         number > DEADLINE_MAX_MS)
         return -EINVAL;
     while (i < config->n_overrides && strcmp(config->overrides[i].driver, driver) != 0)
@@ -332,7 +284,7 @@ static bool is_uffd_rule(const char *text)
 
     if (strcmp(text, "all") == 0 || strcmp(text, "root") == 0 || strcmp(text, "none") == 0)
         return true;
-    return parse_whole_number(text, 10, &uid) == 0 && uid < UINT32_MAX;
+    return number_parse(text, 10, UINT32_MAX - 1, &uid) == 0;
 }
 
 int config_finish(struct config *config, const char **ret_why)
@@ -442,7 +394,7 @@ bool config_hands_out_uffd(const struct config *config, uid_t uid)
         return true;
     if (strcmp(config->hand_out_uffd, "root") == 0)
         return uid == 0;
-    return parse_whole_number(config->hand_out_uffd, 10, &allowed) == 0 && allowed == uid;
+    return number_parse(config->hand_out_uffd, 10, UINT64_MAX, &allowed) == 0 && allowed == uid;
 }
 
 /* ---- the file ---- */

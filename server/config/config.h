@@ -99,7 +99,4 @@ uint64_t config_hook_deadline_ns(const struct config *config, const char *name);
 /** config_hands_out_uffd() - whether @uid gets a userfaultfd from the server */
 bool config_hands_out_uffd(const struct config *config, uid_t uid);
 
-/** parse_size() - an integer, and perhaps one of K M G T behind it. Return: 0; -EINVAL. */
-MUST_CHECK int parse_size(const char *text, uint64_t *ret_bytes);
-
 #endif

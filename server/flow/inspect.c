@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/number.h"
 #include "common/base/own.h"
 #include "server/admin/admin_commands.h"
 #include "server/config/config.h"
@@ -126,7 +127,7 @@ static int set_limit(struct engine *engine, const char *key, const char *value)
 {
     uint64_t limit = QUOTA_UNLIMITED;
 
-    if (strcmp(value, "unlimited") != 0 && parse_size(value, &limit) < 0)
+    if (strcmp(value, "unlimited") != 0 && size_parse(value, &limit) < 0)
         return -EINVAL;
     if (quota_limit_set(&engine->quotas, key, limit) != 0)
         return -ENOENT;

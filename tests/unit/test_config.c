@@ -62,40 +62,6 @@ static void refused(const char *text, const char *part)
     ck_assert_msg(strstr(why, part) != NULL, "\"%s\" is not about \"%s\"", why, part);
 }
 
-START_TEST(sizes_are_digits_and_perhaps_a_unit)
-{
-    static const struct {
-        const char *text;
-        int r;
-        uint64_t bytes;
-    } sizes[] = {{"0", 0, 0},
-                 {"4096", 0, 4096},
-                 {"3K", 0, 3072},
-                 {"2M", 0, 2097152},
-                 {"1G", 0, 1073741824},
-                 {"1T", 0, UINT64_C(1) << 40},
-                 {"18446744073709551615", 0, UINT64_MAX},
-                 {"18446744073709551616", -EINVAL, 0},
-                 {"16777215T", 0, UINT64_C(16777215) << 40},
-                 {"16777216T", -EINVAL, 0},
-                 {"", -EINVAL, 0},
-                 {"K", -EINVAL, 0},
-                 {"-1", -EINVAL, 0},
-                 {" 1", -EINVAL, 0},
-                 {"1 K", -EINVAL, 0},
-                 {"1KB", -EINVAL, 0},
-                 {"1P", -EINVAL, 0},
-                 {"0x10", -EINVAL, 0}};
-
-    for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
-        uint64_t bytes = 7;
-
-        ck_assert_msg(parse_size(sizes[i].text, &bytes) == sizes[i].r, "%s", sizes[i].text);
-        ck_assert_uint_eq(bytes, sizes[i].r == 0 ? sizes[i].bytes : 7);
-    }
-}
-END_TEST
-
 START_TEST(the_defaults_are_complete)
 {
     const char *why = NULL;
@@ -283,7 +249,6 @@ int main(void)
     TCase *tcase = tcase_create("config");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, sizes_are_digits_and_perhaps_a_unit);
     tcase_add_test(tcase, the_defaults_are_complete);
     tcase_add_test(tcase, a_file_sets_what_it_names_and_leaves_the_rest);
     tcase_add_test(tcase, a_later_value_wins);
