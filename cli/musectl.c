@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/control.h"
 #include "cli/render.h"
 #include "common/base/own.h"
+#include "common/control/control.h"
 
 #ifndef MUSE_VERSION
 #define MUSE_VERSION "unknown"

@@ -83,7 +83,7 @@ target_link_libraries(muse_mark_point PRIVATE muse_flags PkgConfig::CHECK INTERF
 
 muse_glob(support_sources tests/support)
 list(REMOVE_ITEM support_sources ${tests_dir}/support/mark_point.c)
-muse_static(muse_test_support SOURCES ${support_sources} LINKS muse muse_ipc muse_base PkgConfig::CHECK PkgConfig::JANSSON)
+muse_static(muse_test_support SOURCES ${support_sources} LINKS muse muse_control muse_ipc muse_base PkgConfig::CHECK PkgConfig::JANSSON)
 
 foreach(file IN LISTS unit_files)
   muse_test(${file} unit muse_pure muse_ipc muse_base)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "common/control/control.h"
 #include "kit/paths.h"
 
 #define N_CLIENTS   4u
@@ -47,33 +48,35 @@ static _Noreturn void exec_server(const struct server *server, const char *comma
     _exit(127);
 }
 
-/* `musectl ARGS`, beside mused. Return: its exit status. */
-static int ctl(const struct server *server, const char *args)
+/* Return: what `musectl --json WORD` prints; NULL: there is none. */
+static json_t *ask(const struct server *server, const char *word)
 {
-    const char *slash = strrchr(server->mused, '/');
-    char command[4400];
+    json_t *document;
+    char *text;
 
-    (void)snprintf(command, sizeof(command), "'%.*smusectl' --rundir %s %s >/dev/null 2>&1",
-                   slash ? (int)(slash - server->mused + 1) : 0, server->mused, server->dir, args);
-    return WEXITSTATUS(system(command)); /* NOLINT(cert-env33-c): its words are ours */
+    if (control_query(server->dir, word, &text) < 0)
+        return NULL;
+    document = json_loads(text, 0, NULL);
+    free(text);
+    return document;
+}
+
+static bool audit_is_content(const struct server *server)
+{
+    json_t *document = ask(server, "audit");
+    const bool ok = json_is_true(json_object_get(document, "ok"));
+
+    json_decref(document);
+    return ok;
 }
 
 /* What the server says of its one driver. Return: 0; -1 it has none. */
 static int find_driver(const struct server *server, char name[33], int *ret_n_fds)
 {
-    const char *slash = strrchr(server->mused, '/');
-    json_t *document, *driver, *text, *pid;
+    json_t *document = ask(server, "drivers");
+    json_t *driver, *text, *pid;
     struct peer as_peer = {.pid = 0};
-    char command[4400];
-    FILE *pipe;
 
-    (void)snprintf(command, sizeof(command), "'%.*smusectl' --rundir %s --json drivers 2>/dev/null",
-                   slash ? (int)(slash - server->mused + 1) : 0, server->mused, server->dir);
-    pipe = popen(command, "re"); /* NOLINT(cert-env33-c): its words are ours */
-    if (!pipe)
-        return -1;
-    document = json_loadf(pipe, 0, NULL);
-    (void)pclose(pipe);
     driver = json_array_get(json_object_get(document, "drivers"), 0);
     text = json_object_get(driver, "name");
     pid = json_object_get(driver, "pid");
@@ -173,10 +176,10 @@ static int run_clients(const struct muse_check_options *options, const char *nam
 
 /* ---- the whole ---- */
 
-static bool wait_for(const struct server *server, const char *args, int status)
+static bool wait_for_audit(const struct server *server)
 {
     for (unsigned i = 0; i < WAIT_TRIES; i++) {
-        if (ctl(server, args) == status)
+        if (audit_is_content(server))
             return true;
         (void)usleep(20000);
     }
@@ -188,7 +191,7 @@ static int judge(const struct server *server, int n_fds_before, char *why, size_
     char name[33];
     int n_fds = 0;
 
-    if (!wait_for(server, "audit", 0)) {
+    if (!wait_for_audit(server)) {
         (void)snprintf(why, size, "musectl audit finds something wrong after clients were killed");
         return -1;
     }

@@ -244,8 +244,7 @@ START_TEST(who_waits_for_room_is_seen_as_that)
     expect_waits_for_room("fault", name);
     ck_assert_int_eq(pthread_create(&reader, NULL, read_one, other), 0);
     expect_waits_for_room("pread", "faulty/y");
-    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0); /* all of it ends */
-    ck_assert_int_ne(wait_for_driver(&rig, "faulty", 0), 0);
+    kill_driver(&rig, "faulty"); /* all of it ends */
     ck_assert_int_eq(pthread_join(reader, NULL), 0);
     ck_assert_int_eq(pthread_join(writer, NULL), 0);
     ck_assert_int_eq(muse_close(other), 0);
@@ -275,8 +274,7 @@ START_TEST(who_waits_for_room_gets_what_was_still_filling)
     rig_wait(asked_again, &rig, &n_runs, "the last free page to be filling");
     ck_assert_int_eq(probe_read(last).signal, 0); /* not only after the hook deadline */
     ck_assert_int_eq(pthread_join(reader, NULL), 0);
-    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0);
-    ck_assert_int_ne(wait_for_driver(&rig, "faulty", 0), 0);
+    kill_driver(&rig, "faulty");
     end();
 }
 END_TEST

@@ -123,8 +123,7 @@ START_TEST(a_driver_that_is_killed_takes_it_along)
 
     begin();
     words = client_map_ro(muse, "faulty/x,fresh=yes", 4);
-    ck_assert_int_eq(kill(rig_driver_pid(&rig, "faulty"), SIGKILL), 0);
-    ck_assert_int_ne(wait_for_driver(&rig, "faulty", 0), 0);
+    kill_driver(&rig, "faulty");
     ck_assert_int_eq(probe_read(words).signal, SIGBUS);
     ck_assert_int_eq(muse_munmap(muse, (void *)(uintptr_t)words, 4 * PAGE), 0);
     end();

@@ -121,13 +121,9 @@ static bool is_ready(const struct rig *of, void *arg)
     return ready;
 }
 
-static void kill_driver(const char *name)
+static void kill_and_recover(const char *name)
 {
-    const pid_t old = rig_driver_pid(&rig, name);
-
-    ck_assert_int_gt(old, 0);
-    ck_assert_int_eq(kill(old, SIGKILL), 0);
-    (void)wait_for_driver(&rig, name, old);
+    kill_driver(&rig, name);
     rig_wait(is_ready, &rig, (void *)(uintptr_t)name, "the driver to have everything");
 }
 
@@ -151,7 +147,7 @@ START_TEST(what_was_stored_reaches_the_driver_that_comes_back)
     unsigned char *mapped = map_rw(muse);
 
     store(mapped, 700, 0);
-    kill_driver("file");
+    kill_and_recover("file");
     expect_stored(700, 0);
     ck_assert_int_eq(muse_msync(muse, mapped, PAGE, MS_SYNC), -1);
     ck_assert_int_eq(errno, EIO); /* this mapping stays with the dead one */
@@ -243,7 +239,7 @@ START_TEST(what_was_stored_is_in_the_file_whoever_is_killed_at_which_step)
     if (victim != VICTIM_DRIVER)
         client_kill(client);
     if (victim != VICTIM_CLIENT)
-        kill_driver("file");
+        kill_and_recover("file");
     else
         ck_assert_int_eq(kill(driver, SIGCONT), 0);
     if (victim == VICTIM_DRIVER)
@@ -317,7 +313,7 @@ START_TEST(what_was_stored_is_in_the_file_whoever_is_killed_at_whatever_time)
         if (round % 2 == 0) {
             client_kill(client);
             if (round % 4 == 0)
-                kill_driver("file");
+                kill_and_recover("file");
         } else { /* it is told of the driver's death, and must not go on as if nothing were */
             const pid_t driver = rig_driver_pid(&rig, "file");
 
@@ -392,7 +388,7 @@ START_TEST(another_file_of_that_name_is_left_alone)
     (void)snprintf(command, sizeof(command), "cp %s/data %s/new && mv %s/new %s/data", rig.data,
                    rig.data, rig.data, rig.data);
     ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): a test's own words */
-    kill_driver("file");
+    kill_and_recover("file");
     read_file(bytes);
     for (size_t i = 0; i < FILE_BYTES; i++)
         ck_assert_uint_eq(bytes[i], rig_byte(i));
@@ -414,7 +410,7 @@ START_TEST(a_driver_that_is_late_or_not_waited_for_gets_nothing)
     static unsigned char bytes[FILE_BYTES + 1];
 
     mapped[5] = stored(5, 1);
-    kill_driver("file");
+    kill_and_recover("file");
     read_file(bytes);
     ck_assert_uint_eq(bytes[5], rig_byte(5));
     ck_assert(nothing_is_kept(&rig, NULL));

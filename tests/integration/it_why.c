@@ -67,15 +67,6 @@ static void end(void)
     rig_stop(&rig);
 }
 
-/* Whatever waits for the driver goes on. */
-static void kill_driver(void)
-{
-    const pid_t pid = rig_driver_pid(&rig, "faulty");
-
-    ck_assert_int_eq(kill(pid, SIGKILL), 0);
-    ck_assert_int_ne(wait_for_driver(&rig, "faulty", pid), 0);
-}
-
 static char *map_of(const char *name, int prot, int flags)
 {
     char *mapped = client_map(muse, name, O_RDWR, N_PAGES * PAGE, prot, flags);
@@ -190,7 +181,7 @@ START_TEST(why_an_object_is_lost)
 
     ck_assert_int_eq(muse_madvise(muse, mapped, N_PAGES * PAGE, MADV_RANDOM), 0);
     ck_assert_uint_eq(faulty_word(mapped, 0, 1), 1);
-    kill_driver();
+    kill_driver(&rig, "faulty"); /* whatever waits for it goes on */
     expect_why(mapped, "ready", "dirties");
     expect_why(mapped + 9 * PAGE, "lost", "lost");
     document = ask_why(mapped);
@@ -375,7 +366,7 @@ START_TEST(a_fault_that_waits_for_a_page)
     ck_assert_int_eq(rig_ctl_status(&rig, "blocked"), 0); /* and as text */
     json_decref(document);
     json_decref(entry);
-    kill_driver();
+    kill_driver(&rig, "faulty");
     job_join(&job);
     ck_assert_int_eq(job.probe.signal, SIGBUS);
     end();
@@ -442,7 +433,7 @@ START_TEST(requests_that_queue_for_the_lock)
     expect_part(queued, "sentence", "mmap_prepare");
     json_decref(queued);
     json_decref(entry);
-    kill_driver();
+    kill_driver(&rig, "faulty");
     job_join(&first);
     job_join(&second);
     job_join(&third);
@@ -562,7 +553,7 @@ START_TEST(calls_that_wait_for_pages_and_hooks)
     entry = find_blocked("prefault", "asked");
     expect_for_driver(entry, "fault");
     json_decref(entry);
-    kill_driver();
+    kill_driver(&rig, "faulty");
     job_join(&pread);
     job_join(&open);
     job_join(&populate);
@@ -653,7 +644,7 @@ START_TEST(a_sync_that_waits_for_writeback)
     ck_assert_str_eq(text_of(json_object_get(document, "page"), "state"), "writeback");
     ck_assert(json_is_object(json_object_get(document, "writeback")));
     json_decref(document);
-    kill_driver();
+    kill_driver(&rig, "faulty");
     job_join(&job);
     ck_assert_int_eq(job.error, EIO);
     end();
@@ -713,7 +704,7 @@ START_TEST(what_is_too_much_is_counted)
     ck_assert_uint_eq(json_array_size(json_object_get(document, "blocked")), 256);
     ck_assert_uint_eq(number_of(document, "n_left_out"), number_of(document, "n_blocked") - 256);
     json_decref(document);
-    kill_driver();
+    kill_driver(&rig, "faulty");
     for (size_t i = 0; i < N_JOBS; i++) {
         job_join(&jobs[i]);
         ck_assert_int_eq(jobs[i].probe.signal, SIGBUS);

@@ -149,6 +149,7 @@ static int sizes_fault(struct muse_fault *fault)
     return muse_fault_zero(fault, fault->first_page, fault->n_pages);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     (void)state;

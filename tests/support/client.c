@@ -219,6 +219,15 @@ pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old)
     return pid;
 }
 
+void kill_driver(const struct rig *rig, const char *name)
+{
+    const pid_t old = rig_driver_pid(rig, name);
+
+    ck_assert_int_ne(old, 0);
+    ck_assert_int_eq(kill(old, SIGKILL), 0);
+    (void)wait_for_driver(rig, name, old);
+}
+
 /* ---- what others do ---- */
 
 static bool has_space(const struct rig *rig, json_int_t id)

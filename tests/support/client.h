@@ -86,6 +86,9 @@ bool client_drop_ipc_lock(void);
 /** wait_for_counter() - until a number of the faulty driver is at least @value; fails after 20 s */
 void wait_for_counter(const char *name, uint64_t value);
 
+/** kill_driver() - kill -9, and until driver @name is there again */
+void kill_driver(const struct rig *rig, const char *name);
+
 /** wait_for_driver() - until driver @name is there with another pid than @old. Return: its pid. */
 pid_t wait_for_driver(const struct rig *rig, const char *name, pid_t old);
 

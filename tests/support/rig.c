@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <muse/muse.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,8 @@
 #include <unistd.h>
 
 #include <check.h>
+
+#include "common/control/control.h"
 
 #define WAIT_S 20
 
@@ -36,6 +39,21 @@ static unsigned count_fds(pid_t pid)
         n++;
     (void)closedir(dir);
     return n - 2 - (pid == getpid() ? 1 : 0);
+}
+
+/* Without a control connection that has only just been closed. */
+static unsigned count_lasting_fds(pid_t pid)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    unsigned lowest = UINT_MAX;
+
+    for (unsigned i = 0; i < 5; i++) {
+        const unsigned n = count_fds(pid);
+
+        lowest = n < lowest ? n : lowest;
+        (void)nanosleep(&nap, NULL);
+    }
+    return lowest;
 }
 
 static const char *build_dir(void)
@@ -106,18 +124,16 @@ int rig_ctl_status(const struct rig *rig, const char *args)
     return WEXITSTATUS(system(command)); /* NOLINT(cert-env33-c): a test's own words */
 }
 
+/* What musectl --json would print; without it, because a program is started in a tenth of a second under a sanitizer. */
 static json_t *ctl(const struct rig *rig, const char *args)
 {
-    char command[1024];
     json_t *document;
-    FILE *pipe;
+    char *text;
 
-    (void)snprintf(command, sizeof(command), "%s/bin/musectl --rundir %s --json %s 2>/dev/null",
-                   build_dir(), rig->run, args);
-    pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
-    ck_assert_ptr_nonnull(pipe);
-    document = json_loadf(pipe, 0, NULL);
-    (void)pclose(pipe);
+    if (control_query(rig->run, args, &text) < 0)
+        return NULL;
+    document = json_loads(text, 0, NULL);
+    free(text);
     return document;
 }
 
@@ -125,7 +141,7 @@ json_t *rig_ctl(const struct rig *rig, const char *args)
 {
     json_t *document = ctl(rig, args);
 
-    ck_assert_msg(document != NULL, "musectl --json %s gave no document", args);
+    ck_assert_msg(document != NULL, "%s gave no document", args);
     return document;
 }
 
@@ -235,7 +251,7 @@ void rig_start(struct rig *rig, const char *config, const char *const *drivers)
         exec_server(rig, config != NULL, drivers);
     rig_wait(drivers_are_here, rig, &n_drivers, "the drivers to say hello");
     ck_assert_int_eq(setenv("MUSE_RUNDIR", rig->run, 1), 0);
-    rig->n_fds_server = count_fds(rig->server);
+    rig->n_fds_server = count_lasting_fds(rig->server);
     rig->n_fds_self = count_fds(getpid());
     count_driver_fds(rig);
 }
@@ -288,6 +304,14 @@ static void print_log(const struct rig *rig)
     (void)!system(command); /* NOLINT(cert-env33-c): a test's own words */
 }
 
+static void check_audit(const struct rig *rig)
+{
+    json_t *document = rig_ctl(rig, "audit");
+
+    ck_assert_msg(json_is_true(json_object_get(document, "ok")), "musectl audit found something");
+    json_decref(document);
+}
+
 void rig_stop(struct rig *rig)
 {
     int status = -1;
@@ -297,7 +321,7 @@ void rig_stop(struct rig *rig)
     if (!rig->skip_driver_fds)
         rig_wait(driver_fds_are_back, rig, NULL, "the drivers' fds to be as before");
     if (!rig->skip_audit)
-        ck_assert_msg(rig_ctl_status(rig, "audit") == 0, "musectl audit found something");
+        check_audit(rig);
     ck_assert_uint_eq(count_fds(getpid()), rig->n_fds_self);
     ck_assert_int_eq(kill(rig->server, SIGTERM), 0);
     ck_assert_int_eq(waitpid(rig->server, &status, 0), rig->server);

@@ -51,7 +51,7 @@ void rig_kill(struct rig *rig);
 /** rig_remove() - remove the folder of a rig whose server the test has ended itself */
 void rig_remove(const struct rig *rig);
 
-/** rig_ctl() - `musectl --json ARGS`: the document, the caller's; fails the test on an error */
+/** rig_ctl() - what `musectl --json ARGS` prints: the document, the caller's; fails the test on an error */
 json_t *rig_ctl(const struct rig *rig, const char *args);
 
 /** rig_ctl_status() - exit status of `musectl ARGS`, output thrown away */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* musectl's end of the control socket: one request, its document or documents. Every wait ends. */
-#ifndef MUSE_CLI_CONTROL_H
-#define MUSE_CLI_CONTROL_H
+/* The asking end of the control socket: one request, its document or documents. Every wait ends. */
+#ifndef MUSE_COMMON_CONTROL_CONTROL_H
+#define MUSE_COMMON_CONTROL_CONTROL_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +36,17 @@ MUST_CHECK int control_ask(struct control *control, const char *command, char *c
  * Return: 0; -ETIMEDOUT; -ECONNRESET the server has gone; -EPROTO; -ENOMEM.
  */
 MUST_CHECK int control_document(struct control *control, char **ret_text, int *ret_error);
+
+/**
+ * control_query() - one request on a connection of its own, to its document
+ * @rundir: folder of the sockets
+ * @words:  the command and its arguments, with single spaces between them
+ * @ret_text: from malloc, the caller's
+ *
+ * Return: 0; -E2BIG too many words; -errno of the server's refusal; as control_open() and
+ * control_document().
+ */
+MUST_CHECK int control_query(const char *rundir, const char *words, char **ret_text);
 
 /** control_next() - as control_document(), for a follower's next document; waits without limit */
 MUST_CHECK int control_next(struct control *control, char **ret_text, int *ret_error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One blocking connection to control.sock. */
-#include "cli/control.h"
+#include "common/control/control.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,6 +17,7 @@
 #include "proto/admin.pb-c.h"
 
 #define CONTROL_VERSION    1u
+#define WORDS_MAX          8u /* of a query; chosen */
 /* Chosen: a million mappings; whoever sends more is no server of ours. */
 #define DOCUMENT_BYTES_MAX ((size_t)1 << 29)
 
@@ -193,4 +194,42 @@ int control_next(struct control *control, char **ret_text, int *ret_error)
     }
     muse__wire__admin_reply__free_unpacked(reply, NULL);
     return text ? 0 : -ENOMEM;
+}
+
+/* Return: 0, @words cut up in place; -E2BIG. */
+static int cut_words(char *words, char **args, unsigned *ret_n_args)
+{
+    unsigned n_args = 0;
+
+    for (char *word; (word = strsep(&words, " ")) != NULL;) {
+        if (n_args == WORDS_MAX)
+            return -E2BIG;
+        args[n_args++] = word;
+    }
+    *ret_n_args = n_args;
+    return 0;
+}
+
+int control_query(const char *rundir, const char *words, char **ret_text)
+{
+    CLEAN(control_free_p) struct control *control = NULL;
+    CLEAN(free_p) char *copy = strdup(words);
+    CLEAN(free_p) char *text = NULL;
+    char *args[WORDS_MAX];
+    unsigned n_args = 0;
+    const char *why;
+    int error = 0;
+    int r = copy ? cut_words(copy, args, &n_args) : -ENOMEM;
+
+    if (r == 0)
+        r = control_open(&control, rundir, &why);
+    if (r == 0)
+        r = control_ask(control, args[0], args + 1, n_args - 1, false);
+    if (r == 0)
+        r = control_document(control, &text, &error);
+    if (r == 0)
+        r = -error;
+    if (r == 0)
+        *ret_text = TAKE(text);
+    return r;
 }
