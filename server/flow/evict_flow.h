@@ -64,8 +64,9 @@ void evict_flow_room(struct engine *engine);
 /**
  * evict_flow_wait() - there is no room, and nothing clean that could go: is it worth waiting?
  *
- * Then dirty pages are on their way back, and parked faults are looked at again when some are clean.
- * Return: whether; false: there are none, or the drivers do not take them.
+ * Then dirty pages are on their way back, or pages are filling, which can go once they are valid; parked
+ * faults are looked at again when some are.
+ * Return: whether; false: there are none, or the drivers do not take them, or bring none.
  */
 bool evict_flow_wait(struct engine *engine);
 

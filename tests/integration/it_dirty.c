@@ -279,6 +279,32 @@ START_TEST(who_waits_for_room_gets_what_was_still_filling)
 }
 END_TEST
 
+START_TEST(who_finds_all_of_it_filling_waits_for_one_of_them)
+{
+    static const char *const drivers[] = {"muse-faulty", NULL};
+    pthread_t readers[4];
+    uint64_t n_runs;
+    char name[64];
+    char *mapped;
+
+    rig_start(&rig, "[server]\nmemory = 16K\n[deadlines]\nhook_ms = 600000\n", drivers);
+    muse = client_connect();
+    n_runs = rig_stat(&rig, "runs_fill");
+    for (unsigned i = 0; i < N_ELEMENTS(readers); i++, n_runs++) {
+        (void)snprintf(name, sizeof(name), "faulty/%u,size=4K,fault-delay-ms=1500", i);
+        mapped = client_map_ro(muse, name, 1);
+        ck_assert_int_eq(pthread_create(&readers[i], NULL, touch, mapped), 0);
+        rig_wait(asked_again, &rig, &n_runs, "a page to be filling");
+    }
+    mapped = client_map_ro(muse, "faulty/last,size=4K", 1);
+    ck_assert_int_eq(probe_read(mapped).signal, 0);
+    for (unsigned i = 0; i < N_ELEMENTS(readers); i++)
+        ck_assert_int_eq(pthread_join(readers[i], NULL), 0);
+    ck_assert_uint_eq(rig_stat(&rig, "faults_poisoned"), 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_driver_that_dies_in_page_mkwrite_has_nothing_against_the_write)
 {
     struct probe probe;
@@ -328,6 +354,7 @@ int main(void)
     tcase_add_test(tcase, writing_in_order_costs_a_fault_for_each_doubling);
     tcase_add_test(tcase, who_waits_for_room_is_seen_as_that);
     tcase_add_test(tcase, who_waits_for_room_gets_what_was_still_filling);
+    tcase_add_test(tcase, who_finds_all_of_it_filling_waits_for_one_of_them);
     tcase_add_test(tcase, a_driver_that_dies_in_page_mkwrite_has_nothing_against_the_write);
     tcase_add_test(tcase, a_driver_without_writeback_keeps_nothing_and_is_not_asked);
     return unit_run("dirty", tcase);
