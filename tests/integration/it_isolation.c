@@ -112,14 +112,23 @@ START_TEST(a_fault_that_is_never_answered_stalls_only_its_thread)
 }
 END_TEST
 
+static bool is_preparing(const struct rig *of, void *arg)
+{
+    (void)arg;
+    return rig_txn_state(of, "faulty/x", "preparing");
+}
+
 START_TEST(a_driver_that_sleeps_in_a_hook_does_not_stall_other_drivers)
 {
     begin(NULL, two_drivers);
-    pid_t victim =
-        start_victim("faulty/x,prepare-sleep-ms=6000"); /* longer than all that follows */
+    pid_t victim = start_victim("faulty/x,prepare-sleep-ms=6000");
+    pid_t driver = rig_driver_pid(&rig, "faulty");
 
+    rig_wait(is_preparing, &rig, NULL, "the hook to be called");
+    rig_stop_process(&rig, driver); /* so that it sleeps longer than all that follows takes */
     work_goes_on("other");
     client_kill(victim);
+    ck_assert_int_eq(kill(driver, SIGCONT), 0);
     wait_for_counter("abort", 1);
     driver_saw(1, 0, 1, 0);
     end();
