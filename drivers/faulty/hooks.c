@@ -403,6 +403,8 @@ static int use_verb(struct faulty_object *object, const char *verb, struct muse_
         muse_set_error("poisoned as asked for");
         return muse_vma_poison(vma, vma->part_start, number_behind(verb, "poison"), -EILSEQ);
     }
+    if (number_behind(verb, "grow") > 0)
+        return muse_vma_grow(vma, number_behind(verb, "grow"));
     if (!is_word(verb, "remap"))
         return -EINVAL;
     fd = faulty_memfd(object);

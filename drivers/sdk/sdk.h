@@ -164,6 +164,7 @@ struct muse_request {
 /* Verbs that no mmap_prepare can declare: no member of enum muse_action_type. */
 #define SDK_VERB_SUPPLY ((enum muse_action_type)MUSE__WIRE__ACTION__TYPE__SUPPLY)
 #define SDK_VERB_POISON ((enum muse_action_type)MUSE__WIRE__ACTION__TYPE__POISON)
+#define SDK_VERB_GROW   ((enum muse_action_type)MUSE__WIRE__ACTION__TYPE__GROW)
 
 /* One muse_invalidate() that waits. */
 struct invalidation {
@@ -319,7 +320,7 @@ MUST_CHECK int hook_truncate(struct muse_driver *driver, struct event *event);
 MUST_CHECK int hook_fallocate(struct muse_driver *driver, struct event *event);
 /** hook_page_mkwrite() - PAGE_MKWRITE */
 MUST_CHECK int hook_page_mkwrite(struct muse_driver *driver, struct event *event);
-/** request_grown() - truncate or fallocate succeeded, and is about to be answered */
+/** request_grown() - what may have made an object longer succeeded, and is about to be answered */
 void request_grown(struct muse_request *request);
 /** request_unpin() - let go of the object a request pinned; a no-op when there is none */
 void request_unpin(struct muse_request *request);

@@ -63,6 +63,18 @@ static int add_verb(struct muse_vma *vma, const struct muse_action *action, uint
     return r;
 }
 
+int muse_vma_grow(struct muse_vma *vma, uint64_t size_bytes)
+{
+    struct muse_request *request = hook_of(vma);
+    int r = request && vma->file ? make_room(request) : -EINVAL;
+
+    if (r == 0) {
+        request->verbs[request->n_verbs++] =
+            (struct sdk_verb){.action = {.type = SDK_VERB_GROW, .length = size_bytes, .fd = -1}};
+    }
+    return r;
+}
+
 /* An answer carries each fd once, and few of them. Return: 0; -ENOSPC. */
 static int note_fd(struct muse_request *request, int fd)
 {

@@ -95,6 +95,7 @@ static struct file *use_file(struct muse_request *request, uint64_t handle, bool
     return file;
 }
 
+/* Before the server knows: a client may touch the new pages before RESIZED is read. */
 void request_grown(struct muse_request *request)
 {
     struct objects *objects = &request->driver->objects;
@@ -112,6 +113,13 @@ void request_grown(struct muse_request *request)
         if (!(wire->mode & FALLOC_FL_KEEP_SIZE) && wire->offset <= OBJECT_BYTES_MAX &&
             wire->length <= OBJECT_BYTES_MAX - wire->offset)
             objects_grow(objects, wire->object_key, wire->offset + wire->length);
+    } else {
+        for (unsigned i = 0; i < request->n_verbs; i++) {
+            const struct muse_action *action = &request->verbs[i].action;
+
+            if (action->type == SDK_VERB_GROW && action->length <= OBJECT_BYTES_MAX)
+                objects_grow(objects, request->vma->pub.file->object_key, action->length);
+        }
     }
 }
 

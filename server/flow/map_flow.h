@@ -24,11 +24,19 @@ struct stack_request;
 
 /* A declared action or a verb, checked, waiting to be carried out. */
 struct map_todo {
-    enum map_todo_kind { TODO_NONE, TODO_REMAP, TODO_PREFAULT, TODO_SUPPLY, TODO_POISON } kind;
+    enum map_todo_kind {
+        TODO_NONE,
+        TODO_REMAP,
+        TODO_PREFAULT,
+        TODO_SUPPLY,
+        TODO_POISON,
+        TODO_GROW
+    } kind;
     struct range range; /* addresses as the driver knows them */
     int fd;             /* borrowed from the request; REMAP */
     uint64_t fd_offset;
-    int error; /* POISON: errno */
+    int error;           /* POISON: errno */
+    uint64_t size_bytes; /* GROW: of the object */
 };
 
 struct map_request {

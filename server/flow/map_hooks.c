@@ -55,6 +55,8 @@ static enum map_todo_kind todo_kind_of(Muse__Wire__Action__Type type)
         return TODO_SUPPLY;
     case MUSE__WIRE__ACTION__TYPE__POISON:
         return TODO_POISON;
+    case MUSE__WIRE__ACTION__TYPE__GROW:
+        return TODO_GROW;
     case MUSE__WIRE__ACTION__TYPE__PREFAULT:
     case MUSE__WIRE__ACTION__TYPE__EXTENTS:
     case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
@@ -93,6 +95,14 @@ static int keep_fd(struct map_request *request, int *fd)
     return kept;
 }
 
+/* After reserve_todos(). It is about the object, not about a part of the mapping. */
+static int add_grow(struct map_request *request, const Muse__Wire__Action *action)
+{
+    request->todos[request->n_todos++] = (struct map_todo){
+        .kind = TODO_GROW, .range = request->target, .fd = -1, .size_bytes = action->length};
+    return 0;
+}
+
 /* After reserve_todos(). @fd: the request's, or -1 */
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
                     struct range within, int fd)
@@ -109,6 +119,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
                                           VMF_MAYWRITE};
     const char *why;
 
+    if (action->type == MUSE__WIRE__ACTION__TYPE__GROW)
+        return add_grow(request, action);
     check.length = action->has_length ? action->length : within.end - check.address;
     if (!is_remap && action->has_n_pages) {
         check.length = action->n_pages > UINT64_MAX / VMA_PAGE_BYTES
@@ -166,10 +178,11 @@ int map_take_action(struct map_request *request, const Muse__Wire__Action *actio
         return add_only_todo(request, action, frame);
     case MUSE__WIRE__ACTION__TYPE__SUPPLY:
     case MUSE__WIRE__ACTION__TYPE__POISON:
+    case MUSE__WIRE__ACTION__TYPE__GROW:
         if (request->txn.legacy)
             return add_only_todo(request, action, frame);
         map_set_error(request, -EINVAL, request->call.hook,
-                      "action: SUPPLY and POISON are verbs of mmap_complete");
+                      "action: SUPPLY, POISON and GROW are verbs of mmap_complete");
         return -EINVAL;
     case _MUSE__WIRE__ACTION__TYPE_IS_INT_SIZE:
         break;

@@ -20,6 +20,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/name_flow.h"
+#include "server/flow/resize_flow.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
 #include "server/flow/write_flow.h"
@@ -351,6 +352,13 @@ static int run_poison(struct map_request *request, const struct map_todo *todo)
     return 1;
 }
 
+static int run_grow(struct map_request *request, const struct map_todo *todo)
+{
+    int r = resize_grow(vma_object(request->vma), todo->size_bytes);
+
+    return r < 0 ? r : 1;
+}
+
 static int run_todo(struct map_request *request, const struct map_todo *todo)
 {
     switch (todo->kind) {
@@ -360,6 +368,8 @@ static int run_todo(struct map_request *request, const struct map_todo *todo)
         return run_supply(request, todo);
     case TODO_POISON:
         return run_poison(request, todo);
+    case TODO_GROW:
+        return run_grow(request, todo);
     case TODO_PREFAULT:
     case TODO_NONE:
         break;
@@ -372,6 +382,8 @@ static void todo_failed(struct map_request *request, const struct map_todo *todo
 {
     if (todo->kind == TODO_REMAP) {
         act_failed(request, error == -ENOTCONN ? -EIO : error, "the client could not be told");
+    } else if (todo->kind == TODO_GROW) {
+        act_failed(request, error, "the object cannot become as large as its driver wants it");
     } else if (error == -EFAULT) {
         act_failed(request, error, "it is about pages beyond the end of the object");
     } else if (todo->kind != TODO_PREFAULT) {

@@ -137,6 +137,15 @@ static int set_size(struct object *object, uint64_t size)
     return 0;
 }
 
+int resize_grow(struct object *object, uint64_t size)
+{
+    if (size <= object->size_bytes)
+        return 0;
+    if (!resize_is_possible(object) || object->page_shift != VMA_PAGE_SHIFT)
+        return -EOPNOTSUPP;
+    return size > OBJECT_BYTES_MAX ? -EFBIG : set_size(object, size);
+}
+
 /* ---- the driver first ---- */
 
 static struct resize *first_resize(const struct object *object)

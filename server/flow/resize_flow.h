@@ -32,6 +32,14 @@ bool resize_is_possible(const struct object *object);
  */
 MUST_CHECK int resize_start(struct resize *resize, struct file *file, uint64_t size);
 
+/**
+ * resize_grow() - the driver has made its object larger by itself
+ * @size: bytes; what is no more than the object has does nothing
+ *
+ * Return: 0; -EOPNOTSUPP an object that keeps its size; -EFBIG; -ENOMEM.
+ */
+MUST_CHECK int resize_grow(struct object *object, uint64_t size);
+
 /** resize_go_on() - what an object's next change of size waits for may be over */
 void resize_go_on(struct object *object);
 

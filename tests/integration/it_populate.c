@@ -280,6 +280,21 @@ START_TEST(pages_that_complete_supplies_are_there_without_a_fault_of_the_driver)
 }
 END_TEST
 
+START_TEST(an_object_that_keeps_its_size_does_not_grow_for_a_mapping)
+{
+    struct muse_file *file;
+
+    begin(NULL, faulty);
+    file = client_open(muse, "faulty/a,size=16K,verb=grow=32768", O_RDONLY);
+    ck_assert_ptr_eq(muse_mmap(muse, NULL, PAGE, PROT_READ, MAP_SHARED, file, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, EOPNOTSUPP);
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "as large as its driver wants it"));
+    ck_assert_int_eq(muse_close(file), 0);
+    (void)client_map_ro(muse, "faulty/b,size=16K,verb=grow=16384", 4); /* it is that long */
+    end();
+}
+END_TEST
+
 START_TEST(pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence)
 {
     struct muse_error why;
@@ -498,6 +513,7 @@ int main(void)
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
     tcase_add_test(tcase, pages_that_complete_supplies_are_there_without_a_fault_of_the_driver);
+    tcase_add_test(tcase, an_object_that_keeps_its_size_does_not_grow_for_a_mapping);
     tcase_add_test(tcase, pages_that_complete_poisons_are_sigbus_with_its_errno_and_sentence);
     tcase_add_test(tcase, the_verbs_of_an_inner_complete_are_carried_out);
     tcase_add_test(tcase, an_inner_verb_that_fails_is_followed_by_close);

@@ -413,6 +413,20 @@ int muse_vma_supply(struct muse_vma *vma, uint64_t address, const void *data, ui
 int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, int error);
 
 /**
+ * muse_vma_grow() - in mmap_complete or mmap: the mapping's object is at least this long from now on
+ * @vma:        its object has 4 KiB pages, and its driver the truncate hook
+ * @size_bytes: the object's size; a smaller one than it has does nothing
+ *
+ * As i_size_write() in hugetlbfs_file_mmap_complete() of Linux: whoever has the object open sees the new
+ * size once the map call has returned. Carried out when the hook has returned 0; its failure (EFBIG,
+ * ENOMEM; EOPNOTSUPP of an object that keeps its size) fails the map call. What getattr tells is the
+ * driver's own business.
+ *
+ * Return: 0; -EINVAL not in such a hook; -ENOSPC, -ENOMEM as muse_vma_remap().
+ */
+int muse_vma_grow(struct muse_vma *vma, uint64_t size_bytes);
+
+/**
  * muse_vma_forward() - in the legacy mmap hook: pass this mapping on to a file of another driver
  * @name: DRIVER/OBJECT
  *
