@@ -12,18 +12,11 @@
 #include <unistd.h>
 
 #include "common/base/own.h"
+#include "drivers/common/made.h"
 
 static struct node *node_of(struct list *node)
 {
     return CONTAINER_OF(node, struct node, by_name);
-}
-
-static int64_t wall_clock_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 void nodes_init(struct nodes *nodes, uint64_t max_bytes)
@@ -64,37 +57,12 @@ struct node *nodes_find(const struct nodes *nodes, const char *name)
     return NULL;
 }
 
-static int check_name(const char *name)
-{
-    if (strlen(name) > NODE_NAME_MAX)
-        return -ENAMETOOLONG;
-    if (name[0] == '\0' || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        muse_set_error("shmem/%s: names are one word, without '/'", name);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-/* The library asks for 0666; as of files that this process makes, its umask is taken off. */
-static struct muse_attr new_attr(uint64_t key, const struct muse_open_args *args)
-{
-    const mode_t mask = umask(077);
-
-    (void)umask(mask);
-    return (struct muse_attr){.mode = S_IFREG | (args->mode & 0777 & ~mask),
-                              .inode = key,
-                              .uid = args->uid,
-                              .gid = args->gid,
-                              .mtime_ns = wall_clock_ns(),
-                              .nlink = 1};
-}
-
 int nodes_add(struct nodes *nodes, const struct muse_open_args *args, struct node **ret_node)
 {
     CLEAN(free_p) struct node *node = NULL;
     CLEAN(free_p) char *name = NULL;
     CLEAN(fd_close_p) int fd = -1;
-    int r = check_name(args->path);
+    int r = made_check_name("shmem", args->path);
 
     if (r < 0)
         return r;
@@ -113,7 +81,7 @@ int nodes_add(struct nodes *nodes, const struct muse_open_args *args, struct nod
     if (r < 0)
         return r;
     node->key = ++nodes->last_key;
-    node->attr = new_attr(node->key, args);
+    node->attr = made_attr(node->key, args);
     node->fd = fd_take(&fd);
     node->name = TAKE(name);
     list_add_tail(&nodes->named, &node->by_name);
@@ -139,7 +107,7 @@ static void set_size(struct nodes *nodes, struct node *node, uint64_t size_bytes
 {
     nodes->size_bytes = nodes->size_bytes - node->attr.size + size_bytes;
     node->attr.size = size_bytes;
-    node->attr.mtime_ns = wall_clock_ns();
+    node->attr.mtime_ns = made_now_ns();
 }
 
 int nodes_resize(struct nodes *nodes, struct node *node, uint64_t size_bytes)
@@ -187,7 +155,7 @@ int nodes_rename(struct nodes *nodes, struct node *node, const char *name)
 {
     struct node *other = nodes_find(nodes, name);
     char *copy;
-    int r = check_name(name);
+    int r = made_check_name("shmem", name);
 
     if (r < 0 || other == node)
         return r;

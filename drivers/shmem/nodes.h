@@ -15,7 +15,6 @@
 #include "common/base/must.h"
 
 #define NODES_MAX      65536u /* chosen: an fd each; RLIMIT_NOFILE may be less */
-#define NODE_NAME_MAX  255u   /* NAME_MAX */
 #define NODE_BYTES_MAX (1ull << 46)
 
 struct node {
