@@ -58,6 +58,7 @@ static const struct good {
     {"bin/muse-cramfs image", "data", O_RDONLY, false},
     {"bin/muse-faulty", "all", O_RDONLY, false},
     {"bin/muse-shmem", "made", O_RDWR | O_CREAT, false},
+    {"bin/muse-hugetlb --pages 16 --no-huge", "made", O_RDWR | O_CREAT, false},
     {"bin/muse-devdax pmem", "pmem", O_RDWR, false},
     {"bin/muse-pseudolock --group p0:64K:0-1023", "p0", O_RDWR, false},
     {"bin/muse-physmem --table iomem", "mem", O_RDWR, false},
