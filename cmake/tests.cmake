@@ -65,14 +65,21 @@ function(muse_test file label)
   if(label STREQUAL "integration") # under ThreadSanitizer on a busy machine
     set(timeout_s 400)
   endif()
+  # What ThreadSanitizer is run on: tests with threads of their own, and of drivers that have some.
+  set(labels ${label})
+  file(STRINGS ${file} threads REGEX "pthread_create")
+  if(label STREQUAL "integration" AND (threads OR name IN_LIST tests_of_threads))
+    list(APPEND labels threads)
+  endif()
   set_tests_properties(${label}/${name} PROPERTIES
-    LABELS ${label} TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
+    LABELS "${labels}" TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 ENVIRONMENT "MUSE_BUILD_DIR=${CMAKE_BINARY_DIR}")
   file(STRINGS ${file} huge REGEX "support/huge_pages\\.h")
   if(huge) # one of them takes all that there are
     set_tests_properties(${label}/${name} PROPERTIES RESOURCE_LOCK huge_pages)
   endif()
 endfunction()
 
+set(tests_of_threads bar check cramfs kcov nbd populate recover relay vmops)
 file(GLOB unit_files CONFIGURE_DEPENDS ${tests_dir}/unit/test_*.c)
 file(GLOB model_files CONFIGURE_DEPENDS ${tests_dir}/model/model_*.c)
 file(GLOB it_files CONFIGURE_DEPENDS ${tests_dir}/integration/it_*.c)
