@@ -447,19 +447,6 @@ static void on_patience(struct deadline *deadline)
     retry_all(flow);
 }
 
-/* Pages that a driver owes; dead ones owe none. */
-static bool is_any_filling(const struct engine *engine)
-{
-    const struct driver *driver;
-    size_t cursor = 0;
-
-    while ((driver = idmap_next(&engine->drivers, &cursor))) {
-        if (!list_is_empty(&driver->runs))
-            return true;
-    }
-    return false;
-}
-
 bool evict_flow_wait(struct engine *engine)
 {
     struct evict_flow *flow = engine->evict;
@@ -467,7 +454,7 @@ bool evict_flow_wait(struct engine *engine)
 
     if (now_ns < flow->hopeless_until_ns ||
         (list_is_empty(&engine->dirty) && list_is_empty(&engine->settling) &&
-         !is_any_filling(engine)))
+         !fill_is_any_owed(engine)))
         return false;
     write_back(engine);
     if (!flow->patience.is_set) {

@@ -76,6 +76,9 @@ void fill_forget_valid(struct object *object, uint64_t page);
 /** fill_driver_ask() - ask for @run, in flight and on its driver's list, when the ring has room */
 void fill_driver_ask(struct object *object, struct run *run);
 
+/** fill_is_any_owed() - whether any driver owes pages */
+bool fill_is_any_owed(const struct engine *engine);
+
 /** fill_driver_watch() - see to it that the driver's first run has a deadline */
 void fill_driver_watch(struct driver *driver);
 

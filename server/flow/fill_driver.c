@@ -82,6 +82,18 @@ static void send_waiting(struct driver *driver)
 
 /* ---- deadlines ---- */
 
+bool fill_is_any_owed(const struct engine *engine)
+{
+    const struct driver *driver;
+    size_t cursor = 0;
+
+    while ((driver = idmap_next(&engine->drivers, &cursor))) {
+        if (!list_is_empty(&driver->runs))
+            return true;
+    }
+    return false;
+}
+
 static void on_runs_deadline(struct deadline *deadline);
 
 void fill_driver_watch(struct driver *driver)
