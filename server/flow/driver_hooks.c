@@ -87,8 +87,10 @@ void driver_note_error(struct driver *driver, const char *hook, int error, const
 
 void hook_ended(struct driver *driver, const struct driver_call *call, int result)
 {
-    const uint64_t took_ns = loop_now_ns() - call->sent_ns;
+    const uint64_t now_ns = loop_now_ns();
+    const uint64_t took_ns = now_ns - call->sent_ns;
 
+    engine_served(driver->engine, now_ns);
     driver->n.call_ns += took_ns;
     if (result < 0) {
         driver->n.errors++;

@@ -26,6 +26,37 @@
 #include "server/flow/write_flow.h"
 #include "server/vm/vma_parts.h"
 
+/* ---- direct mappings ---- */
+
+/* Where the driver's addresses are for the client now: the scratch place, until the move. */
+static struct range in_place(const struct map_request *request, struct range range)
+{
+    const uint64_t start = request->place.start + (range.start - request->target.start);
+
+    return range_make(start, start + range_len(range));
+}
+
+static bool is_whole(const struct map_request *request, const struct map_todo *todo)
+{
+    return range_equal(todo->range, request->target);
+}
+
+static bool is_all_direct(const struct map_request *request)
+{
+    return request->n_todos == 1 && request->todos[0].kind == TODO_REMAP &&
+           is_whole(request, &request->todos[0]);
+}
+
+static struct mem_op remap_op(const struct map_request *request, const struct map_todo *todo)
+{
+    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
+                           .range = in_place(request, todo->range),
+                           .prot = vma_prot(request->vma),
+                           .flags = (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
+                           .offset = todo->fd_offset,
+                           .fd = todo->fd};
+}
+
 /* ---- install ---- */
 
 static void fill_in_vma(struct map_request *request)
@@ -80,28 +111,44 @@ static uint32_t install_flags(const struct map_request *request)
            (unaccounted ? (uint32_t)MAP_NORESERVE : 0);
 }
 
+/* The page cache. Return: 0; -EMFILE. */
+static int cache_op(struct map_request *request, struct mem_op *ret_op)
+{
+    struct file *file = request->vm_file;
+    const bool shared = request->vma->flags & VMF_SHARED;
+    const bool client_has_fd =
+        file == request->file && idmap_get(&request->mm.space->files, file->id) == file;
+
+    *ret_op = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
+                              .range = request->place,
+                              .fd = -1,
+                              .prot = vma_prot(request->vma),
+                              .flags = install_flags(request),
+                              .offset = request->vma->pgoff * VMA_PAGE_BYTES};
+    if (client_has_fd)
+        ret_op->file_id = file->id;
+    else
+        ret_op->fd =
+            shared ? file->object->backing.fd : backing_readonly_fd(&file->object->backing);
+    return !client_has_fd && ret_op->fd < 0 ? -EMFILE : 0;
+}
+
+/* What prepare has declared as mapped directly is so from the start, and not the page cache first. */
 void map_install(struct map_request *request)
 {
     struct space *space = request->mm.space;
-    struct file *file = request->vm_file;
-    const bool shared = request->vma->flags & VMF_SHARED;
-    const bool client_has_fd = file == request->file && idmap_get(&space->files, file->id) == file;
-    struct mem_op op = {
-        .kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE, .range = request->place, .fd = -1};
-    int r;
+    struct mem_op op;
+    int r = 0;
 
     fill_in_vma(request);
-    op.prot = vma_prot(request->vma);
-    op.flags = install_flags(request);
-    op.offset = request->vma->pgoff * VMA_PAGE_BYTES;
-    if (client_has_fd)
-        op.file_id = file->id;
+    request->vma->direct = is_all_direct(request);
+    if (request->vma->direct)
+        op = remap_op(request, &request->todos[request->todo_next++]);
     else
-        op.fd = shared ? file->object->backing.fd : backing_readonly_fd(&file->object->backing);
-    r = !client_has_fd && op.fd < 0
-            ? -EMFILE
-            : session_mem_ops(space, request->mm.id, &op, 1,
-                              space->engine->config->install_deadline_ns, on_installed, request);
+        r = cache_op(request, &op);
+    if (r == 0)
+        r = session_mem_ops(space, request->mm.id, &op, 1,
+                            space->engine->config->install_deadline_ns, on_installed, request);
     if (r < 0) {
         map_set_error(request, r == -ENOTCONN ? -EIO : r, "-",
                       "the client could not be told to map");
@@ -127,12 +174,6 @@ static void next_after_acting(struct map_request *request)
     }
 }
 
-static bool is_all_direct(const struct map_request *request)
-{
-    return request->n_todos == 1 && request->todos[0].kind == TODO_REMAP &&
-           range_equal(request->todos[0].range, request->target);
-}
-
 /* Whether the mapping stays write-locked for longer than this call. */
 static bool waits_for_driver(const struct map_request *request)
 {
@@ -146,7 +187,6 @@ void map_establish(struct map_request *request)
     struct vma *vma = request->vma;
     int r = 0;
 
-    vma->direct = is_all_direct(request);
     vma_set_tracking(vma);
     if (!vma->direct)
         r = fault_flow_register(space, vma, waits_for_driver(request));
@@ -193,19 +233,6 @@ static void on_act_deadline(struct deadline *deadline)
     map_event(request, MAP_EV_DEADLINE);
 }
 
-/* Where the driver's addresses are for the client now: the scratch place, until the move. */
-static struct range in_place(const struct map_request *request, struct range range)
-{
-    const uint64_t start = request->place.start + (range.start - request->target.start);
-
-    return range_make(start, start + range_len(range));
-}
-
-static bool is_whole(const struct map_request *request, const struct map_todo *todo)
-{
-    return range_equal(todo->range, request->target);
-}
-
 static void on_remapped(void *ctx, enum client_end end, int error)
 {
     struct map_request *request = ctx;
@@ -225,16 +252,6 @@ static void on_remapped(void *ctx, enum client_end end, int error)
             vma_parts_add(request->vma, in_place(request, todo->range));
     }
     map_run_todos(request);
-}
-
-static struct mem_op remap_op(const struct map_request *request, const struct map_todo *todo)
-{
-    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
-                           .range = in_place(request, todo->range),
-                           .prot = vma_prot(request->vma),
-                           .flags = (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
-                           .offset = todo->fd_offset,
-                           .fd = todo->fd};
 }
 
 /* All REMAPs that follow each other, as many as one instruction has room for. They are kept from the

@@ -563,8 +563,11 @@ static int dispatch(struct session *session, struct frame *frame)
 static int on_frame(struct conn *conn, struct frame *frame)
 {
     struct session *session = session_of(conn);
+    const uint64_t came_ns = loop_now_ns();
     int r = dispatch(session, frame);
 
+    if (r == 0)
+        engine_served(session->engine, came_ns); /* the next frame is often an answer to ours */
     if (r == -EPROTO) {
         session->engine->stats.protocol_errors++;
         log_write(LOG_LEVEL_WARN, "client.protocol", "client=%" PRIu64 " pid=%d type=%s n_fds=%u",
