@@ -14,19 +14,32 @@ static struct conn *conn_of(struct watcher *watcher)
     return CONTAINER_OF(watcher, struct conn, watcher);
 }
 
+/* Return: whether there may be more. */
+static bool read_frame(struct conn *conn)
+{
+    struct frame *frame;
+    int r = chan_recv(&conn->chan, &frame);
+
+    if (r == -EAGAIN)
+        return false;
+    if (r == 0)
+        r = conn->ops->frame(conn, frame);
+    if (r < 0)
+        conn_close(conn, r);
+    return !conn->closing;
+}
+
+/* Most peers send one frame and wait; to look for a second one is a system call in vain. Who sends several
+ * is noticed in one of eight turns, and then each time. */
 static void conn_read(struct conn *conn)
 {
-    for (unsigned i = 0; i < CONN_FRAMES_PER_TURN && !conn->closing; i++) {
-        struct frame *frame;
-        int r = chan_recv(&conn->chan, &frame);
+    const bool looks = conn->sends_several || ++conn->n_turns % 8 == 0;
+    const unsigned n_max = looks ? CONN_FRAMES_PER_TURN : 1;
+    unsigned n = 0;
 
-        if (r == -EAGAIN)
-            return;
-        if (r == 0)
-            r = conn->ops->frame(conn, frame);
-        if (r < 0)
-            conn_close(conn, r);
-    }
+    while (n < n_max && read_frame(conn))
+        n++;
+    conn->sends_several = n > 1;
 }
 
 static void conn_write(struct conn *conn)

@@ -38,6 +38,8 @@ struct conn {
     struct watcher watcher;
     const struct conn_ops *ops;
     bool closing;
+    bool sends_several; /* it sent more than one frame in the last turn */
+    unsigned n_turns;   /* in which something was read */
     int why;
     uid_t uid; /* of the peer, SO_PEERCRED */
     gid_t gid;

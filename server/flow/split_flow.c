@@ -138,7 +138,8 @@ void vmas_gone(struct space *space, struct list *removed)
 
         if (vma->tracks_writes)
             writeback_kick(vma_object(vma));
-        fault_flow_range_gone(space, vma_range(vma));
+        if (!vma->direct) /* else it was never registered, and nobody waits there */
+            fault_flow_range_gone(space, vma_range(vma));
         if (vma->has_close) {
             const struct hook_vma as_seen = hook_vma_of(vma);
 
