@@ -315,10 +315,11 @@ static int hugetlb_mmap_prepare(struct muse_vma_desc *desc)
     promise->n_pages = muse_vma_desc_size(desc) / HUGE_BYTES;
     (void)lock_pool();
     r = promise_take(promise, file, desc);
-    if (r < 0)
+    if (r < 0) {
         muse_set_error("%" PRIu64 " pages are wanted, and %u of the pool's %u are available",
                        promise->n_pages, pool_available(&hugetlb.files.pool),
                        hugetlb.files.pool.n_pages);
+    }
     unlock_pool();
     if (r < 0)
         return r;
@@ -529,13 +530,14 @@ static int hugetlb_start(struct muse_driver *driver, void *user)
 
     (void)driver;
     (void)user;
-    if (r < 0)
+    if (r < 0) {
         muse_set_error("no memory for a pool of %" PRIu64 " huge pages", hugetlb.n_pages);
-    else if (!hugetlb.no_huge && !hugetlb.files.is_huge)
+    } else if (!hugetlb.no_huge && !hugetlb.files.is_huge) {
         (void)fprintf(stderr,
                       "muse-hugetlb: the machine grants no %" PRIu64
                       " huge pages: the pool is ordinary memory\n",
                       hugetlb.n_pages);
+    }
     return r;
 }
 

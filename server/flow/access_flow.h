@@ -12,4 +12,7 @@
  */
 bool access_is_offered(const struct vma *vma, uint64_t addr);
 
+/** access_space_gone() - the client died: nobody waits for its drivers' answers */
+void access_space_gone(struct space *space);
+
 #endif

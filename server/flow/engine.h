@@ -249,6 +249,7 @@ struct space {
     bool granting;           /* mm_unlock() is handing it on */
     struct run_table parked; /* faults on write-locked VMAs: waiters by address, no runs */
     struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
+    struct list accesses;    /* struct access_request.of_space: of which a driver is asked */
     struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
     struct list prefetches;  /* struct prefetch.of_space: muse_prefetch() that are not over */
     unsigned n_prefetches;

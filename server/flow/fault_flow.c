@@ -571,6 +571,7 @@ void fault_flow_space_init(struct space *space)
 {
     run_table_init(&space->parked);
     list_init(&space->waiters);
+    list_init(&space->accesses);
     list_init(&space->mkwrites);
     list_init(&space->preads);
 }

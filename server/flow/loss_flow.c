@@ -30,6 +30,7 @@
 #include "proto/status.h"
 #include "server/config/config.h"
 #include "server/driver/driver_link.h"
+#include "server/flow/access_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
@@ -97,6 +98,7 @@ void loss_client_gone(struct space *space)
     prefetch_space_gone(space);
     fault_flow_space_gone(space);
     pread_space_gone(space);
+    access_space_gone(space);
     if (space->uffd_open)
         uffd_port_close(&space->uffd); /* its closed() drops the port's reference */
     close_mappings(space);

@@ -46,6 +46,14 @@ struct pool {
     unsigned total, free, reserved;
 };
 
+static unsigned number_of(const char *text, const char *key)
+{
+    const char *found = strstr(text, key);
+
+    ck_assert_msg(found != NULL, "no %sin %s", key, text);
+    return (unsigned)strtoul(found + strlen(key), NULL, 10);
+}
+
 static struct pool pool_now(void)
 {
     struct muse_file *file = client_open(muse, "hugetlb/.pool", O_RDONLY);
@@ -54,9 +62,9 @@ static struct pool pool_now(void)
 
     ck_assert_int_gt(muse_pread(file, text, sizeof(text) - 1, 0), 0);
     ck_assert_int_eq(muse_close(file), 0);
-    ck_assert_msg(
-        sscanf(text, "total %u free %u reserved %u", &pool.total, &pool.free, &pool.reserved) == 3,
-        "%s", text);
+    pool.total = number_of(text, "total ");
+    pool.free = number_of(text, "free ");
+    pool.reserved = number_of(text, "reserved ");
     return pool;
 }
 

@@ -555,7 +555,7 @@ END_TEST
 static void copy_late(void *ctx)
 {
     struct muse *own = client_connect();
-    char byte, *mapped = client_map(own, "faulty/x,ops=access,fault-errno=5,access-delay-ms=800",
+    char byte, *mapped = client_map(own, "faulty/x,ops=access,fault-errno=5,access-delay-ms=60000",
                                     O_RDONLY, PAGE, PROT_READ, MAP_SHARED);
 
     (void)ctx;
@@ -563,16 +563,64 @@ static void copy_late(void *ctx)
     ck_abort_msg("it should be dead by now");
 }
 
+static bool has_no_spaces_but_ours(const struct rig *of, void *arg)
+{
+    json_t *document = rig_ctl(of, "spaces");
+    const size_t n = json_array_size(json_object_get(document, "spaces"));
+
+    (void)arg;
+    json_decref(document);
+    return n == 1;
+}
+
 START_TEST(a_client_killed_while_it_waits_for_access_leaves_nothing)
 {
     static char wait[] = "access";
     pid_t child;
 
-    begin(NULL);
+    begin("[deadlines]\nhook_ms = 600000\n");
     child = client_fork(copy_late, NULL);
     rig_wait(has_wait, &rig, wait, "the wait is shown");
     client_kill(child);
-    wait_for_counter("close", 1);
+    rig_wait(has_no_spaces_but_ours, &rig, NULL, "its space to go, and not with the answer");
+    kill_driver(&rig, "faulty");
+    end();
+}
+END_TEST
+
+/* As process_vm_readv(2) of another process waits for its mmap lock. */
+START_TEST(access_to_a_mapping_that_is_being_made_waits_for_it)
+{
+    static const char name[] = "faulty/x,ops=access,complete-delay-ms=700";
+    static char wait[] = "access";
+    Muse__Wire__Access message = MUSE__WIRE__ACCESS__INIT;
+    Muse__Wire__Accessed *accessed;
+    struct frame *frame;
+    struct raw raw;
+    uint64_t map, access;
+
+    begin(NULL);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    message.addr = (uintptr_t)raw.arena + 16 * PAGE;
+    message.length = 8;
+    map = raw_map(&raw, raw_open(&raw, name), message.addr, PAGE, MAP_FIXED);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, map));
+    wait_for_counter("complete", 1);
+    access = raw_ask(&raw, FRAME_ACCESS, &message.base);
+    if (_i == 1) { /* it goes while it waits */
+        rig_wait(has_wait, &rig, wait, "the wait is shown");
+        raw_done(&raw);
+        end();
+        return;
+    }
+    (void)raw_answer(&raw, FRAME_MAPPED, map); /* first this, and then that */
+    frame = raw_answer(&raw, FRAME_ACCESSED, access);
+    accessed = muse__wire__accessed__unpack(NULL, frame->n_payload, frame->payload);
+    ck_assert_ptr_nonnull(accessed);
+    ck_assert_uint_eq(accessed->data.len, 8);
+    muse__wire__accessed__free_unpacked(accessed, NULL);
+    raw_done(&raw);
     end();
 }
 END_TEST
@@ -658,6 +706,7 @@ int main(void)
     tcase_add_test(tcase, access_past_its_deadline_is_etimedout_and_others_go_on);
     tcase_add_test(tcase, a_driver_that_dies_in_access_is_eio);
     tcase_add_test(tcase, a_client_killed_while_it_waits_for_access_leaves_nothing);
+    tcase_add_loop_test(tcase, access_to_a_mapping_that_is_being_made_waits_for_it, 0, 2);
     tcase_add_test(tcase, a_driver_whose_answer_makes_no_sense_is_cut_off);
     tcase_add_test(tcase, a_question_that_makes_no_sense_is_refused);
     return unit_run("vmops", tcase);
