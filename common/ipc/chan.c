@@ -36,6 +36,11 @@ static void frame_done(struct frame *frame)
         fd_close(&frame->fds[i]);
 }
 
+void chan_drop(struct chan *chan)
+{
+    frame_done(&chan->in);
+}
+
 int chan_init(struct chan *chan, int *fd, unsigned max_fds, size_t out_bytes_max)
 {
     uint8_t *buf = malloc(FRAME_BYTES_MAX);

@@ -67,6 +67,10 @@ void chan_done(struct chan *chan);
 MUST_CHECK int chan_send(struct chan *chan, uint16_t type, uint64_t id,
                          const ProtobufCMessage *message, const int *fds, unsigned n_fds);
 
+/** chan_drop() - close what fds of the last frame nobody took; chan_recv() does it, too. Its payload is as
+ * before. */
+void chan_drop(struct chan *chan);
+
 /**
  * chan_recv() - the next frame
  * @ret_frame: borrowed, until the next call

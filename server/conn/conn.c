@@ -22,8 +22,10 @@ static bool read_frame(struct conn *conn)
 
     if (r == -EAGAIN)
         return false;
-    if (r == 0)
+    if (r == 0) {
         r = conn->ops->frame(conn, frame);
+        chan_drop(&conn->chan); /* fds that nobody took: the next frame may be long in coming */
+    }
     if (r < 0)
         conn_close(conn, r);
     return !conn->closing;

@@ -227,6 +227,19 @@ static void count_driver_fds(struct rig *rig)
     json_decref(document);
 }
 
+static bool server_is_idle(const struct rig *rig, void *arg)
+{
+    json_t *spaces = ctl(rig, "spaces");
+    json_t *objects = ctl(rig, "objects");
+    bool idle = spaces && objects && json_array_size(array_of(spaces)) == 0 &&
+                json_array_size(array_of(objects)) == 0;
+
+    (void)arg;
+    json_decref(spaces);
+    json_decref(objects);
+    return idle;
+}
+
 void rig_start(struct rig *rig, const char *config, const char *const *drivers)
 {
     char path[128];
@@ -251,22 +264,10 @@ void rig_start(struct rig *rig, const char *config, const char *const *drivers)
         exec_server(rig, config != NULL, drivers);
     rig_wait(drivers_are_here, rig, &n_drivers, "the drivers to say hello");
     ck_assert_int_eq(setenv("MUSE_RUNDIR", rig->run, 1), 0);
-    rig->n_fds_server = count_lasting_fds(rig->server);
     rig->n_fds_self = count_fds(getpid());
     count_driver_fds(rig);
-}
-
-static bool server_is_idle(const struct rig *rig, void *arg)
-{
-    json_t *spaces = ctl(rig, "spaces");
-    json_t *objects = ctl(rig, "objects");
-    bool idle = spaces && objects && json_array_size(array_of(spaces)) == 0 &&
-                json_array_size(array_of(objects)) == 0;
-
-    (void)arg;
-    json_decref(spaces);
-    json_decref(objects);
-    return idle;
+    rig_wait(server_is_idle, rig, NULL, "the server to be idle");
+    rig->n_fds_server = count_lasting_fds(rig->server);
 }
 
 static bool fds_are_back(const struct rig *rig, void *arg)
