@@ -9,7 +9,7 @@
 
 /**
  * number_take() - digits at the start of a text: no sign, no space
- * @base:    8, 10 or 16
+ * @base:    8, 10 or 16; 0: as in C
  * @ret_end: behind the last digit
  *
  * Return: 0; -EINVAL none there, or more than 64 bits.

@@ -277,6 +277,10 @@ static int check_range(const struct muse_vma_desc *desc)
         muse_set_error("address, length and offset are multiples of %u", MUSE_HUGE_PAGE_BYTES);
         return -EINVAL;
     }
+    if (offset + muse_vma_desc_size(desc) > FILE_PAGES_MAX * HUGE_BYTES) {
+        muse_set_error("the mapping ends where no file of this driver can be");
+        return -EFBIG;
+    }
     return 0;
 }
 
@@ -369,9 +373,12 @@ static int hugetlb_mmap_complete(struct muse_driver_file *sdk_file, struct muse_
     if (!file)
         return 0;
     if ((vma->vm_flags & MUSE_VM_WRITE) && end > file->attr.size)
-        r = end > FILE_PAGES_MAX * HUGE_BYTES ? -EFBIG : muse_vma_grow(vma, end);
-    if (r < 0) {
-        promise_drop(promise, file);
+        r = muse_vma_grow(vma, end);
+    if (r < 0) { /* close comes, and ends what is an owner's */
+        if (promise->owner)
+            promise_keep(promise, file, vma->id);
+        else
+            promise_drop(promise, file);
         return r;
     }
     if ((vma->vm_flags & MUSE_VM_WRITE) && end > file->attr.size)

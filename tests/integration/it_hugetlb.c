@@ -407,6 +407,9 @@ START_TEST(what_is_not_whole_pages_is_einval)
     ck_assert_int_eq(errno, EINVAL);
     ck_assert_int_eq(muse_ftruncate(file, PAGE), -1);
     ck_assert_int_eq(errno, EINVAL);
+    ck_assert_ptr_eq(map_file(file, 1u << 20, 1, RW, MAP_PRIVATE), MAP_FAILED); /* 2 TiB */
+    ck_assert_int_eq(errno, EFBIG);
+    expect_pool(4, 0);
     mapped = map_file(file, 0, 2, RW, MAP_SHARED);
     ck_assert_uint_eq((uintptr_t)mapped % HUGE_BYTES, 0);
     ck_assert_ptr_eq(muse_mmap(muse, mapped - 8 * HUGE_BYTES + PAGE, HUGE_BYTES, RW,
