@@ -3,7 +3,6 @@
  * muse-http with a real server, a real nginx on loopback and this process as the client: ranges, names,
  * what the web server refuses, objects that change while they are mapped, and its death.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <muse/muse.h>
@@ -13,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,19 +58,6 @@ static struct daemon nginx;
 static struct muse *muse;
 static unsigned port;
 
-/* One that nobody uses at the moment. */
-static unsigned find_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(address);
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)close(fd);
-    return ntohs(address.sin_port);
-}
-
 static void nginx_start(void)
 {
     daemon_start(&nginx, "/usr/sbin/nginx -c %s/nginx.conf -e %s/error.log", nginx.dir, nginx.dir);
@@ -85,7 +70,7 @@ static void set_up(void)
 
     daemon_init(&nginx);
     d = nginx.dir;
-    port = find_port();
+    port = daemon_free_port();
     config = fopen(daemon_path(&nginx, "nginx.conf"), "we");
     ck_assert_ptr_nonnull(config);
     (void)fprintf(config, config_format, d, d, geteuid() == 0 ? "user root;" : "", d, d, d, d, d, d,

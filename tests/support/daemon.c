@@ -2,6 +2,7 @@
 /* Somebody else's server in a test; see daemon.h. */
 #include "tests/support/daemon.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,6 +105,18 @@ void daemon_done(struct daemon *daemon)
     if (daemon->pid != 0)
         daemon_kill(daemon, SIGKILL);
     ck_assert_int_eq(nftw(daemon->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+unsigned daemon_free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    (void)close(fd);
+    return ntohs(address.sin_port);
 }
 
 void daemon_file(const struct daemon *daemon, const char *name, size_t n_bytes)

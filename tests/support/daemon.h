@@ -39,4 +39,7 @@ const char *daemon_path(const struct daemon *daemon, const char *name);
 /** daemon_file() - make DIR/NAME with @n_bytes of the pattern that rig_byte() knows */
 void daemon_file(const struct daemon *daemon, const char *name, size_t n_bytes);
 
+/** daemon_free_port() - of loopback's TCP, one that nobody uses at the moment */
+unsigned daemon_free_port(void);
+
 #endif
