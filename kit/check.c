@@ -54,6 +54,8 @@ static void run_path(const struct path *path, const struct muse_check_options *o
 
     if (r == 0)
         r = path->run(&play, &why);
+    for (unsigned i = 1; r < 0 && i < PLAY_TRIES && play_try_again(&play); i++)
+        r = path->run(&play, &why);
     if (play.peer.complaint[0])
         r = -1;
     set(report, result, r, r < 0 ? play.peer.complaint : why);

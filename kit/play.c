@@ -473,6 +473,7 @@ static int has_no_more_fds(struct play *play)
     }
     if (n <= play->n_fds_before)
         return 0;
+    play->has_more_fds = play->peer.complaint[0] == '\0';
     return peer_complain(&play->peer, "it has %d fds open, and had %d before", n,
                          play->n_fds_before);
 }
@@ -497,4 +498,14 @@ int play_is_quiet(struct play *play)
     if (settle(play) < 0)
         return -1;
     return holds_nothing(play) < 0 ? -1 : has_no_more_fds(play);
+}
+
+bool play_try_again(struct play *play)
+{
+    if (!play->has_more_fds)
+        return false;
+    play->has_more_fds = false;
+    play->peer.complaint[0] = '\0';
+    play->n_fds_before = peer_n_fds(&play->peer);
+    return true;
 }

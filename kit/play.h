@@ -10,6 +10,7 @@
 #include "kit/include/muse/check.h"
 #include "kit/peer.h"
 
+#define PLAY_TRIES      10u /* a driver that has more fds after each of so many runs leaks them */
 #define PLAY_PAGE       4096u
 #define PLAY_VM_READ    0x01u
 #define PLAY_VM_WRITE   0x02u
@@ -28,7 +29,8 @@ struct play {
     int memfd; /* owned: the object's page cache; -1 */
     uint64_t next_id;
     uint64_t n_prepared, n_completed, n_aborted;
-    int n_fds_before; /* the driver's, with the object open and no mapping */
+    int n_fds_before;  /* the driver's, with the object open and no mapping */
+    bool has_more_fds; /* that is what was wrong */
 };
 
 /* A mapping, or one that is being made. */
@@ -86,5 +88,13 @@ MUST_CHECK int play_page(struct play *play, uint64_t page, uint32_t n_pages, str
 /** play_is_quiet() - nothing is held: a prepare is answered, debug_held says 0, no more fds than
  * before. Return: 0; -1. */
 MUST_CHECK int play_is_quiet(struct play *play);
+
+/**
+ * play_try_again() - what a driver keeps once, such as a connection that it uses again, is no leak
+ *
+ * Return: whether nothing is wrong but that there are more fds than before; that is forgiven, and what
+ * was run is to be run again.
+ */
+bool play_try_again(struct play *play);
 
 #endif

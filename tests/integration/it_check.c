@@ -14,6 +14,7 @@
 #include <check.h>
 
 #include "common/base/own.h"
+#include "tests/support/daemon.h"
 #include "tests/support/folder.h"
 #include "tests/support/unit.h"
 
@@ -70,6 +71,7 @@ static const struct good {
     {"bin/muse-registry a=zero/4K", "a", O_RDONLY, true},
     {"bin/muse-vmcore core", "core", O_RDONLY, false},
     {"tests/kit_broken", "x", O_RDONLY, false},
+    {"tests/kit_broken --mistake keeps-five-fds", "x", O_RDONLY, false},
 };
 
 static const char table[] = "00000000-000fffff : System RAM\n";
@@ -95,6 +97,20 @@ static void make_files(void)
     ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): a test's own words */
 }
 
+static void expect_pass(const char *driver, const char *object, int oflags,
+                        struct muse_check_report *ret_report)
+{
+    check(driver, object, oflags, NULL, ret_report);
+    ck_assert_uint_gt(ret_report->n_results, 10);
+    for (unsigned i = 0; i < ret_report->n_results; i++) {
+        const struct muse_check_result *result = &ret_report->results[i];
+
+        ck_assert_msg(result->verdict != MUSE_CHECK_FAIL, "%s: %s: %s", driver, result->path,
+                      result->why);
+    }
+    ck_assert_uint_eq(ret_report->n_prepared, ret_report->n_completed + ret_report->n_aborted);
+}
+
 START_TEST(every_driver_of_this_build_passes)
 {
     const struct good *row = &good[_i];
@@ -102,16 +118,92 @@ START_TEST(every_driver_of_this_build_passes)
 
     make_files();
     ck_assert_int_eq(chdir(folder), 0);
-    check(row->driver, row->object, row->oflags, NULL, &report);
-    ck_assert_uint_gt(report.n_results, 10);
-    for (unsigned i = 0; i < report.n_results; i++) {
-        const struct muse_check_result *result = &report.results[i];
-
-        ck_assert_msg(result->verdict != MUSE_CHECK_FAIL, "%s: %s: %s", row->driver, result->path,
-                      result->why);
-    }
+    expect_pass(row->driver, row->object, row->oflags, &report);
     ck_assert(row->maps_nothing || report.n_prepared > 100);
-    ck_assert_uint_eq(report.n_prepared, report.n_completed + report.n_aborted);
+}
+END_TEST
+
+/* ---- drivers whose bytes are somebody else's ---- */
+
+static struct daemon peer;
+
+static void peer_make(void)
+{
+    daemon_init(&peer);
+}
+
+static void peer_remove(void)
+{
+    daemon_done(&peer);
+}
+
+static bool verdict_is(const struct muse_check_report *report, const char *path,
+                       enum muse_check_verdict verdict)
+{
+    for (unsigned i = 0; i < report->n_results; i++) {
+        if (strcmp(report->results[i].path, path) == 0)
+            return report->results[i].verdict == verdict;
+    }
+    return false;
+}
+
+static const struct nbd {
+    const char *filters, *arguments; /* of nbdkit */
+    const char *options;             /* of the driver */
+    int oflags;
+} nbd[] = {
+    {"", "", "", O_RDWR},
+    {"", "", "--read-only", O_RDONLY},
+    {"--filter=delay", "rdelay=2ms wdelay=2ms", "", O_RDWR},
+};
+
+START_TEST(nbd_passes_on_a_disk_in_the_memory_of_nbdkit)
+{
+    const struct nbd *row = &nbd[_i];
+    const char *dir = peer.dir;
+    struct muse_check_report report;
+    char driver[256];
+
+    daemon_file(&peer, "bytes", 300 * 1000);
+    daemon_start(&peer, "nbdkit -f -U %s/sock -P %s/pid %s data '<%s/bytes' %s", dir, dir,
+                 row->filters, dir, row->arguments);
+    (void)snprintf(driver, sizeof(driver), "bin/muse-nbd %s nbd+unix:///?socket=%s/sock",
+                   row->options, dir);
+    expect_pass(driver, "disk", row->oflags, &report);
+    ck_assert(verdict_is(&report, "pages_are_the_same_each_time", MUSE_CHECK_PASS));
+    ck_assert(verdict_is(&report, "written_pages_come_back",
+                         row->oflags == O_RDWR ? MUSE_CHECK_PASS : MUSE_CHECK_NOT_APPLICABLE));
+    ck_assert(verdict_is(&report, "clients_are_killed", MUSE_CHECK_PASS));
+}
+END_TEST
+
+static const char nginx_config[] =
+    "daemon off; master_process off; pid %s/pid; error_log %s/error.log; %s\n"
+    "events {}\n"
+    "http {\n"
+    "  access_log off;\n"
+    "  client_body_temp_path %s/t1; proxy_temp_path %s/t2; fastcgi_temp_path %s/t3;\n"
+    "  uwsgi_temp_path %s/t4; scgi_temp_path %s/t5;\n"
+    "  server { listen 127.0.0.1:%u; root %s; }\n"
+    "}\n";
+
+START_TEST(http_passes_on_a_file_of_nginx)
+{
+    const char *d = peer.dir, *user = geteuid() == 0 ? "user root;" : "";
+    const unsigned port = daemon_free_port();
+    struct muse_check_report report;
+    char driver[256];
+    FILE *file = fopen(daemon_path(&peer, "nginx.conf"), "we");
+
+    ck_assert_ptr_nonnull(file);
+    (void)fprintf(file, nginx_config, d, d, user, d, d, d, d, d, port, d);
+    ck_assert_int_eq(fclose(file), 0);
+    daemon_file(&peer, "data", 300 * 1000);
+    daemon_start(&peer, "/usr/sbin/nginx -c %s/nginx.conf -e %s/error.log", d, d);
+    (void)snprintf(driver, sizeof(driver), "bin/muse-http http://127.0.0.1:%u/", port);
+    expect_pass(driver, "data", O_RDONLY, &report);
+    ck_assert(verdict_is(&report, "pages_are_the_same_each_time", MUSE_CHECK_PASS));
+    ck_assert(verdict_is(&report, "clients_are_killed", MUSE_CHECK_PASS));
 }
 END_TEST
 
@@ -192,7 +284,10 @@ int main(void)
     TCase *tcase = tcase_create("check");
 
     tcase_add_checked_fixture(tcase, folder_make, folder_remove);
+    tcase_add_checked_fixture(tcase, peer_make, peer_remove);
     tcase_add_loop_test(tcase, every_driver_of_this_build_passes, 0, N_ELEMENTS(good));
+    tcase_add_loop_test(tcase, nbd_passes_on_a_disk_in_the_memory_of_nbdkit, 0, N_ELEMENTS(nbd));
+    tcase_add_test(tcase, http_passes_on_a_file_of_nginx);
     tcase_add_loop_test(tcase, each_mistake_is_found_by_its_path_and_with_its_reason, 0,
                         N_ELEMENTS(bad));
     tcase_add_test(tcase, a_driver_that_does_not_start_is_said);
