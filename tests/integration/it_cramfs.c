@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <muse/muse.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include <check.h>
 
 #include "drivers/cramfs/cramfs_image.h"
-#include "tests/support/rig.h"
+#include "tests/support/client.h"
 #include "tests/support/unit.h"
 #include "tests/unit/cramfs_samples.h"
 
@@ -165,6 +166,131 @@ START_TEST(what_lies_at_pages_of_the_image_is_mapped_directly)
     expect_sample(find_sample("gap"), longer);
     expect_sample(find_sample("dirty"), tail);
     ck_assert_int_eq(rig_signal_of(whole), 0);
+    end();
+}
+END_TEST
+
+/* Which of the flags that the three ways of population differ in a mapping has. */
+static unsigned population_flags(const void *at)
+{
+    static const char *const names[] = {"io", "pfnmap", "mixedmap", "dontexpand", "dontdump"};
+    unsigned found = 0;
+
+    for (unsigned i = 0; i < N_ELEMENTS(names); i++)
+        found |= client_vma_flag(&rig, at, names[i]) ? 1u << i : 0;
+    return found;
+}
+
+/* Linux has MIXEDMAP alone for a prefix; here the verb that maps it sets the other flags, too. */
+enum { NONE = 0, WHOLE = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4, PREFIX = WHOLE | 1u << 2 };
+
+/* As cramfs_mmap_prepare() of Linux chooses. @n_direct: pages that show the image itself. */
+static const struct population {
+    const char *name;
+    size_t pgoff, n_pages;
+    int prot, flags;
+    unsigned mode;
+    size_t n_direct;
+} populations[] = {
+    {"aligned", 0, 6, PROT_READ, MAP_SHARED, WHOLE, 6},
+    {"aligned", 0, 6, PROT_READ, MAP_PRIVATE, WHOLE, 6},
+    {"aligned", 2, 3, PROT_READ, MAP_SHARED, WHOLE, 3},
+    {"aligned", 5, 1, PROT_READ, MAP_SHARED, WHOLE, 1}, /* the part of a page, zeros behind it */
+    {"aligned", 0, 6, PROT_READ | PROT_WRITE, MAP_PRIVATE, NONE, 0}, /* may be written */
+    {"aligned", 4, 3, PROT_READ, MAP_SHARED, PREFIX, 2},             /* goes on behind the end */
+    {"aligned", 6, 1, PROT_READ, MAP_SHARED, NONE, 0},               /* begins behind it */
+    {"aligned", 1000, 1, PROT_READ, MAP_SHARED, NONE, 0},
+    {"gap", 0, 4, PROT_READ, MAP_SHARED, PREFIX, 2}, /* the run ends before the mapping does */
+    {"gap", 2, 2, PROT_READ, MAP_SHARED, WHOLE, 2},
+    {"mixed", 0, 9, PROT_READ, MAP_SHARED, PREFIX, 1},
+    {"mixed", 1, 3, PROT_READ, MAP_SHARED, NONE, 0}, /* begins with a compressed block */
+    {"packed", 0, 3, PROT_READ, MAP_SHARED, NONE, 0},
+    {"holes", 0, 3, PROT_READ, MAP_SHARED, NONE, 0},
+    {"odd", 0, 3, PROT_READ, MAP_SHARED, NONE, 0}, /* a run, which does not begin at a page */
+    {"start", 0, 2, PROT_READ, MAP_SHARED, NONE, 0},
+    {"dirty", 0, 3, PROT_READ, MAP_SHARED, PREFIX, 2}, /* other data behind the end */
+    {"dirty", 0, 2, PROT_READ, MAP_SHARED, WHOLE, 2},
+    {"dirty", 2, 1, PROT_READ, MAP_SHARED, NONE, 0}, /* one page fewer is none */
+};
+
+static void expect_population(const struct population *row, const uint8_t *bytes)
+{
+    const struct sample *sample = find_sample(row->name);
+    const size_t n_blocks = strlen(sample->kinds);
+    uint8_t expected[PAGE];
+
+    ck_assert_msg(population_flags(bytes) == row->mode,
+                  "%s from page %zu on has flags %#x, not %#x", row->name, row->pgoff,
+                  population_flags(bytes), row->mode);
+    for (size_t i = 0; i < row->n_pages; i++) {
+        const uint8_t *page = bytes + i * PAGE;
+
+        ck_assert_msg(is_direct(page) == (i < row->n_direct), "%s, page %zu", row->name, i);
+        if (row->pgoff + i >= n_blocks) {
+            ck_assert_int_eq(rig_signal_of(page), SIGBUS);
+            continue;
+        }
+        sample_block(sample, (uint32_t)(row->pgoff + i), expected);
+        ck_assert_mem_eq(page, expected, PAGE);
+    }
+}
+
+START_TEST(the_way_of_population_is_the_one_that_linux_chooses)
+{
+    CLEAN(image_done_p) struct image image = sample_image(FLAG_EXT_POINTERS);
+
+    begin(&image, 0644);
+    for (size_t i = 0; i < N_ELEMENTS(populations); i++) {
+        const struct population *row = &populations[i];
+        const struct client_span span = {.len = row->n_pages * PAGE,
+                                         .offset = (off_t)(row->pgoff * PAGE)};
+        char name[64];
+        uint8_t *bytes;
+
+        (void)snprintf(name, sizeof(name), "cramfs/%s", row->name);
+        bytes = client_map_at(muse, name, O_RDONLY, span, row->prot, row->flags);
+        ck_assert_msg(bytes != MAP_FAILED, "%s: %s", name, muse_last_error_text());
+        expect_population(row, bytes);
+        ck_assert_int_eq(muse_munmap(muse, bytes, span.len), 0);
+    }
+    end();
+}
+END_TEST
+
+/* mkfs.cramfs compresses every block, also where that makes it longer. */
+START_TEST(an_image_without_uncompressed_blocks_is_paged)
+{
+    static const char *const names[] = {"size-4096", "size-4097", "hole", "real/text"};
+    CLEAN(image_done_p) struct image image = made_image();
+
+    begin(&image, 0644);
+    for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+        const uint8_t *bytes = map(names[i], 1, PROT_READ, MAP_SHARED);
+
+        ck_assert_uint_eq(population_flags(bytes), NONE);
+        ck_assert(!is_direct(bytes));
+    }
+    end();
+}
+END_TEST
+
+/* What shows the image may be copied when it is written to, and the image stays as it is. */
+START_TEST(a_mapping_of_the_image_that_becomes_writable_copies)
+{
+    CLEAN(image_done_p) struct image image = sample_image(FLAG_EXT_POINTERS);
+    uint8_t *whole, *other;
+
+    begin(&image, 0644);
+    whole = map("aligned", 6, PROT_READ, MAP_PRIVATE);
+    other = map("aligned", 6, PROT_READ, MAP_SHARED);
+    ck_assert(is_direct(whole));
+    ck_assert_int_eq(muse_mprotect(muse, other, PAGE, PROT_READ | PROT_WRITE), -1);
+    ck_assert_int_eq(errno, EACCES);
+    ck_assert_int_eq(muse_mprotect(muse, whole, 6 * PAGE, PROT_READ | PROT_WRITE), 0);
+    whole[3 * PAGE] ^= 0xff;
+    expect_sample(find_sample("aligned"), other);
+    whole[3 * PAGE] ^= 0xff;
+    expect_sample(find_sample("aligned"), whole);
     end();
 }
 END_TEST
@@ -344,6 +470,9 @@ int main(void)
     tcase_add_checked_fixture(tcase, temp_set_up, temp_tear_down);
     tcase_add_test(tcase, every_kind_of_block_arrives_in_every_kind_of_mapping);
     tcase_add_test(tcase, what_lies_at_pages_of_the_image_is_mapped_directly);
+    tcase_add_test(tcase, the_way_of_population_is_the_one_that_linux_chooses);
+    tcase_add_test(tcase, an_image_without_uncompressed_blocks_is_paged);
+    tcase_add_test(tcase, a_mapping_of_the_image_that_becomes_writable_copies);
     tcase_add_test(tcase, a_private_write_stays_private);
     if (geteuid() == 0) /* who else may become another user */
         tcase_add_loop_test(tcase, who_may_not_read_the_image_gets_its_files_but_not_its_fd, 0, 2);

@@ -30,7 +30,9 @@
 #include "drivers/cramfs/cramfs_image.h"
 #include "tests/support/unit.h"
 
-#define PAGE       CRAMFS_BLOCK_SIZE
+#ifndef PAGE /* tests/support/client.h has the same */
+#define PAGE CRAMFS_BLOCK_SIZE
+#endif
 #define SUPER_SIZE 76u
 
 /* flags of the superblock and of block pointers, as in linux/cramfs_fs.h */
@@ -262,16 +264,24 @@ static const struct sample samples[] = {
     {"gap", "aaAa", 4 * PAGE, false},
     {"holes", "hhh", 3 * PAGE, false},
     {"mixed", "apraDhpdr", 8 * PAGE + 17, false},
+    {"odd", "ddd", 3 * PAGE, false}, /* a run that does not begin at a page */
     {"packed", "pDp", 2 * PAGE + 1, false},
     {"start", "rh", 2 * PAGE, false},
     {"tiny", "d", 5, false},
     {"zero", "", 0, false},
 };
 
+static inline uint32_t sample_block_bytes(const struct sample *sample, uint32_t block)
+{
+    const uint32_t left = sample->size - block * CRAMFS_BLOCK_SIZE;
+
+    return left < CRAMFS_BLOCK_SIZE ? left : CRAMFS_BLOCK_SIZE;
+}
+
 /* What a block of a sample should read as. */
 static inline void sample_block(const struct sample *sample, uint32_t block, uint8_t ret_page[PAGE])
 {
-    uint32_t n = sample->size - block * PAGE < PAGE ? sample->size - block * PAGE : PAGE;
+    const uint32_t n = sample_block_bytes(sample, block);
 
     memset(ret_page, 0, PAGE);
     for (uint32_t i = 0; sample->kinds[block] != 'h' && i < n; i++)
@@ -333,7 +343,7 @@ static inline void pad_to(struct image *image, size_t unit)
 /* Writes one block at the end of the image. Returns its pointer. */
 static inline uint32_t write_block(struct image *image, const struct sample *sample, uint32_t block)
 {
-    uint32_t n = sample->size - block * PAGE < PAGE ? sample->size - block * PAGE : PAGE;
+    const uint32_t n = sample_block_bytes(sample, block);
     char kind = sample->kinds[block];
     uLongf n_packed = (uLongf)2 * PAGE;
     uint8_t page[PAGE];

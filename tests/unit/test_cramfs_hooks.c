@@ -157,12 +157,15 @@ START_TEST(only_aligned_uncompressed_runs_are_mapped_directly)
         {"aligned", WRITE_COW, 0, 6, POPULATE_NONE, 0},
         {"dirty", READ_SHARED, 0, 3, POPULATE_PREFIX, 2}, /* last page holds other data */
         {"dirty", READ_SHARED, 0, 2, POPULATE_WHOLE, 2},
-        {"dirty", READ_SHARED, 2, 1, POPULATE_NONE, 0},
+        {"dirty", READ_SHARED, 1, 2, POPULATE_PREFIX, 1},
+        {"dirty", READ_SHARED, 2, 1, POPULATE_NONE, 0}, /* one page fewer is none */
         {"gap", READ_SHARED, 0, 4, POPULATE_PREFIX, 2},
         {"gap", READ_SHARED, 2, 2, POPULATE_WHOLE, 2},
         {"mixed", READ_SHARED, 0, 9, POPULATE_PREFIX, 1},
         {"packed", READ_SHARED, 0, 3, POPULATE_NONE, 0},
         {"tiny", READ_SHARED, 0, 1, POPULATE_NONE, 0}, /* not at a page of the image */
+        {"odd", READ_SHARED, 0, 3, POPULATE_NONE, 0},
+        {"odd", READ_SHARED, 1, 1, POPULATE_NONE, 0},
         {"holes", READ_SHARED, 0, 3, POPULATE_NONE, 0},
         {"zero", READ_SHARED, 0, 1, POPULATE_NONE, 0},
     };
