@@ -32,9 +32,13 @@ static int drop_object(struct muse_driver *driver, struct event *event)
 static int take_resized(struct muse_driver *driver, struct event *event)
 {
     const Muse__Wire__DriverResized *resized = (const Muse__Wire__DriverResized *)event->message;
+    struct object *object = NULL;
 
     if (resized->size <= OBJECT_BYTES_MAX)
-        objects_resize(&driver->objects, resized->object_key, resized->object_id, resized->size);
+        object = objects_resize(&driver->objects, resized->object_key, resized->object_id,
+                                resized->size);
+    if (object && driver->ops.resized)
+        driver->ops.resized(driver->user, resized->object_key, object->user_object, resized->size);
     (void)event_free(event);
     return 0;
 }

@@ -212,15 +212,19 @@ static void set_size(struct page_cache *cache, uint64_t size_bytes)
     cache->n_pages = (size_bytes + cache->page_bytes - 1) / cache->page_bytes;
 }
 
-void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes)
+struct object *objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id,
+                              uint64_t size_bytes)
 {
     struct object *object;
 
     (void)pthread_mutex_lock(&objects->lock);
     object = idmap_get(&objects->by_key, key);
-    if (object && object->cache && object->cache->id == cache_id)
+    if (object && (!object->cache || object->cache->id != cache_id))
+        object = NULL;
+    if (object)
         set_size(object->cache, size_bytes);
     (void)pthread_mutex_unlock(&objects->lock);
+    return object;
 }
 
 void objects_grow(struct objects *objects, uint64_t key, uint64_t size_bytes)

@@ -439,8 +439,10 @@ MUST_CHECK int objects_pin(struct objects *objects, uint64_t key, uint64_t cache
 /** objects_unpin() - a fault ended. Return: whether the object ended. */
 bool objects_unpin(struct objects *objects, struct object *object, struct page_cache *cache);
 
-/** objects_resize() - the page cache has another size now. Unknown ones are ignored. */
-void objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id, uint64_t size_bytes);
+/** objects_resize() - the page cache has this size now. Return: the object, until the next event; NULL:
+ * there is none with such a page cache. */
+struct object *objects_resize(struct objects *objects, uint64_t key, uint64_t cache_id,
+                              uint64_t size_bytes);
 
 /** objects_grow() - the object has at least this size from now on; the page cache follows. An ask
  * for the new pages may overtake DRIVER_RESIZED. */

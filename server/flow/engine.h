@@ -159,6 +159,7 @@ struct object {
     char *name;            /* owned: DRIVER/PATH of the first open, for people */
     uint64_t inode;        /* of its first open */
     uint64_t size_bytes;
+    bool was_resized;    /* or was about to be */
     uint32_t page_shift; /* 12 or 21 */
     struct backing backing;
     struct page_table pages;

@@ -19,6 +19,7 @@
 #include "server/flow/map_flow.h"
 #include "server/flow/object_flow.h"
 #include "server/flow/open_flow.h"
+#include "server/flow/resize_flow.h"
 #include "server/flow/stack_flow.h"
 #include "server/session/peer.h"
 
@@ -750,8 +751,10 @@ void map_send_abort(struct map_request *request)
     count_ended(request, &request->driver->n.aborted);
 }
 
+/* What complete has asked for may have come to nothing: that the object grows, too. */
 void map_send_close(struct map_request *request)
 {
+    resize_tell(request->vm_file->object);
     if (request->vma ? request->vma->has_close : request->close_due)
         hook_vm_close(request->vm_file->driver,
                       &request->seen); /* the inner one's, when it was forwarded */

@@ -235,7 +235,8 @@ int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened, st
         return r;
     if (!object)
         return object_new(driver, opened, frame, path, uid, ret_object, ret_why);
-    if (object->size_bytes != opened->attr->size ||
+    /* an answer may cross with a change of the size: the object's counts then */
+    if ((object->size_bytes != opened->attr->size && !object->was_resized) ||
         object_page_bytes(object) != opened->page_bytes) {
         *ret_why = "the driver gave one object key two sizes";
         return -EREMOTEIO;

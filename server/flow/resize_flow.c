@@ -7,7 +7,8 @@
  *   shrink              pages behind the end are forgotten, whoever waits for one gets SIGBUS, the tail
  *                       of the last page is zero
  *   the page cache      the file of shared memory, the page-state table, extents that reached to the end
- *   the driver          is told (resized) that the cache has the new size now
+ *   the driver          is told (resized) that the cache has the new size now; or which one it has, when a
+ *                       size that the driver has agreed to came to nothing
  *
  * The page-state table only grows: runs in flight behind a new end find their pages still, and what
  * they bring is dropped (their run is stale). object_n_pages() says where the object ends.
@@ -116,6 +117,7 @@ static int set_size(struct object *object, uint64_t size)
     const uint64_t n_pages = (size + object_page_bytes(object) - 1) >> object->page_shift;
     int r = grow_table(object, n_pages);
 
+    object->was_resized = true;
     if (r < 0)
         return r;
     /* what was complete need not be any more; and a native mapping would not report its new part */
@@ -135,6 +137,14 @@ static int set_size(struct object *object, uint64_t size)
     ask_poisoned(object, old);
     hook_resized(object->driver, object);
     return 0;
+}
+
+void resize_tell(struct object *object)
+{
+    if (!resize_is_possible(object))
+        return;
+    object->was_resized = true;
+    hook_resized(object->driver, object);
 }
 
 int resize_grow(struct object *object, uint64_t size)
@@ -184,6 +194,8 @@ static void on_truncated(struct driver_call *call, enum call_end end, struct fra
     if (error == 0) {
         (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
         error = set_size(resize->file->object, resize->size);
+        if (error < 0)
+            resize_tell(resize->file->object);
     }
     finish(resize, error, text);
 }
@@ -207,6 +219,7 @@ static void ask(struct resize *resize)
         return;
     }
     resize->is_asked = true;
+    object->was_resized = true;
     resize->call.end = on_truncated;
     r = hook_truncate(resize->file->driver, &resize->call, resize->file, resize->size);
     if (r < 0)

@@ -32,6 +32,10 @@ bool resize_is_possible(const struct object *object);
  */
 MUST_CHECK int resize_start(struct resize *resize, struct file *file, uint64_t size);
 
+/** resize_tell() - the driver is told what size the object has, where that can change: a change that the
+ * driver has agreed to may have come to nothing */
+void resize_tell(struct object *object);
+
 /**
  * resize_grow() - the driver has made its object larger by itself
  * @size: bytes; what is no more than the object has does nothing

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of libmuse-driver, continued: access and vma_name. See test_sdk.c. */
+/* Tests of libmuse-driver, continued: access, vma_name and resized. See test_sdk.c. */
 #include <linux/memfd.h>
 #include <muse/driver.h>
 #include <string.h>
@@ -111,6 +111,42 @@ START_TEST(a_name_is_passed_on_cut_and_may_be_missing)
 }
 END_TEST
 
+static void on_resized(void *user, uint64_t key, void *object, uint64_t size_bytes)
+{
+    (void)user;
+    say("resized %llu %llu%s", (unsigned long long)key, (unsigned long long)size_bytes,
+        object == &probe ? "" : " wrong object");
+}
+
+static void post_resized(uint64_t key, uint64_t id, uint64_t size_bytes)
+{
+    Muse__Wire__DriverResized resized = MUSE__WIRE__DRIVER_RESIZED__INIT;
+
+    resized.object_key = key;
+    resized.object_id = id;
+    resized.size = size_bytes;
+    post(FRAME_DRIVER_RESIZED, 0, &resized);
+}
+
+START_TEST(a_driver_is_told_the_size_of_an_object_that_it_has)
+{
+    struct muse_driver_ops ops = probe_ops;
+
+    ops.resized = on_resized;
+    start(&ops);
+    (void)open_file("plain");
+    give_object(0, PAGE);
+    post_resized(KEY, CACHE_ID, 4096);
+    expect_line("resized 42 4096");
+    post_resized(KEY + 1, CACHE_ID, 1);
+    post_resized(KEY, CACHE_ID + 1, 2); /* another page cache of it */
+    post_resized(KEY, CACHE_ID, UINT64_MAX);
+    post_resized(KEY, CACHE_ID, 0);
+    expect_line("resized 42 0");
+    end_with(0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("sdk_vmops");
@@ -120,5 +156,6 @@ int main(void)
     tcase_add_test(tcase,
                    a_deferred_access_is_answered_with_a_number_of_bytes_and_others_of_the_vma_wait);
     tcase_add_test(tcase, a_name_is_passed_on_cut_and_may_be_missing);
+    tcase_add_test(tcase, a_driver_is_told_the_size_of_an_object_that_it_has);
     return unit_run("sdk_vmops", tcase);
 }

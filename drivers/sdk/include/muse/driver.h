@@ -293,6 +293,11 @@ struct muse_driver_ops {
      * mappings between their prepare and their complete or abort; what they are goes into @text.
      * Not deferred. */
     unsigned (*debug_held)(void *user, char *text, size_t size);
+
+    /* The object has this size now: after each change of it, and after one that the driver has agreed to
+     * (truncate, fallocate, muse_vma_grow()) and that came to nothing. Before the close of a mapping that
+     * failed. Not deferred. */
+    void (*resized)(void *user, uint64_t object_key, void *object, uint64_t size_bytes);
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
@@ -419,8 +424,8 @@ int muse_vma_poison(struct muse_vma *vma, uint64_t address, uint64_t n_pages, in
  *
  * As i_size_write() in hugetlbfs_file_mmap_complete() of Linux: whoever has the object open sees the new
  * size once the map call has returned. Carried out when the hook has returned 0; its failure (EFBIG,
- * ENOMEM; EOPNOTSUPP of an object that keeps its size) fails the map call. What getattr tells is the
- * driver's own business.
+ * ENOMEM; EOPNOTSUPP of an object that keeps its size) fails the map call, and `resized` says what size
+ * it has. What getattr tells is the driver's own business.
  *
  * Return: 0; -EINVAL not in such a hook; -ENOSPC, -ENOMEM as muse_vma_remap().
  */
