@@ -208,11 +208,26 @@ static void huge_vma_open(struct muse_vma *vma)
     unlock_pool();
 }
 
+/* A shared writable mapping that ends behind its file: the file was cut, and has nothing there; or it could
+ * not grow for this mapping, and what complete has committed goes back. */
+static void close_shared(const struct muse_vma *vma, struct huge_file *file)
+{
+    const uint64_t end = vma->pgoff * MUSE_PAGE_BYTES + (vma->end - vma->start);
+
+    if (!(vma->vm_flags & MUSE_VM_MAYSHARE) || !(vma->vm_flags & MUSE_VM_WRITE) ||
+        end <= file->attr.size)
+        return;
+    file_pages_cut(lock_pool(), &file->pages, file->attr.size / HUGE_BYTES, end / HUGE_BYTES);
+    unlock_pool();
+}
+
 /* Linux: hugetlb_vm_op_close() */
 static void huge_vma_close(struct muse_vma *vma)
 {
-    if (!vma->private_data)
+    if (!vma->private_data) {
+        close_shared(vma, vma->file->private_data);
         return;
+    }
     if (owner_close(lock_pool(), vma->private_data, vma->id))
         ((struct huge_file *)vma->file->private_data)->n_owners--;
     unlock_pool();
@@ -520,6 +535,17 @@ static int hugetlb_truncate(void *user, struct muse_driver_file *file, uint64_t 
     return file->private_data ? files_resize(&hugetlb.files, file->private_data, size) : -EINVAL;
 }
 
+/* What complete said of the size was only wished for. */
+static void hugetlb_resized(void *user, uint64_t key, void *object, uint64_t size)
+{
+    struct huge_file *file = object;
+
+    (void)user;
+    (void)key;
+    if (file) /* not .pool */
+        file->attr.size = size;
+}
+
 static int hugetlb_fallocate(void *user, struct muse_driver_file *file, int mode, uint64_t offset,
                              uint64_t length)
 {
@@ -601,6 +627,7 @@ int main(int argc, char **argv)
         .writeback = hugetlb_writeback,
         .fsync = hugetlb_fsync,
         .truncate = hugetlb_truncate,
+        .resized = hugetlb_resized,
         .fallocate = hugetlb_fallocate,
         .getattr_path = hugetlb_getattr_path,
         .readdir = hugetlb_readdir,

@@ -394,6 +394,151 @@ START_TEST(a_writable_mapping_extends_the_file_and_a_read_only_one_does_not)
 }
 END_TEST
 
+/* ---- a file that cannot grow ---- */
+
+/* Every page of an object has a byte of state, and all objects share 1 GiB for them: objects of all sizes
+ * take what there is. Nothing of them is touched. */
+static unsigned take_all_states(struct muse_file **files, unsigned n_max)
+{
+    unsigned n = 0;
+
+    for (uint64_t unit = 1ull << 42; unit >= 64 * PAGE; unit /= 2) {
+        uint64_t extra = 0; /* another object */
+
+        for (;;) {
+            char name[64];
+
+            ck_assert_uint_lt(n, n_max);
+            (void)snprintf(name, sizeof(name), "zero/%llu", (unsigned long long)(unit - extra));
+            if (muse_open(muse, name, O_RDONLY, &files[n]) < 0)
+                break;
+            n++;
+            extra++;
+        }
+        ck_assert_int_eq(errno, ENOMEM);
+    }
+    return n;
+}
+
+static void expect_size(const char *name, off_t size)
+{
+    struct muse_file *file = client_open(muse, name, O_RDONLY);
+    struct stat st;
+
+    ck_assert_int_eq(size_of(file), size);
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_stat(muse, name, &st), 0);
+    ck_assert_int_eq(st.st_size, size);
+}
+
+/* Its mmap_complete has succeeded, and muse_vma_grow() fails after it. */
+START_TEST(a_mapping_whose_file_cannot_grow_fails_and_leaves_its_size_and_the_pool)
+{
+    static const char *const drivers[] = {"muse-hugetlb --no-huge --pages 4", "muse-zero", NULL};
+    const int flags = _i == 0 ? MAP_SHARED : MAP_PRIVATE;
+    struct muse_file *file, *hogs[256];
+    unsigned char *mapped;
+    unsigned n_hogs;
+
+    rig_start(&rig, NULL, drivers);
+    muse = client_connect();
+    file = client_open(muse, "hugetlb/a", O_RDWR | O_CREAT);
+    unmap(map_file(file, 0, 1, RW, MAP_SHARED), 1);
+    expect_pool(4, 1);
+    n_hogs = take_all_states(hogs, N_ELEMENTS(hogs));
+    ck_assert_ptr_eq(map_file(file, 0, 3, RW, flags), MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_msg(strstr(muse_last_error_text(), "as large as its driver wants it") != NULL, "%s",
+                  muse_last_error_text());
+    ck_assert_uint_eq(rig_count(&rig, "hugetlb", "completed"), 2);
+    expect_size("hugetlb/a", HUGE_BYTES);
+    ck_assert_int_eq(muse_ftruncate(file, (off_t)(3 * HUGE_BYTES)), -1); /* the driver has agreed */
+    ck_assert_int_eq(errno, ENOMEM);
+    while (n_hogs > 0)
+        ck_assert_int_eq(muse_close(hogs[--n_hogs]), 0);
+    expect_pool(4, 1);
+    expect_size("hugetlb/a", HUGE_BYTES);
+    mapped = map_file(file, 0, 3, RW, flags); /* asked for again */
+    ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+    expect_size("hugetlb/a", 3 * HUGE_BYTES);
+    ck_assert_int_eq(probe_write(mapped + 2 * HUGE_BYTES, 1).signal, 0);
+    unmap(mapped, 3);
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_unlink(muse, "hugetlb/a", 0), 0);
+    end();
+}
+END_TEST
+
+static uint64_t raw_open_to_write(struct raw *raw, const char *name)
+{
+    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
+    Muse__Wire__Opened *opened;
+    const struct frame *frame;
+    uint64_t file_id;
+
+    message.name = (char *)(uintptr_t)name; /* only read */
+    message.oflags = O_RDWR;
+    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
+    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
+    ck_assert_ptr_nonnull(opened);
+    file_id = opened->file_id;
+    muse__wire__opened__free_unpacked(opened, NULL);
+    return file_id;
+}
+
+/* Three pages of it, up to the mapping's own hook: mmap_complete, which the driver does not answer. */
+static void raw_map_to_complete(struct raw *raw, const char *name, uint32_t flags)
+{
+    Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
+    const struct frame *install;
+
+    message.file_id = raw_open_to_write(raw, name);
+    message.length = 3 * HUGE_BYTES;
+    message.prot = RW;
+    message.flags = flags;
+    install = raw_answer(raw, FRAME_MEM_OPS, raw_ask(raw, FRAME_MAP, &message.base));
+    rig_stop_driver(&rig, "hugetlb");
+    raw_carry_out(raw, install);
+    while (!rig_txn_state(&rig, name, "completing"))
+        client_sleep_ms(2);
+}
+
+static bool is_closed(const struct rig *of, void *arg)
+{
+    const uint64_t *n_completed = arg;
+
+    return rig_count(of, "hugetlb", "completed") == *n_completed &&
+           rig_count(of, "hugetlb", "in_flight") == 0 &&
+           !rig_txn_state(of, "hugetlb/a", "owed-complete");
+}
+
+/* Nobody carries out what its mmap_complete asks for. */
+START_TEST(a_client_that_dies_while_its_file_grows_leaves_its_size_and_the_pool)
+{
+    uint64_t n_completed = 1;
+    struct muse_file *file;
+    struct raw raw;
+
+    begin("[deadlines]\nhook_ms = 60000\n");
+    file = client_open(muse, "hugetlb/a", O_RDWR | O_CREAT);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    raw_map_to_complete(&raw, "hugetlb/a", _i == 0 ? MAP_SHARED : MAP_PRIVATE);
+    raw_done(&raw);
+    while (!rig_txn_state(&rig, "hugetlb/a", "owed-complete"))
+        client_sleep_ms(2);
+    ck_assert_int_eq(kill(rig_driver_pid(&rig, "hugetlb"), SIGCONT), 0);
+    rig_wait(is_closed, &rig, &n_completed, "the mapping to be closed");
+    wait_for_pool(4, 0);
+    expect_size("hugetlb/a", 0);
+    unmap(map_file(file, 0, 1, RW, MAP_SHARED), 1);
+    expect_size("hugetlb/a", HUGE_BYTES);
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_unlink(muse, "hugetlb/a", 0), 0);
+    end();
+}
+END_TEST
+
 START_TEST(what_is_not_whole_pages_is_einval)
 {
     struct muse_file *file;
@@ -544,6 +689,10 @@ int main(void)
     tcase_add_test(tcase, the_pool_is_exact_after_clients_were_killed_at_random_times);
     tcase_add_test(tcase, without_a_reservation_a_touch_of_a_dry_pool_is_sigbus);
     tcase_add_test(tcase, a_writable_mapping_extends_the_file_and_a_read_only_one_does_not);
+    tcase_add_loop_test(
+        tcase, a_mapping_whose_file_cannot_grow_fails_and_leaves_its_size_and_the_pool, 0, 2);
+    tcase_add_loop_test(tcase, a_client_that_dies_while_its_file_grows_leaves_its_size_and_the_pool,
+                        0, 2);
     tcase_add_test(tcase, what_is_not_whole_pages_is_einval);
     tcase_add_test(tcase, bytes_outlive_clients_and_the_page_cache);
     tcase_add_test(tcase, truncate_and_fallocate_take_pages_and_give_them_back);
