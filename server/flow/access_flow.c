@@ -28,6 +28,7 @@
 #include "server/flow/mm_lock.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
+#include "server/vm/vma_parts.h"
 
 struct access_request {
     struct mm_request mm; /* while it waits for the lock; its space is a ref */
@@ -57,7 +58,7 @@ static bool is_cached(const struct vma *vma, uint64_t addr)
     const struct object *object = vma_object(vma);
     const uint64_t page = vma_page_at(vma, object, addr);
 
-    return !vma->direct && !(vma->flags & VMF_PFNMAP) && page < object->pages.n_pages &&
+    return !vma_shows_fd(vma) && page < object->pages.n_pages &&
            page_state_is_valid(page_table_get(&object->pages, page));
 }
 

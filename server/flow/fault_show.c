@@ -213,7 +213,7 @@ void fault_show_complete(struct object *object)
         struct vma *vma = vma_from_object_link(pos);
         struct space *space = vma_space(vma);
 
-        if (!is_live(vma) || vma->graduated || vma->tracks_writes || (vma->flags & VMF_PFNMAP))
+        if (!is_live(vma) || vma->graduated || vma->tracks_writes || vma_shows_fd(vma))
             continue;
         if (uffd_port_register(&space->uffd, vma_range(vma), UFFD_NATIVE) < 0)
             continue; /* gone, or short of memory: it stays watched */
@@ -250,7 +250,7 @@ static bool may_graduate(const struct vma *vma)
     const struct readahead_limits limits =
         readahead_limits_of(vma, object->page_shift, object_n_pages(object));
 
-    return !(vma->flags & VMF_PFNMAP) && !vma->tracks_writes && !evict_was_recent(object) &&
+    return !vma_shows_fd(vma) && !vma->tracks_writes && !evict_was_recent(object) &&
            !range_is_empty(limits.pages) && page_table_is_valid(&object->pages, limits.pages);
 }
 

@@ -104,6 +104,15 @@ static int add_grow(struct map_request *request, const Muse__Wire__Action *actio
     return 0;
 }
 
+/* VM_REMAP_FLAGS of the kernel's remap_pfn_range(). In complete, a mapping that prepare has declared
+ * MIXEDMAP gets single pages as by vmf_insert_mixed(), which leaves the flags alone. */
+static uint32_t remap_flags(const struct map_request *request)
+{
+    if (request->txn.asked && (request->vma->flags & VMF_MIXEDMAP))
+        return 0;
+    return VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
+}
+
 /* After reserve_todos(). @fd: the request's, or -1 */
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
                     struct range within, int fd)
@@ -136,8 +145,8 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
         map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
         return -EINVAL;
     }
-    if (is_remap) { /* VM_REMAP_FLAGS of the kernel; such a mapping never merges */
-        request->vma->flags |= VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
+    if (is_remap) { /* such a mapping never merges */
+        request->vma->flags |= remap_flags(request);
         request->merge = VMA_MERGE_NONE;
     }
     todo->kind = todo_kind_of(action->type);

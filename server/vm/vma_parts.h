@@ -28,6 +28,12 @@ void vma_parts_add(struct vma *vma, struct range addrs);
  */
 struct range vma_parts_served(const struct vma *vma, uint64_t addr);
 
+/** vma_shows_fd() - all of @vma, or parts of it, may show an fd of the driver's own */
+static inline bool vma_shows_fd(const struct vma *vma)
+{
+    return vma->direct || vma->parts || (vma->flags & VMF_PFNMAP);
+}
+
 /** vma_parts_ref(), vma_parts_unref() - for vma.c; NULL is fine */
 struct vma_parts *vma_parts_ref(struct vma_parts *parts);
 void vma_parts_unref(struct vma_parts *parts);

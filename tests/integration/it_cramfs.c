@@ -181,8 +181,7 @@ static unsigned population_flags(const void *at)
     return found;
 }
 
-/* Linux has MIXEDMAP alone for a prefix; here the verb that maps it sets the other flags, too. */
-enum { NONE = 0, WHOLE = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4, PREFIX = WHOLE | 1u << 2 };
+enum { NONE = 0, PREFIX = 1u << 2, WHOLE = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 };
 
 /* As cramfs_mmap_prepare() of Linux chooses. @n_direct: pages that show the image itself. */
 static const struct population {
@@ -270,6 +269,40 @@ START_TEST(an_image_without_uncompressed_blocks_is_paged)
         ck_assert_uint_eq(population_flags(bytes), NONE);
         ck_assert(!is_direct(bytes));
     }
+    end();
+}
+END_TEST
+
+static void read_in_child(void *bytes)
+{
+    expect_sample(find_sample("gap"), bytes);
+}
+
+/* MIXEDMAP alone: what PFNMAP forbids is allowed. @_i: the other pages are there already */
+START_TEST(a_mapping_that_shows_the_image_in_part_is_no_special_one)
+{
+    CLEAN(image_done_p) struct image image = sample_image(FLAG_EXT_POINTERS);
+    const struct sample *gap = find_sample("gap");
+    uint8_t *part, *whole, *cow;
+
+    begin(&image, 0644);
+    cow = map("gap", 4, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    if (_i == 1)
+        expect_sample(gap, cow);
+    part = map("gap", 4, PROT_READ, MAP_SHARED);
+    expect_sample(gap, part);
+    ck_assert_int_eq(muse_madvise(muse, part, 4 * PAGE, MADV_DONTNEED), 0);
+    ck_assert_int_eq(muse_madvise(muse, part, 4 * PAGE, MADV_COLD), 0);
+    expect_sample(gap, part);
+    ck_assert(is_direct(part + PAGE) && !is_direct(part + 2 * PAGE));
+    client_join(client_fork(read_in_child, part));
+    ck_assert_ptr_eq(muse_mremap(muse, part, 4 * PAGE, 6 * PAGE, 0), MAP_FAILED);
+    ck_assert_int_eq(errno, ENOMEM); /* VM_SPECIAL does not merge with what would be new */
+    whole = map("aligned", 4, PROT_READ, MAP_SHARED);
+    ck_assert_int_eq(muse_madvise(muse, whole, PAGE, MADV_DONTNEED), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_ptr_eq(muse_mremap(muse, whole, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE), MAP_FAILED);
+    ck_assert_int_eq(errno, EFAULT);
     end();
 }
 END_TEST
@@ -472,6 +505,7 @@ int main(void)
     tcase_add_test(tcase, what_lies_at_pages_of_the_image_is_mapped_directly);
     tcase_add_test(tcase, the_way_of_population_is_the_one_that_linux_chooses);
     tcase_add_test(tcase, an_image_without_uncompressed_blocks_is_paged);
+    tcase_add_loop_test(tcase, a_mapping_that_shows_the_image_in_part_is_no_special_one, 0, 2);
     tcase_add_test(tcase, a_mapping_of_the_image_that_becomes_writable_copies);
     tcase_add_test(tcase, a_private_write_stays_private);
     if (geteuid() == 0) /* who else may become another user */
