@@ -113,6 +113,21 @@ static uint32_t remap_flags(const struct map_request *request)
     return VMF_IO | VMF_PFNMAP | VMF_DONTEXPAND | VMF_DONTDUMP;
 }
 
+/* What is to replace others is made elsewhere and moved, and the client's kernel moves what is one mapping to
+ * it. Pages that complete puts into a MIXEDMAP can come by fault instead. Return: 0; 1 it is left out;
+ * -EFAULT with the error set. */
+static int check_move(struct map_request *request, struct range addrs)
+{
+    if (!request->replace || range_equal(addrs, request->target))
+        return 0;
+    if (request->txn.asked && (request->vma->flags & VMF_MIXEDMAP) &&
+        (request->driver->file_hooks & FILE_HOOK_FAULT))
+        return 1;
+    map_set_error(request, -EFAULT, request->call.hook,
+                  "action: REMAP of a part, and the mapping has to be moved to replace others");
+    return -EFAULT;
+}
+
 /* After reserve_todos(). @fd: the request's, or -1 */
 static int add_todo(struct map_request *request, const Muse__Wire__Action *action,
                     struct range within, int fd)
@@ -144,6 +159,13 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
     if (is_remap && fd < 0) {
         map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
         return -EINVAL;
+    }
+    if (is_remap) {
+        const struct range addrs = {check.address, check.address + check.length};
+        const int r = check_move(request, addrs);
+
+        if (r != 0)
+            return r < 0 ? r : 0;
     }
     if (is_remap) { /* such a mapping never merges */
         request->vma->flags |= remap_flags(request);

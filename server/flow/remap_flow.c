@@ -28,6 +28,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/requests.h"
 #include "server/flow/unmap_flow.h"
+#include "server/vm/vma_parts.h"
 
 /* Source: check_mremap_params(): move_vma() wants to stay four mappings below the limit. */
 #define LIMIT_DISTANCE 5u
@@ -200,6 +201,10 @@ static void move_to(struct remap_request *request, uint64_t hint, uint64_t new_l
     int r;
 
     request->how = how_of(request);
+    if (request->how != REMAP_COPY && !vma_parts_is_one(request->vma, request->from)) {
+        fail(request, -EFAULT, "it shows its driver's fd in part, and cannot be moved at once");
+        return;
+    }
     r = choose_target(request, hint, new_length);
     if (r < 0) {
         fail(request, r, why_no_place(r));

@@ -89,3 +89,16 @@ struct range vma_parts_served(const struct vma *vma, uint64_t addr)
     return (struct range){vma->start + ((pages.start - vma->pgoff) << VMA_PAGE_SHIFT),
                           vma->start + ((pages.end - vma->pgoff) << VMA_PAGE_SHIFT)};
 }
+
+bool vma_parts_is_one(const struct vma *vma, struct range addrs)
+{
+    const uint64_t first = vma_pgoff_at(vma, addrs.start);
+    const struct range pages = {first, first + (range_len(addrs) >> VMA_PAGE_SHIFT)};
+
+    for (unsigned i = 0; vma->parts && i < vma->parts->n; i++) {
+        if (range_overlaps(vma->parts->pages[i], pages) &&
+            !range_contains_range(vma->parts->pages[i], pages))
+            return false;
+    }
+    return true;
+}

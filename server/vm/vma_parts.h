@@ -28,6 +28,10 @@ void vma_parts_add(struct vma *vma, struct range addrs);
  */
 struct range vma_parts_served(const struct vma *vma, uint64_t addr);
 
+/** vma_parts_is_one() - whether @addrs of @vma is one mapping for the client's kernel, too: all of it in one
+ * part, or in none */
+bool vma_parts_is_one(const struct vma *vma, struct range addrs);
+
 /** vma_shows_fd() - all of @vma, or parts of it, may show an fd of the driver's own */
 static inline bool vma_shows_fd(const struct vma *vma)
 {

@@ -307,6 +307,40 @@ START_TEST(a_mapping_that_shows_the_image_in_part_is_no_special_one)
 }
 END_TEST
 
+/* What is to replace others is made elsewhere, and moved: as one mapping, so that all comes by fault. */
+START_TEST(a_mapping_of_both_kinds_replaces_others_and_is_replaced)
+{
+    CLEAN(image_done_p) struct image image = sample_image(FLAG_EXT_POINTERS);
+    struct client_span span = {.len = 4 * PAGE};
+    uint8_t *place;
+
+    begin(&image, 0644);
+    place = map("aligned", 6, PROT_READ, MAP_SHARED);
+    span.addr = place;
+    ck_assert_ptr_eq(
+        client_map_at(muse, "cramfs/gap", O_RDONLY, span, PROT_READ, MAP_SHARED | MAP_FIXED),
+        place);
+    ck_assert(!is_direct(place) && is_direct(place + 4 * PAGE));
+    ck_assert_uint_eq(population_flags(place), PREFIX);
+    expect_sample(find_sample("gap"), place);
+    ck_assert_int_eq(muse_munmap(muse, place, 6 * PAGE), 0);
+    place = map("gap", 4, PROT_READ, MAP_SHARED);
+    ck_assert(is_direct(place));
+    ck_assert_ptr_eq(muse_mremap(muse, place, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                                 place + 64 * PAGE),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EFAULT); /* contract, section 5 */
+    expect_sample(find_sample("gap"), place);
+    span.addr = place;
+    span.len = 3 * PAGE;
+    ck_assert_ptr_eq(
+        client_map_at(muse, "cramfs/packed", O_RDONLY, span, PROT_READ, MAP_SHARED | MAP_FIXED),
+        place);
+    expect_sample(find_sample("packed"), place);
+    end();
+}
+END_TEST
+
 /* What shows the image may be copied when it is written to, and the image stays as it is. */
 START_TEST(a_mapping_of_the_image_that_becomes_writable_copies)
 {
@@ -506,6 +540,7 @@ int main(void)
     tcase_add_test(tcase, the_way_of_population_is_the_one_that_linux_chooses);
     tcase_add_test(tcase, an_image_without_uncompressed_blocks_is_paged);
     tcase_add_loop_test(tcase, a_mapping_that_shows_the_image_in_part_is_no_special_one, 0, 2);
+    tcase_add_test(tcase, a_mapping_of_both_kinds_replaces_others_and_is_replaced);
     tcase_add_test(tcase, a_mapping_of_the_image_that_becomes_writable_copies);
     tcase_add_test(tcase, a_private_write_stays_private);
     if (geteuid() == 0) /* who else may become another user */

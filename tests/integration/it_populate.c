@@ -244,6 +244,35 @@ START_TEST(a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole)
 }
 END_TEST
 
+/* The client's kernel moves one mapping at a time, and this one would be several. */
+START_TEST(what_is_remapped_in_part_is_not_moved_and_what_it_was_to_replace_stands)
+{
+    const struct client_span there = {.len = 4 * PAGE};
+    struct client_span span = there;
+    char *old, *part;
+
+    begin(NULL, faulty);
+    old = client_map_ro(muse, "faulty/old", 4);
+    span.addr = old;
+    ck_assert_ptr_eq(client_map_at(muse, "faulty/x,action=remap-part,ops=close", O_RDONLY, span,
+                                   PROT_READ, MAP_SHARED | MAP_FIXED),
+                     MAP_FAILED);
+    ck_assert_int_eq(errno, EFAULT);
+    ck_assert_uint_eq(rig_counter("abort"), 1);
+    expect_pattern(old, 0, 4);
+    part = client_map_at(muse, "faulty/x,action=remap-part,ops=close", O_RDONLY, there, PROT_READ,
+                         MAP_SHARED);
+    ck_assert_ptr_ne(part, MAP_FAILED);
+    ck_assert_ptr_eq(
+        muse_mremap(muse, part, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, old),
+        MAP_FAILED);
+    ck_assert_int_eq(errno, EFAULT);
+    expect_pattern(old, 0, 4);
+    expect_pattern(part, 0, 4);
+    end();
+}
+END_TEST
+
 START_TEST(a_prefault_that_fails_fails_the_map_and_leaves_no_page)
 {
     begin(NULL, faulty);
@@ -511,6 +540,7 @@ int main(void)
     tcase_add_test(tcase, extents_of_a_prepare_whose_map_fails_are_undone);
     tcase_add_test(tcase, a_remap_of_more_than_the_mapping_fails_the_map_and_leaves_nothing);
     tcase_add_test(tcase, a_mapping_that_can_become_copy_on_write_must_be_remapped_as_a_whole);
+    tcase_add_test(tcase, what_is_remapped_in_part_is_not_moved_and_what_it_was_to_replace_stands);
     tcase_add_test(tcase, a_prefault_that_fails_fails_the_map_and_leaves_no_page);
     tcase_add_test(tcase, pages_that_complete_supplies_are_there_without_a_fault_of_the_driver);
     tcase_add_test(tcase, an_object_that_keeps_its_size_does_not_grow_for_a_mapping);

@@ -101,12 +101,37 @@ START_TEST(there_is_room_for_as_many_as_a_driver_can_ask_for)
 }
 END_TEST
 
+START_TEST(a_range_is_one_mapping_inside_a_part_or_outside_of_all)
+{
+    static const struct {
+        uint64_t first, end;
+        bool is_one;
+    } rows[] = {{0, 4, true},    {0, 5, false},  {3, 9, false},  {4, 8, true},
+                {5, 7, true},    {7, 9, false},  {8, 10, true},  {9, 11, false},
+                {10, 14, false}, {12, 14, true}, {16, 32, true}, {0, 32, false}};
+    struct vma *vma = mapping();
+
+    ck_assert(vma_parts_is_one(vma, vma_range(vma)));
+    ck_assert_int_eq(vma_parts_reserve(vma, 3), 0);
+    vma_parts_add(vma, addrs(vma, 4, 8));
+    vma_parts_add(vma, addrs(vma, 10, 16));
+    vma_parts_add(vma, addrs(vma, 10, 12)); /* over another one */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ck_assert_msg(vma_parts_is_one(vma, addrs(vma, rows[i].first, rows[i].end)) ==
+                          rows[i].is_one,
+                      "row %zu", i);
+    }
+    vma_free(vma);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("vma_parts");
 
     tcase_add_test(tcase, without_parts_all_of_it_is_served);
     tcase_add_test(tcase, parts_agree_with_an_array_also_when_cut_moved_and_copied);
+    tcase_add_test(tcase, a_range_is_one_mapping_inside_a_part_or_outside_of_all);
     tcase_add_test(tcase, there_is_room_for_as_many_as_a_driver_can_ask_for);
     return unit_run("vma_parts", tcase);
 }
