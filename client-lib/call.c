@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A dialogue with the server, top to bottom: question, MEM_OPS and MEM_OPS_DONE any number of
- * times, answer. Called by every public call. Does not know what the answers mean.
+ * times, answer, unless the last MEM_OPS was that. Called by every public call. Does not know what
+ * the answers mean.
  */
 #include "client-lib/call.h"
 
@@ -20,25 +21,29 @@ void call_garbled(struct muse *muse)
     error_say("%s", why);
 }
 
-/* Carry out one MEM_OPS frame and say how it went. */
+/* Carry out one MEM_OPS frame and say how it went. Return: 1: that was the end; 0; -errno. */
 static int obey(struct muse *muse, const struct request *request, const struct question *question,
                 struct mail *mail)
 {
     const struct range own[2] = {question->own, question->also};
     Muse__Wire__MemOpsDone done = MUSE__WIRE__MEM_OPS_DONE__INIT;
+    struct memops_result result;
     int r;
 
-    if (memops_run(muse, own, question->source, mail, &done.n_done, &done.error) < 0) {
+    if (memops_run(muse, own, question->source, mail, &result) < 0 ||
+        (result.ends_call && question->answer != FRAME_DONE)) {
         call_garbled(muse);
         return -EPROTO;
     }
+    done.n_done = result.n_done;
+    done.error = result.error;
     r = request_send(&muse->requests, request, FRAME_MEM_OPS_DONE, &done.base, -1);
     if (r == -ENOMEM || r == -EMSGSIZE) { /* the server would wait for it forever */
         requests_break(&muse->requests, -ENOTCONN,
                        "no memory to answer the server, so the connection is lost");
         return -ENOTCONN;
     }
-    return r;
+    return r == 0 && result.ends_call && result.error == 0 ? 1 : r;
 }
 
 /* FAILED as -errno, with its sentence. */
@@ -84,7 +89,7 @@ static int converse(struct muse *muse, struct request *request, const struct que
         }
         r = obey(muse, request, question, mail);
     }
-    return r;
+    return r < 0 ? r : 0;
 }
 
 int call_ask(struct muse *muse, const struct question *question, struct mail **ret_answer)

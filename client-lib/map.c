@@ -71,6 +71,7 @@ static int unmap(struct muse *muse, uint64_t addr, uint64_t len)
         return r;
     message.addr = addr;
     message.length = len;
+    message.has_may_end_with_ops = message.may_end_with_ops = true;
     return call_ask(muse, &question, NULL);
 }
 
@@ -219,6 +220,9 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
             (void)munmap(address_pointer(held.start), range_len(held));
         return r;
     }
+    /* at an address that was named others may write already; what was moved there is checked */
+    if (file && (args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == 0)
+        memops_drop_early((struct range){addr, addr + args->len});
     /* anonymous memory the kernel has locked */
     if (lock || (file && (args->flags & MAP_LOCKED) != 0)) {
         r = lock_range(muse, addr, args->len);

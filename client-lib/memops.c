@@ -113,30 +113,32 @@ static int note(const struct work *work, note_fn *change, struct range range, in
     return r;
 }
 
-/* Whether the kernel brings in at once what is mapped, after mlockall(MCL_FUTURE). A mapping of an
- * object would then have pages before anybody serves it: zeros. */
-static bool is_filled_at_once(void)
+void memops_drop_early(struct range range)
 {
-    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    unsigned char resident = 1;
+    void *at = address_pointer(range.start);
 
-    if (page == MAP_FAILED)
-        return true; /* perhaps over the limit of locked memory */
-    (void)mincore(page, PAGE_BYTES, &resident);
-    (void)munmap(page, PAGE_BYTES);
-    return resident & 1;
+    if (msync(at, range_len(range), MS_INVALIDATE) < 0 && errno == EBUSY) /* some of it is locked */
+        (void)madvise(at, range_len(range), MADV_DONTNEED_LOCKED);
 }
 
-/* Where there is no access nothing is brought in, and what is not locked any more never is. */
+/*
+ * After mlockall(MCL_FUTURE) the kernel brings in at once what is mapped, and a page cache would
+ * have pages before anybody serves it: zeros. Where there is no access nothing is brought in, and
+ * what is not locked any more never is. But what is to be executable must be so from the start
+ * (PR_SET_MDWE), so that is dropped again.
+ */
 static int map_unlocked(const struct work *work, int flags, int fd)
 {
     const size_t len = range_len(work->range);
     void *at = address_pointer(work->range.start);
+    const int prot = (int)work->op->prot;
+    const bool is_code = prot & PROT_EXEC;
     int r;
 
-    if (mmap(at, len, PROT_NONE, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
+    if (mmap(at, len, is_code ? prot : PROT_NONE, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
         return -errno;
-    if (syscall(SYS_munlock, at, len) == 0 && mprotect(at, len, (int)work->op->prot) == 0)
+    if (syscall(SYS_munlock, at, len) == 0 &&
+        (is_code ? madvise(at, len, MADV_DONTNEED_LOCKED) : mprotect(at, len, prot)) == 0)
         return 0;
     r = -errno;
     if (is_in_arena(work, work->range))
@@ -157,7 +159,7 @@ static int map_fd(const struct work *work, int fd)
     r = promise(work, work->range);
     if (r < 0)
         return r;
-    if (is_filled_at_once())
+    if (!op->has_direct || !op->direct)
         r = map_unlocked(work, flags, fd);
     else if (mmap(address_pointer(work->range.start), range_len(work->range), (int)op->prot, flags,
                   fd, (off_t)op->offset) == MAP_FAILED)
@@ -235,6 +237,8 @@ static int run_move(const struct work *work)
     r = promise(work, target);
     if (r < 0)
         return r;
+    if (work->op->has_fresh && work->op->fresh)
+        memops_drop_early(work->range);
     got = mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
                  address_pointer(target.start));
     if (got == MAP_FAILED && (errno == EINVAL || errno == ENOMEM)) {
@@ -549,26 +553,27 @@ static int run_op(struct work *work)
 }
 
 int memops_run(struct muse *muse, const struct range own[2], const struct memops_source *source,
-               struct mail *mail, uint32_t *ret_n_done, uint32_t *ret_error)
+               struct mail *mail, struct memops_result *ret_result)
 {
     Muse__Wire__MemOps *ops = muse__wire__mem_ops__unpack(NULL, mail->n_payload, mail->payload);
     struct work work = {
         .muse = muse, .own = own[0], .also = own[1], .source = source, .mail = mail};
-    uint32_t n_done = 0;
+    struct memops_result result = {0};
     int r = 0;
 
     if (!ops || ops->n_ops > MEM_OPS_MAX) {
         muse__wire__mem_ops__free_unpacked(ops, NULL);
         return -EPROTO;
     }
-    while (r == 0 && n_done < ops->n_ops) {
-        work.op = ops->ops[n_done];
+    while (r == 0 && result.n_done < ops->n_ops) {
+        work.op = ops->ops[result.n_done];
         r = run_op(&work);
         if (r == 0)
-            n_done++;
+            result.n_done++;
     }
+    result.error = status_from_result(r);
+    result.ends_call = ops->has_ends_call && ops->ends_call;
     muse__wire__mem_ops__free_unpacked(ops, NULL);
-    *ret_n_done = n_done;
-    *ret_error = status_from_result(r);
+    *ret_result = result;
     return 0;
 }

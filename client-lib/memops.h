@@ -7,6 +7,7 @@
 #ifndef MUSE_CLIENT_LIB_MEMOPS_H
 #define MUSE_CLIENT_LIB_MEMOPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client-lib/handle.h"
@@ -21,20 +22,32 @@ struct memops_source {
     uint64_t file_id;
 };
 
+struct memops_result {
+    uint32_t n_done; /* how many calls succeeded */
+    uint32_t error;  /* errno of the one that failed, 0 when all succeeded; EINVAL: not allowed */
+    bool ends_call;  /* when all succeeded, that is the answer to the question */
+};
+
 /**
  * memops_run() - do the calls of one MEM_OPS frame, in order, up to the first that fails
  * @muse:       the handle
  * @own:        two ranges outside the arena that this dialogue may change; may be empty
  * @source:     what this dialogue may write; NULL: nothing
  * @mail:       the frame, untrusted; its fds are used, not taken
- * @ret_n_done: how many succeeded
- * @ret_error:  errno of the one that failed, 0 when all succeeded; EINVAL when it was not allowed
+ * @ret_result: set on success
  *
  * Return: 0; -EPROTO not a list of 0..MEM_OPS_MAX calls, nothing was done.
  */
 MUST_CHECK int memops_run(struct muse *muse, const struct range own[2],
                           const struct memops_source *source, struct mail *mail,
-                          uint32_t *ret_n_done, uint32_t *ret_error);
+                          struct memops_result *ret_result);
+
+/**
+ * memops_drop_early() - drop what another thread's mlockall(MCL_CURRENT) has brought in between the
+ * mmap and the server's registration, which would be zeros
+ * @range: just mapped, nobody has written to it, and nobody asked for it to be locked
+ */
+void memops_drop_early(struct range range);
 
 /**
  * memops_keep_from_children() - MADV_DONTFORK: a child would have the mapping without userfaultfd,

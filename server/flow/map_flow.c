@@ -420,7 +420,7 @@ static void on_granted(struct mm_request *mm)
     if (space->engine->kernel_v1 && request->plan.fixed && !request->plan.noreplace &&
         range_from_len(request->args.addr, request->plan.length, &range) == 0 &&
         range_is_aligned(range, VMA_PAGE_BYTES) && vma_tree_overlaps(&space->aspace.vmas, range) &&
-        unmap_locked(space, mm->id, range, on_v1_cleared, request) == 0)
+        unmap_locked(space, mm->id, range, false, on_v1_cleared, request) == 0)
         return;
     go_on_locked(request);
 }

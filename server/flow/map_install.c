@@ -54,6 +54,7 @@ static struct mem_op remap_op(const struct map_request *request, const struct ma
                            .prot = vma_prot(request->vma),
                            .flags = (request->vma->flags & VMF_MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
                            .offset = todo->fd_offset,
+                           .direct = true,
                            .fd = todo->fd};
 }
 
@@ -480,6 +481,7 @@ void map_commit(struct map_request *request)
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
                               .range = request->place,
                               .to = request->target.start,
+                              .fresh = true,
                               .fd = -1};
 
     (void)fault_flow_hold_range(request->mm.space, request->target, true);

@@ -145,7 +145,7 @@ static void clear(struct remap_request *request, struct range range,
     }
     request->state = REMAP_CLEARING;
     request->cleared = then;
-    r = unmap_locked(request->mm.space, request->mm.id, range, on_cleared, request);
+    r = unmap_locked(request->mm.space, request->mm.id, range, false, on_cleared, request);
     if (r < 0)
         fail(request, r, "what is in the way cannot be unmapped");
 }

@@ -113,6 +113,10 @@ static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int 
     wire->has_new_length = wire->has_advice = true;
     wire->new_length = op->new_length;
     wire->advice = op->advice;
+    wire->has_direct = true;
+    wire->direct = op->direct;
+    wire->has_fresh = true;
+    wire->fresh = op->fresh;
     if (op->fd >= 0) {
         wire->has_fd_index = true;
         wire->fd_index = *n_fds;
@@ -171,43 +175,75 @@ bool wait_of_client_call(const struct list *node, struct wait_view *ret_view)
     return true;
 }
 
-int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
-                    uint64_t deadline_ns, client_end_fn *end, void *ctx)
+static int send_ops(struct session *session, uint64_t id, const struct mem_op *ops, unsigned n_ops,
+                    bool ends_call)
 {
     Muse__Wire__MemOps message = MUSE__WIRE__MEM_OPS__INIT;
     Muse__Wire__MemOps__Op wire[MEM_OPS_MAX], *wire_ptrs[MEM_OPS_MAX];
-    struct session *session = space->session;
     int fds[MEM_OPS_MAX];
     unsigned n_fds = 0;
-    struct client_call *call;
 
     MUST(n_ops <= MEM_OPS_MAX);
-    if (!session || session->conn.closing)
-        return -ENOTCONN;
-    call = calloc(1, sizeof(*call));
-    if (!call)
-        return -ENOMEM;
     for (unsigned i = 0; i < n_ops; i++) {
         build_op(&wire[i], &ops[i], fds, &n_fds);
         wire_ptrs[i] = &wire[i];
     }
     message.n_ops = n_ops;
     message.ops = wire_ptrs;
+    message.has_ends_call = ends_call;
+    message.ends_call = ends_call;
+    return conn_send(&session->conn, FRAME_MEM_OPS, id, &message.base, fds, n_fds);
+}
+
+/* What the client owes from now on. Return: NULL: no memory. */
+static struct client_call *client_call_new(struct session *session, uint64_t id, const char *what,
+                                           client_end_fn *end, void *ctx)
+{
+    struct client_call *call = calloc(1, sizeof(*call));
+
+    if (!call)
+        return NULL;
     call->session = session;
     call->id = id;
-    call->what = n_ops > 0 ? op_name(ops[0].kind) : "nothing";
+    call->what = what;
     call->since_ns = loop_now_ns();
     call->end = end;
     call->ctx = ctx;
     call->deadline.fn = on_client_deadline;
     list_add_tail(&session->client_calls, &call->node);
-    if (conn_send(&session->conn, FRAME_MEM_OPS, id, &message.base, fds, n_fds) < 0) {
+    return call;
+}
+
+static int tell(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
+                bool ends_call, uint64_t deadline_ns, client_end_fn *end, void *ctx)
+{
+    struct session *session = space->session;
+    struct client_call *call;
+
+    if (!session || session->conn.closing)
+        return -ENOTCONN;
+    call = client_call_new(session, id, n_ops > 0 ? op_name(ops[0].kind) : "nothing", end, ctx);
+    if (!call)
+        return -ENOMEM;
+    if (send_ops(session, id, ops, n_ops, ends_call) < 0) {
         client_call_free(call);
         return -ENOTCONN;
     }
     if (deadline_ns > 0)
         deadline_set(&session->engine->loop, &call->deadline, loop_now_ns() + deadline_ns);
     return 0;
+}
+
+int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
+                    uint64_t deadline_ns, client_end_fn *end, void *ctx)
+{
+    return tell(space, id, ops, n_ops, false, deadline_ns, end, ctx);
+}
+
+int session_last_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
+                     client_end_fn *end, void *ctx)
+{
+    return tell(space, id, ops, n_ops, true, 0, end, ctx);
 }
 
 void session_orphan(struct space *space, const void *ctx)

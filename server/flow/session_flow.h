@@ -42,6 +42,8 @@ struct mem_op {
     uint64_t offset, to, file_id;
     uint64_t new_length; /* REMAP */
     uint32_t advice;     /* MADVISE */
+    bool direct;         /* MMAP_FILE: the pages themselves, never registered */
+    bool fresh;          /* MOVE: of what this call has mapped */
 };
 
 /* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */
@@ -82,6 +84,14 @@ void session_accept(struct engine *engine, int *fd);
  */
 MUST_CHECK int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops,
                                unsigned n_ops, uint64_t deadline_ns, client_end_fn *end, void *ctx);
+
+/**
+ * session_last_ops() - the same, and when all are done the client's call has succeeded: it returns
+ * without another answer, which only a failure gets. Only for a client that knows of this, and where
+ * nothing that it does next, faults included, is answered by what the server did before.
+ */
+MUST_CHECK int session_last_ops(struct space *space, uint64_t id, const struct mem_op *ops,
+                                unsigned n_ops, client_end_fn *end, void *ctx);
 
 /** session_orphan() - @ctx does not want to hear of its calls any more (they stay owed) */
 void session_orphan(struct space *space, const void *ctx);

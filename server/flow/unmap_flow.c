@@ -9,6 +9,9 @@
  *   commit           VMAs leave the tree, threads that wait there are woken, drivers get close,
  *                    in address order
  *
+ * A client that can returns once it has done so: whatever it asks next comes after its confirmation,
+ * and what it has unmapped causes no faults.
+ *
  * The VMAs stay until the client confirmed, so a failure changes nothing, and nobody is placed
  * there before.
  */
@@ -33,6 +36,7 @@ struct unmap_op {
     uint64_t id;
     struct range range;
     uint64_t told;         /* what lies below the client has been told */
+    bool ends_call;        /* the last instruction is the answer */
     struct vma *spares[2]; /* owned, charged */
     struct split_check split;
     struct list link; /* in space.unmap_ops */
@@ -134,6 +138,8 @@ static int tell_client(struct unmap_op *op)
     struct mem_op ops[MEM_OPS_MAX];
     const unsigned n_ops = build_ops(op, ops);
 
+    if (op->ends_call && op->told == op->range.end)
+        return session_last_ops(op->space, op->id, ops, n_ops, on_unmapped, op);
     return session_mem_ops(op->space, op->id, ops, n_ops, 0, on_unmapped, op);
 }
 
@@ -158,7 +164,7 @@ static int reserve_spares(struct unmap_op *op, unsigned n)
     return 0;
 }
 
-int unmap_locked(struct space *space, uint64_t id, struct range range,
+int unmap_locked(struct space *space, uint64_t id, struct range range, bool ends_call,
                  void (*done)(void *ctx, int error), void *ctx)
 {
     struct unmap_op *op = calloc(1, sizeof(*op));
@@ -172,6 +178,7 @@ int unmap_locked(struct space *space, uint64_t id, struct range range,
     op->id = id;
     op->range = range;
     op->told = range.start;
+    op->ends_call = ends_call;
     op->done = done;
     op->ctx = ctx;
     op->split.done = on_split_checked;
@@ -263,6 +270,7 @@ void unmap_confirm(struct space *space, uint64_t id, const struct mem_op *op, st
 struct unmap_request {
     struct mm_request mm;
     struct range range;
+    bool ends_call; /* the client needs no answer when it has unmapped */
 };
 
 static void request_free(struct unmap_request *request)
@@ -307,7 +315,8 @@ static void on_done(void *ctx, int error)
     } else {
         space->stats.unmaps++;
         space->engine->stats.unmaps++;
-        space_reply(space, request->mm.id, FRAME_DONE, NULL);
+        if (!request->ends_call)
+            space_reply(space, request->mm.id, FRAME_DONE, NULL);
     }
     request_free(request);
 }
@@ -320,10 +329,11 @@ static void on_granted(struct mm_request *mm)
 
     vma_unmap_plan(&mm->space->aspace.vmas, request->range, &plan);
     if (plan.n_vmas == 0) { /* nothing mapped there: success, as in the kernel */
+        request->ends_call = false;
         on_done(request, 0);
         return;
     }
-    r = unmap_locked(mm->space, mm->id, request->range, on_done, request);
+    r = unmap_locked(mm->space, mm->id, request->range, request->ends_call, on_done, request);
     if (r < 0)
         on_done(request, r);
 }
@@ -333,7 +343,7 @@ static void on_client_gone(struct mm_request *mm)
     request_free(CONTAINER_OF(mm, struct unmap_request, mm));
 }
 
-static void start(struct space *space, uint64_t id, struct range range)
+static void start(struct space *space, uint64_t id, struct range range, bool ends_call)
 {
     struct unmap_request *request = NULL;
 
@@ -354,6 +364,7 @@ static void start(struct space *space, uint64_t id, struct range range)
                                       .client_gone = on_client_gone};
     list_init(&request->mm.queued);
     request->range = range;
+    request->ends_call = ends_call;
     mm_lock(&request->mm);
 }
 
@@ -361,17 +372,19 @@ int request_unmap(struct space *space, struct frame *frame)
 {
     Muse__Wire__Unmap *message = muse__wire__unmap__unpack(NULL, frame->n_payload, frame->payload);
     struct range range;
+    bool ends_call;
     int r;
 
     if (!message)
         return -EPROTO;
     r = map_check_unmap(message->addr, message->length, &range);
+    ends_call = message->has_may_end_with_ops && message->may_end_with_ops;
     muse__wire__unmap__free_unpacked(message, NULL);
     if (r < 0) {
         space_fail(space, frame->header.id, r,
                    "munmap: the range is not page aligned, empty, or beyond the address space");
     } else {
-        start(space, frame->header.id, range);
+        start(space, frame->header.id, range, ends_call);
     }
     return 0;
 }

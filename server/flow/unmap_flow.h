@@ -11,11 +11,12 @@
  * unmap_locked() - unmap a range for somebody who holds the space's write lock
  * @id:    the client's request in whose dialogue the client is told
  * @range: page aligned
+ * @ends_call: its call succeeds when it has unmapped: no answer is to follow then
  * @done:  0 or -errno; not called when the client dies meanwhile
  *
  * Return: 0: @done will be called; -errno: nothing was started.
  */
-MUST_CHECK int unmap_locked(struct space *space, uint64_t id, struct range range,
+MUST_CHECK int unmap_locked(struct space *space, uint64_t id, struct range range, bool ends_call,
                             void (*done)(void *ctx, int error), void *ctx);
 
 /**

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <muse/muse.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -287,7 +289,10 @@ static void lock_all(void *ctx)
 {
     static const struct {
         int oflags, prot, flags;
-    } kinds[] = {{O_RDONLY, RO, MAP_SHARED}, {O_RDWR, RW, MAP_SHARED}, {O_RDONLY, RW, MAP_PRIVATE}};
+    } kinds[] = {{O_RDONLY, RO, MAP_SHARED},
+                 {O_RDWR, RW, MAP_SHARED},
+                 {O_RDONLY, RW, MAP_PRIVATE},
+                 {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
     const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
     char *mapped, *before;
     struct muse *own;
@@ -320,6 +325,66 @@ START_TEST(what_is_mapped_after_mlockall_comes_from_the_driver_and_is_not_zero)
 {
     begin(NULL);
     client_join(client_fork(lock_all, NULL));
+    end();
+}
+END_TEST
+
+struct locker {
+    pthread_t thread;
+    atomic_bool stop;
+};
+
+static void *lock_again_and_again(void *arg)
+{
+    struct locker *locker = arg;
+
+    while (!atomic_load(&locker->stop))
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE);
+    return NULL;
+}
+
+/* Maps objects of which no page is there yet; what is locked too early would be zeros. */
+static void map_while_another_thread_locks(void *ctx)
+{
+    static const struct {
+        int oflags, prot, flags;
+    } kinds[] = {{O_RDONLY, RO, MAP_SHARED},
+                 {O_RDWR, RW, MAP_SHARED},
+                 {O_RDONLY, RW, MAP_PRIVATE},
+                 {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
+    const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
+    struct locker locker = {.stop = false};
+    struct muse *own;
+
+    (void)ctx;
+    ck_assert_int_eq(muse_connect(&own, &options), 0);
+    ck_assert_int_eq(pthread_create(&locker.thread, NULL, lock_again_and_again, &locker), 0);
+    for (unsigned i = 0; i < 150; i++) {
+        const unsigned kind = i % N_ELEMENTS(kinds);
+        char name[32], *mapped;
+
+        (void)snprintf(name, sizeof(name), "faulty/%u", i);
+        mapped = client_map(own, name, kinds[kind].oflags, 4 * PAGE, kinds[kind].prot,
+                            kinds[kind].flags);
+        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+        for (size_t page = 0; page < 4; page++)
+            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
+        mapped = muse_mremap(own, mapped, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE);
+        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
+        for (size_t page = 0; page < 8; page++)
+            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
+        ck_assert_int_eq(muse_munmap(own, mapped, 8 * PAGE), 0);
+    }
+    atomic_store(&locker.stop, true);
+    ck_assert_int_eq(pthread_join(locker.thread, NULL), 0);
+    ck_assert_int_eq(munlockall(), 0);
+    muse_disconnect(own);
+}
+
+START_TEST(what_is_mapped_while_a_thread_calls_mlockall_is_not_zero_either)
+{
+    begin(NULL);
+    client_join(client_fork(map_while_another_thread_locks, NULL));
     end();
 }
 END_TEST
@@ -542,6 +607,7 @@ int main(void)
     tcase_add_test(tcase, pages_without_access_stay_locked_although_they_cannot_come);
     tcase_add_test(tcase, the_limit_of_locked_memory_holds);
     tcase_add_test(tcase, what_is_mapped_after_mlockall_comes_from_the_driver_and_is_not_zero);
+    tcase_add_test(tcase, what_is_mapped_while_a_thread_calls_mlockall_is_not_zero_either);
     tcase_add_test(tcase, advice_cuts_mappings_as_the_kernel_does_and_they_become_one_again);
     tcase_add_test(tcase, a_may_split_that_refuses_fails_advice_that_cuts_and_no_other);
     tcase_add_test(tcase, at_the_limit_of_mappings_advice_that_cuts_is_eagain);
