@@ -55,7 +55,8 @@ int memops_reserve(struct range range, int flags)
         (void)munmap(got, range_len(range));
         return -EEXIST;
     }
-    /* All of the arena has the same flags: a range given back merges with its neighbours. */
+    /* A debugger's core would have all of it. And all of the arena has the same flags, so that a range
+     * given back merges with its neighbours. */
     return madvise(wanted, range_len(range), MADV_DONTDUMP) < 0 ? -errno : 0;
 }
 

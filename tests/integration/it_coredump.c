@@ -114,6 +114,21 @@ static void live(void *ctx)
         (void)pause();
 }
 
+/* Starts the process that is to be dumped. @ret_at: where it has mapped. */
+static pid_t start(struct dumped *dumped, uint64_t *ret_at)
+{
+    int fds[2];
+    pid_t pid;
+
+    ck_assert_int_eq(pipe(fds), 0);
+    dumped->report = fds[1];
+    pid = client_fork(live, dumped);
+    ck_assert_int_eq(read(fds[0], ret_at, sizeof(*ret_at)), sizeof(*ret_at));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return pid;
+}
+
 /* Return: where it had mapped; it is dumped into core.PID of the rig's folder, @ret_path. */
 static uint64_t dump(const char *name, void (*prepare)(unsigned char *), bool stop_driver,
                      char *ret_path, size_t size)
@@ -121,15 +136,10 @@ static uint64_t dump(const char *name, void (*prepare)(unsigned char *), bool st
     char pattern[128], old_pattern[256], old_uses[16];
     struct dumped dumped = {.name = name, .prepare = prepare};
     pid_t driver = 0, pid;
-    int fds[2], status;
+    int status;
     uint64_t at;
 
-    ck_assert_int_eq(pipe(fds), 0);
-    dumped.report = fds[1];
-    pid = client_fork(live, &dumped);
-    ck_assert_int_eq(read(fds[0], &at, sizeof(at)), sizeof(at));
-    (void)close(fds[0]);
-    (void)close(fds[1]);
+    pid = start(&dumped, &at);
     if (stop_driver) {
         driver = rig_driver_pid(&rig, "file");
         rig_stop_process(&rig, driver);
@@ -233,6 +243,37 @@ START_TEST(a_core_has_not_what_dontdump_keeps_out)
 }
 END_TEST
 
+/* gcore reads from outside, and asks for what is not there; but not for the addresses that are reserved. */
+START_TEST(a_debuggers_core_has_all_of_the_object_and_not_the_arena)
+{
+    struct dumped dumped = {.name = "file/data", .prepare = touch_even_pages};
+    char command[200], path[160];
+    unsigned char *bytes;
+    struct stat st;
+    uint64_t at;
+    pid_t pid;
+    size_t n;
+
+    begin();
+    pid = start(&dumped, &at);
+    (void)snprintf(command, sizeof(command),
+                   "timeout 50 gcore -o %s/debugger %d >%s/gcore.log 2>&1", rig.dir, (int)pid,
+                   rig.dir);
+    ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): a test's own words */
+    (void)snprintf(path, sizeof(path), "%s/debugger.%d", rig.dir, (int)pid);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_lt(st.st_size, (off_t)1 << 30);
+    bytes = read_core(path, at, BYTES, &n);
+    ck_assert_uint_eq(n, BYTES);
+    for (size_t page = 0; page < N_PAGES; page++)
+        ck_assert_msg(is_file_byte(bytes, page * PAGE + 1), "page %zu of the core", page);
+    free(bytes);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("coredump");
@@ -242,6 +283,7 @@ int main(void)
 #endif
     tcase_add_loop_test(tcase, a_core_has_what_was_touched_and_waits_for_nobody, 0, 2);
     tcase_add_test(tcase, a_core_has_not_what_dontdump_keeps_out);
+    tcase_add_test(tcase, a_debuggers_core_has_all_of_the_object_and_not_the_arena);
     tcase_set_timeout(tcase, 60);
     return unit_run("coredump", tcase);
 }
