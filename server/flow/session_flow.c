@@ -175,23 +175,27 @@ bool wait_of_client_call(const struct list *node, struct wait_view *ret_view)
     return true;
 }
 
-static int send_ops(struct session *session, uint64_t id, const struct mem_op *ops, unsigned n_ops,
-                    bool ends_call)
+struct instruction {
+    const struct mem_op *ops;
+    unsigned n_ops;
+    bool ends_call; /* the client answers no more than this, and gets no other answer */
+};
+
+static int send_ops(struct session *session, uint64_t id, const struct instruction *told)
 {
     Muse__Wire__MemOps message = MUSE__WIRE__MEM_OPS__INIT;
     Muse__Wire__MemOps__Op wire[MEM_OPS_MAX], *wire_ptrs[MEM_OPS_MAX];
     int fds[MEM_OPS_MAX];
     unsigned n_fds = 0;
 
-    MUST(n_ops <= MEM_OPS_MAX);
-    for (unsigned i = 0; i < n_ops; i++) {
-        build_op(&wire[i], &ops[i], fds, &n_fds);
+    MUST(told->n_ops <= MEM_OPS_MAX);
+    for (unsigned i = 0; i < told->n_ops; i++) {
+        build_op(&wire[i], &told->ops[i], fds, &n_fds);
         wire_ptrs[i] = &wire[i];
     }
-    message.n_ops = n_ops;
+    message.n_ops = told->n_ops;
     message.ops = wire_ptrs;
-    message.has_ends_call = ends_call;
-    message.ends_call = ends_call;
+    message.has_ends_call = message.ends_call = told->ends_call;
     return conn_send(&session->conn, FRAME_MEM_OPS, id, &message.base, fds, n_fds);
 }
 
@@ -214,18 +218,19 @@ static struct client_call *client_call_new(struct session *session, uint64_t id,
     return call;
 }
 
-static int tell(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
-                bool ends_call, uint64_t deadline_ns, client_end_fn *end, void *ctx)
+static int tell(struct space *space, uint64_t id, const struct instruction *told,
+                uint64_t deadline_ns, client_end_fn *end, void *ctx)
 {
     struct session *session = space->session;
     struct client_call *call;
 
     if (!session || session->conn.closing)
         return -ENOTCONN;
-    call = client_call_new(session, id, n_ops > 0 ? op_name(ops[0].kind) : "nothing", end, ctx);
+    call = client_call_new(session, id, told->n_ops > 0 ? op_name(told->ops[0].kind) : "nothing",
+                           end, ctx);
     if (!call)
         return -ENOMEM;
-    if (send_ops(session, id, ops, n_ops, ends_call) < 0) {
+    if (send_ops(session, id, told) < 0) {
         client_call_free(call);
         return -ENOTCONN;
     }
@@ -237,13 +242,17 @@ static int tell(struct space *space, uint64_t id, const struct mem_op *ops, unsi
 int session_mem_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
                     uint64_t deadline_ns, client_end_fn *end, void *ctx)
 {
-    return tell(space, id, ops, n_ops, false, deadline_ns, end, ctx);
+    const struct instruction told = {.ops = ops, .n_ops = n_ops};
+
+    return tell(space, id, &told, deadline_ns, end, ctx);
 }
 
 int session_last_ops(struct space *space, uint64_t id, const struct mem_op *ops, unsigned n_ops,
                      client_end_fn *end, void *ctx)
 {
-    return tell(space, id, ops, n_ops, true, 0, end, ctx);
+    const struct instruction told = {.ops = ops, .n_ops = n_ops, .ends_call = true};
+
+    return tell(space, id, &told, 0, end, ctx);
 }
 
 void session_orphan(struct space *space, const void *ctx)
