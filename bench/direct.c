@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * direct DRIVER/OBJECT BYTES FILE|-: touches each page of an object that its driver maps directly, and of a native
- * mapping of FILE, or of a memfd of that size (-), by turns. Prints both medians as one JSON object. Called by bench/run.
+ * direct DRIVER/OBJECT BYTES: touches each page of an object that its driver maps directly, and of a native mapping of
+ * the same file, by turns. Prints both medians as one JSON object. Called by bench/run; needs root (map_files).
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <muse/muse.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -71,33 +70,48 @@ static uint64_t median(uint64_t *times)
     return times[N_TURNS / 2];
 }
 
-static int open_native(const char *path, size_t len)
+/* What the kernel itself says is mapped at @mapped. Return: an fd of it; -1. */
+static int open_mapped(const void *mapped, size_t len)
 {
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/map_files/%" PRIxPTR "-%" PRIxPTR,
+                   (uintptr_t)mapped, (uintptr_t)mapped + len);
+    return open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* The file that the driver has the object's bytes in. Return: an fd; -1. */
+static int open_native(struct muse *muse, struct muse_file *file, size_t len)
+{
+    void *mapped = muse_mmap(muse, NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     int fd;
 
-    if (strcmp(path, "-") != 0)
-        return open(path, O_RDWR | O_CLOEXEC);
-    fd = memfd_create("direct", MFD_CLOEXEC);
-    if (fd >= 0 && (ftruncate(fd, (off_t)len) < 0 || touch_native(fd, len) == 0))
+    if (mapped == MAP_FAILED)
         return -1;
+    fd = open_mapped(mapped, len);
+    (void)muse_munmap(muse, mapped, len);
     return fd;
 }
 
 int main(int argc, char **argv)
 {
-    const size_t len = argc == 4 ? strtoull(argv[2], NULL, 10) : 0;
+    const size_t len = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
     uint64_t ours[N_TURNS], theirs[N_TURNS];
     struct muse_file *file;
     struct muse *muse;
     int fd;
 
     if (len == 0 || len % PAGE_BYTES != 0) {
-        fprintf(stderr, "usage: direct DRIVER/OBJECT BYTES FILE|-\n");
+        fprintf(stderr, "usage: direct DRIVER/OBJECT BYTES\n");
         return 2;
     }
-    fd = open_native(argv[3], len);
-    if (fd < 0 || muse_connect(&muse, NULL) < 0 || muse_open(muse, argv[1], O_RDWR, &file) < 0) {
+    if (muse_connect(&muse, NULL) < 0 || muse_open(muse, argv[1], O_RDWR, &file) < 0) {
         fprintf(stderr, "direct: %s: %s\n", argv[1], muse_last_error_text());
+        return 1;
+    }
+    fd = open_native(muse, file, len);
+    if (fd < 0) {
+        perror("direct: the file that is mapped");
         return 1;
     }
     (void)touch_muse(muse, file, len); /* whose pages may have to be made */

@@ -86,10 +86,9 @@ class DriverWorks:
 
     def direct(self):
         results = {}
-        for driver, name, size, file in (("devdax", "devdax/pmem", DIRECT_BYTES, self.direct_file),
-                                         ("physmem", "physmem/mem", DIRECT_BYTES, self.direct_file),
-                                         ("relay", "relay/trace/cpu0", RELAY_BYTES, "-")):
-            out = self.bench.run_reader([self.bench.program("direct"), name, str(size), str(file)], self.env)
+        for driver, name, size in (("devdax", "devdax/pmem", DIRECT_BYTES), ("physmem", "physmem/mem", DIRECT_BYTES),
+                                   ("relay", "relay/trace/cpu0", RELAY_BYTES)):
+            out = self.bench.run_reader([self.bench.program("direct"), name, str(size)], self.env)
             results[f"direct_{driver}"] = {"n_ops": out["n_ops"], "total_ns": out["muse_ns"]}
             results["reference", f"direct_{driver}"] = {"n_ops": out["n_ops"], "total_ns": out["native_ns"]}
         return results
