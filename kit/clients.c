@@ -103,6 +103,8 @@ static _Noreturn void live(const struct muse_check_options *options, const char 
 
     (void)signal(SIGBUS, SIG_DFL);
     if (muse_connect(&muse, NULL) < 0 || muse_open(muse, name, options->oflags, &file) < 0 ||
+        (options->size_bytes > 0 && muse_ftruncate(file, (off_t)options->size_bytes) < 0 &&
+         errno != EBUSY) || /* another client was first */
         muse_fstat(file, &stat) < 0)
         _exit(2);
     for (;;) {

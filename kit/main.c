@@ -17,6 +17,7 @@
 
 enum {
     OPTION_OBJECT = 0x2001,
+    OPTION_SIZE,
     OPTION_WRITE,
     OPTION_SEED,
     OPTION_ONLY,
@@ -133,6 +134,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPTION_OBJECT:
         options->object = arg;
         return 0;
+    case OPTION_SIZE:
+        if (size_parse(arg, &options->size_bytes) < 0)
+            argp_error(state, "--size=%s: a number of bytes, or with K, M, G, T", arg);
+        return 0;
     case OPTION_WRITE:
         options->oflags = O_RDWR | O_CREAT;
         return 0;
@@ -183,6 +188,7 @@ int main(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"object", OPTION_OBJECT, "NAME", 0, "Open and map this object of the driver", 0},
+        {"size", OPTION_SIZE, "SIZE", 0, "Give the object this size first", 0},
         {"write", OPTION_WRITE, NULL, 0, "Open it for writing, and write to it", 0},
         {"seed", OPTION_SEED, "N", 0, "Of the random schedules (else the clock)", 0},
         {"deadline", OPTION_DEADLINE, "MS", 0, "For each answer (2000)", 0},

@@ -41,6 +41,30 @@ static int give_page_cache(struct play *play)
     return peer_tell(&play->peer, FRAME_DRIVER_OBJECT, &message.base, play->memfd);
 }
 
+/* As a program does that makes an object. */
+static int set_size(struct play *play)
+{
+    Muse__Wire__DriverTruncate message = MUSE__WIRE__DRIVER_TRUNCATE__INIT;
+    ProtobufCMessage *answer;
+    uint64_t id;
+    int r;
+
+    message.handle = play->handle;
+    message.object_key = play->object_key;
+    message.size = play->options->size_bytes;
+    id = peer_post(&play->peer, FRAME_DRIVER_TRUNCATE, &message.base, FRAME_COMPLETED, "truncate");
+    answer = id ? peer_wait(&play->peer, id, play->peer.deadline_ms) : NULL;
+    if (!answer)
+        return -1;
+    r = (int)((const Muse__Wire__Completed *)answer)->error;
+    protobuf_c_message_free_unpacked(answer, NULL);
+    if (r != 0)
+        return peer_complain(&play->peer, "it does not give the object %llu bytes: %s",
+                             (unsigned long long)message.size, strerror(r));
+    play->size_bytes = message.size;
+    return 0;
+}
+
 static int take_opened(struct play *play, const Muse__Wire__DriverOpened *opened)
 {
     play->is_open = true;
@@ -52,6 +76,9 @@ static int take_opened(struct play *play, const Muse__Wire__DriverOpened *opened
     play->has_extents = opened->n_extents > 0;
     if (opened->attr->size > OBJECT_BYTES_MOST)
         return peer_complain(&play->peer, "the object's size is beyond 1 TiB: choose another");
+    if (play->options->size_bytes > 0 && play->options->size_bytes != play->size_bytes &&
+        set_size(play) < 0)
+        return -1;
     return give_page_cache(play);
 }
 

@@ -26,6 +26,8 @@ static const char *build_dir(void)
     return dir;
 }
 
+static uint64_t size_bytes; /* the object is given; 0: it has its own */
+
 static void check(const char *driver, const char *object, int oflags, const char *only,
                   struct muse_check_report *ret_report)
 {
@@ -37,7 +39,8 @@ static void check(const char *driver, const char *object, int oflags, const char
                                                .seed = unit_seed(),
                                                .deadline_ms = only ? 1000 : 10000,
                                                .only = only,
-                                               .mused = mused};
+                                               .mused = mused,
+                                               .size_bytes = size_bytes};
 
     (void)snprintf(command, sizeof(command), "%s/%s", build_dir(), driver);
     (void)snprintf(mused, sizeof(mused), "%s/bin/mused", build_dir());
@@ -120,6 +123,20 @@ START_TEST(every_driver_of_this_build_passes)
     ck_assert_int_eq(chdir(folder), 0);
     expect_pass(row->driver, row->object, row->oflags, &report);
     ck_assert(row->maps_nothing || report.n_prepared > 100);
+}
+END_TEST
+
+/* KCOV_INIT comes first, which is a size here. */
+START_TEST(kcov_passes_with_a_buffer_of_its_size)
+{
+    struct muse_check_report report;
+
+    make_files();
+    ck_assert_int_eq(chdir(folder), 0);
+    size_bytes = 64 * 1024;
+    expect_pass("bin/muse-kcov", "a", O_RDWR | O_CREAT, &report);
+    size_bytes = 0;
+    ck_assert_uint_gt(report.n_prepared, 100);
 }
 END_TEST
 
@@ -286,6 +303,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, folder_make, folder_remove);
     tcase_add_checked_fixture(tcase, peer_make, peer_remove);
     tcase_add_loop_test(tcase, every_driver_of_this_build_passes, 0, N_ELEMENTS(good));
+    tcase_add_test(tcase, kcov_passes_with_a_buffer_of_its_size);
     tcase_add_loop_test(tcase, nbd_passes_on_a_disk_in_the_memory_of_nbdkit, 0, N_ELEMENTS(nbd));
     tcase_add_test(tcase, http_passes_on_a_file_of_nginx);
     tcase_add_loop_test(tcase, each_mistake_is_found_by_its_path_and_with_its_reason, 0,

@@ -25,6 +25,7 @@ struct muse_check_options {
     unsigned deadline_ms; /* for each answer; 0: 2000 */
     const char *only;     /* one path; NULL: all */
     const char *mused;    /* the server's program, for the paths with real clients; NULL: not run */
+    uint64_t size_bytes;  /* given to the object (truncate) once it is open; 0: it has its own */
 };
 
 enum muse_check_verdict { MUSE_CHECK_PASS, MUSE_CHECK_FAIL, MUSE_CHECK_NOT_APPLICABLE };
