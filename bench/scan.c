@@ -35,22 +35,33 @@ static long count_resident(void *mapped, size_t len)
     return n_resident;
 }
 
+/* Return: MAP_FAILED with errno. */
+static void *map_file(const char *path, size_t *ret_len)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *mapped = MAP_FAILED;
+    struct stat st;
+
+    if (fd >= 0 && fstat(fd, &st) == 0) {
+        *ret_len = (size_t)st.st_size;
+        mapped = mmap(NULL, *ret_len, PROT_READ, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return mapped;
+}
+
 /* Before anything is read: what reads ahead shall not be taken for what was there. */
 static int check_cold(const char *path)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
+    size_t len;
+    void *mapped = map_file(path, &len);
     long n_resident;
-    void *mapped;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -1;
-    mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    (void)close(fd);
     if (mapped == MAP_FAILED)
         return -1;
-    n_resident = count_resident(mapped, (size_t)st.st_size);
-    (void)munmap(mapped, (size_t)st.st_size);
+    n_resident = count_resident(mapped, len);
+    (void)munmap(mapped, len);
     if (n_resident <= 0)
         return (int)n_resident;
     fprintf(stderr, "%s: %ld pages are resident\n", path, n_resident);
@@ -59,21 +70,17 @@ static int check_cold(const char *path)
 
 static int scan(const char *path)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const volatile unsigned char *bytes;
-    struct stat st;
+    size_t len;
+    void *mapped = map_file(path, &len);
+    const volatile unsigned char *bytes = mapped;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (mapped == MAP_FAILED)
         return -1;
-    bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    (void)close(fd);
-    if (bytes == MAP_FAILED)
-        return -1;
-    for (size_t at = 0; at < (size_t)st.st_size; at += PAGE_BYTES) {
+    for (size_t at = 0; at < len; at += PAGE_BYTES) {
         sum += bytes[at];
         n_pages++;
     }
-    return munmap((void *)(uintptr_t)bytes, (size_t)st.st_size);
+    return munmap(mapped, len);
 }
 
 int main(int argc, char **argv)
