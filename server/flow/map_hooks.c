@@ -160,20 +160,17 @@ static int add_todo(struct map_request *request, const Muse__Wire__Action *actio
         map_set_error(request, -EINVAL, request->call.hook, "action: REMAP without an fd");
         return -EINVAL;
     }
+    todo->range = range_make(check.address, check.address + check.length);
     if (is_remap) {
-        const struct range addrs = {check.address, check.address + check.length};
-        const int r = check_move(request, addrs);
+        const int r = check_move(request, todo->range);
 
         if (r != 0)
             return r < 0 ? r : 0;
-    }
-    if (is_remap) { /* such a mapping never merges */
         request->vma->flags |= remap_flags(request);
-        request->merge = VMA_MERGE_NONE;
+        request->merge = VMA_MERGE_NONE; /* such a mapping never merges */
     }
     todo->kind = todo_kind_of(action->type);
     todo->error = status_is_legal(action->error) ? (int)action->error : EIO;
-    todo->range = range_make(check.address, check.address + check.length);
     todo->fd = is_remap ? fd : -1;
     todo->fd_offset = check.fd_offset;
     request->n_todos++;

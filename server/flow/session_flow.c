@@ -113,10 +113,8 @@ static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int 
     wire->has_new_length = wire->has_advice = true;
     wire->new_length = op->new_length;
     wire->advice = op->advice;
-    wire->has_direct = true;
-    wire->direct = op->direct;
-    wire->has_fresh = true;
-    wire->fresh = op->fresh;
+    wire->has_direct = wire->direct = op->direct;
+    wire->has_fresh = wire->fresh = op->fresh;
     if (op->fd >= 0) {
         wire->has_fd_index = true;
         wire->fd_index = *n_fds;
