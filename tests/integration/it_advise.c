@@ -285,14 +285,15 @@ START_TEST(the_limit_of_locked_memory_holds)
 }
 END_TEST
 
+static const struct {
+    int oflags, prot, flags;
+} kinds[] = {{O_RDONLY, RO, MAP_SHARED},
+             {O_RDWR, RW, MAP_SHARED},
+             {O_RDONLY, RW, MAP_PRIVATE},
+             {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
+
 static void lock_all(void *ctx)
 {
-    static const struct {
-        int oflags, prot, flags;
-    } kinds[] = {{O_RDONLY, RO, MAP_SHARED},
-                 {O_RDWR, RW, MAP_SHARED},
-                 {O_RDONLY, RW, MAP_PRIVATE},
-                 {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
     const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
     char *mapped, *before;
     struct muse *own;
@@ -346,12 +347,6 @@ static void *lock_again_and_again(void *arg)
 /* Maps objects of which no page is there yet; what is locked too early would be zeros. */
 static void map_while_another_thread_locks(void *ctx)
 {
-    static const struct {
-        int oflags, prot, flags;
-    } kinds[] = {{O_RDONLY, RO, MAP_SHARED},
-                 {O_RDWR, RW, MAP_SHARED},
-                 {O_RDONLY, RW, MAP_PRIVATE},
-                 {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
     const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
     struct locker locker = {.stop = false};
     struct muse *own;
