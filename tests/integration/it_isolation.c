@@ -398,6 +398,45 @@ START_TEST(a_client_that_goes_in_the_middle_of_munmap_is_closed_once)
 }
 END_TEST
 
+/* A client that says it needs no answer gets none, but for a failure; and if it goes in the middle it is
+ * closed once. */
+START_TEST(a_munmap_that_ends_with_its_instruction_has_no_other_answer)
+{
+    Muse__Wire__Unmap unmap = MUSE__WIRE__UNMAP__INIT;
+    Muse__Wire__MemOps *ops;
+    struct frame *frame;
+    struct raw raw;
+    uint64_t id;
+
+    begin(NULL, faulty);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    unmap.addr = raw_map_really(&raw, "faulty/all,lock");
+    unmap.length = PAGE;
+    unmap.has_may_end_with_ops = unmap.may_end_with_ops = true;
+    id = raw_ask(&raw, FRAME_UNMAP, &unmap.base);
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id);
+    raw_ops_done(&raw, id, ENOMEM);
+    ck_assert_int_eq(raw_failure(&raw, id), ENOMEM);
+    driver_saw(1, 1, 0, 0);
+    id = raw_ask(&raw, FRAME_UNMAP, &unmap.base);
+    frame = raw_answer(&raw, FRAME_MEM_OPS, id);
+    ops = muse__wire__mem_ops__unpack(NULL, frame->n_payload, frame->payload);
+    ck_assert(ops->has_ends_call && ops->ends_call);
+    muse__wire__mem_ops__free_unpacked(ops, NULL);
+    if (_i == 0) {
+        raw_ops_done(&raw, id, 0);
+        id = raw_ask(&raw, FRAME_UNMAP,
+                     &unmap.base); /* nothing is there now: DONE, and it is the next */
+        (void)raw_answer(&raw, FRAME_DONE, id);
+    }
+    raw_done(&raw);
+    wait_for_counter("close", 1);
+    driver_saw(1, 1, 0, 1);
+    end();
+}
+END_TEST
+
 START_TEST(a_munmap_the_client_cannot_carry_out_changes_nothing)
 {
     Muse__Wire__Unmap unmap = MUSE__WIRE__UNMAP__INIT;
@@ -603,6 +642,7 @@ int main(void)
     tcase_add_test(tcase, a_client_that_never_undoes_keeps_its_range_in_quarantine_until_it_dies);
     tcase_add_test(tcase, a_client_that_goes_in_the_middle_of_munmap_is_closed_once);
     tcase_add_test(tcase, a_munmap_the_client_cannot_carry_out_changes_nothing);
+    tcase_add_loop_test(tcase, a_munmap_that_ends_with_its_instruction_has_no_other_answer, 0, 2);
     tcase_add_test(tcase, a_driver_killed_in_any_hook_gives_eio_and_its_next_life_works);
     tcase_add_test(tcase,
                    a_driver_killed_while_the_client_installs_gives_eio_and_the_client_undoes);
