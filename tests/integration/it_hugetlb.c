@@ -469,30 +469,13 @@ START_TEST(a_mapping_whose_file_cannot_grow_fails_and_leaves_its_size_and_the_po
 }
 END_TEST
 
-static uint64_t raw_open_to_write(struct raw *raw, const char *name)
-{
-    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
-    Muse__Wire__Opened *opened;
-    const struct frame *frame;
-    uint64_t file_id;
-
-    message.name = (char *)(uintptr_t)name; /* only read */
-    message.oflags = O_RDWR;
-    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
-    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
-    ck_assert_ptr_nonnull(opened);
-    file_id = opened->file_id;
-    muse__wire__opened__free_unpacked(opened, NULL);
-    return file_id;
-}
-
 /* Three pages of it, up to the mapping's own hook: mmap_complete, which the driver does not answer. */
 static void raw_map_to_complete(struct raw *raw, const char *name, uint32_t flags)
 {
     Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;
     const struct frame *install;
 
-    message.file_id = raw_open_to_write(raw, name);
+    message.file_id = raw_open_rw(raw, name);
     message.length = 3 * HUGE_BYTES;
     message.prot = RW;
     message.flags = flags;

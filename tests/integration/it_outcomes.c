@@ -156,24 +156,6 @@ START_TEST(an_answer_that_is_not_allowed_is_aborted_with_einval)
 }
 END_TEST
 
-/* As raw_open(), for reading and writing: there is no read-only fd of the object yet. */
-static uint64_t raw_open_rw(struct raw *raw, const char *name)
-{
-    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
-    Muse__Wire__Opened *opened;
-    struct frame *frame;
-    uint64_t file_id;
-
-    message.name = (char *)(uintptr_t)name; /* only read */
-    message.oflags = O_RDWR;
-    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
-    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
-    ck_assert_ptr_nonnull(opened);
-    file_id = opened->file_id;
-    muse__wire__opened__free_unpacked(opened, NULL);
-    return file_id;
-}
-
 static uint64_t raw_map_private(struct raw *raw, uint64_t file_id)
 {
     Muse__Wire__Map message = MUSE__WIRE__MAP__INIT;

@@ -489,24 +489,6 @@ START_TEST(killed_at_any_moment_nobody_is_taken_for_a_writer_for_ever)
 }
 END_TEST
 
-/* As raw_open(), for writing. */
-static uint64_t raw_open_rw(struct raw *raw, char *name)
-{
-    Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
-    Muse__Wire__Opened *opened;
-    struct frame *frame;
-    uint64_t file_id;
-
-    message.name = name;
-    message.oflags = O_RDWR;
-    frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
-    opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
-    ck_assert_ptr_nonnull(opened);
-    file_id = opened->file_id;
-    muse__wire__opened__free_unpacked(opened, NULL);
-    return file_id;
-}
-
 /* The client says that it could not map the buffer. */
 START_TEST(a_mapping_that_comes_to_nothing_is_no_writer)
 {

@@ -183,7 +183,7 @@ void raw_done(struct raw *raw)
     raw->arena = NULL;
 }
 
-uint64_t raw_open(struct raw *raw, const char *name)
+static uint64_t open_as(struct raw *raw, const char *name, uint32_t oflags)
 {
     Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
     Muse__Wire__Opened *opened;
@@ -191,12 +191,23 @@ uint64_t raw_open(struct raw *raw, const char *name)
     uint64_t file_id;
 
     message.name = (char *)(uintptr_t)name; /* only read */
+    message.oflags = oflags;
     frame = raw_answer(raw, FRAME_OPENED, raw_ask(raw, FRAME_OPEN, &message.base));
     opened = muse__wire__opened__unpack(NULL, frame->n_payload, frame->payload);
     ck_assert_ptr_nonnull(opened);
     file_id = opened->file_id;
     muse__wire__opened__free_unpacked(opened, NULL);
     return file_id;
+}
+
+uint64_t raw_open(struct raw *raw, const char *name)
+{
+    return open_as(raw, name, O_RDONLY);
+}
+
+uint64_t raw_open_rw(struct raw *raw, const char *name)
+{
+    return open_as(raw, name, O_RDWR);
 }
 
 uint64_t raw_map(struct raw *raw, uint64_t file_id, uint64_t addr, size_t len, uint32_t flags)

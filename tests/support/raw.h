@@ -64,6 +64,9 @@ int raw_failure(struct raw *raw, uint64_t id);
 /** raw_open() - open an object. Return: the file's id; its fd is closed. */
 uint64_t raw_open(struct raw *raw, const char *name);
 
+/** raw_open_rw() - the same, for reading and writing */
+uint64_t raw_open_rw(struct raw *raw, const char *name);
+
 /** raw_map() - ask for a shared read-only mapping. Return: the request's id. */
 uint64_t raw_map(struct raw *raw, uint64_t file_id, uint64_t addr, size_t len, uint32_t flags);
 
