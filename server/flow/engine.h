@@ -195,6 +195,7 @@ struct object {
         unsigned n_overdue;      /* of the runs, those whose deadline has passed */
         uint64_t seq;            /* number of the last run */
         uint64_t dirty_since_ns; /* of the oldest page that may be dirty */
+        uint64_t due_ns;         /* when the background writes back */
         uint64_t backoff_ns;     /* after a failure of the driver */
         int error;               /* errno of the last failure; 0: none yet */
         uint64_t error_seq;      /* how many failures */

@@ -78,14 +78,17 @@ static struct object *object_of_dirty(struct list *node)
     return CONTAINER_OF(node, struct object, wb.dirty);
 }
 
-static uint64_t due_ns(const struct object *object)
+/* What is dirty by now is written back after the configured age. */
+static void begin_age(struct object *object)
 {
-    return object->wb.dirty_since_ns + object->engine->config->writeback_ms * 1000000ull;
+    object->wb.dirty_since_ns = loop_now_ns();
+    object->wb.due_ns =
+        object->wb.dirty_since_ns + object->engine->config->writeback_ms * 1000000ull;
 }
 
 static void on_flusher(struct deadline *deadline);
 
-/* The list is in the order in which objects became dirty, so the first one is due first. */
+/* The list is in the order in which objects are due. */
 static void watch_first(struct engine *engine)
 {
     struct list *first = list_first(&engine->dirty);
@@ -93,7 +96,7 @@ static void watch_first(struct engine *engine)
     if (!first || engine->flusher.is_set)
         return;
     engine->flusher.fn = on_flusher;
-    deadline_set(&engine->loop, &engine->flusher, due_ns(object_of_dirty(first)));
+    deadline_set(&engine->loop, &engine->flusher, object_of_dirty(first)->wb.due_ns);
 }
 
 static void on_flusher(struct deadline *deadline)
@@ -105,7 +108,7 @@ static void on_flusher(struct deadline *deadline)
     list_for_each_safe(pos, tmp, &engine->dirty) {
         struct object *object = object_of_dirty(pos);
 
-        if (due_ns(object) > now_ns)
+        if (object->wb.due_ns > now_ns)
             break;
         flush_background(object);
     }
@@ -118,7 +121,7 @@ static void hold(struct object *object)
     if (!list_is_empty(&object->wb.dirty))
         return;
     object_ref(object);
-    object->wb.dirty_since_ns = loop_now_ns();
+    begin_age(object);
     list_add_tail(&object->engine->dirty, &object->wb.dirty);
     watch_first(object->engine);
 }
@@ -595,7 +598,7 @@ static void flush_background(struct object *object)
 {
     struct sync *sync;
 
-    object->wb.dirty_since_ns = loop_now_ns(); /* what becomes dirty from now on is due later */
+    begin_age(object); /* what becomes dirty from now on is due later */
     if (!list_is_empty(&object->wb.dirty)) {
         list_del(&object->wb.dirty);
         list_add_tail(&object->engine->dirty, &object->wb.dirty);
@@ -620,12 +623,10 @@ void writeback_kick(struct object *object)
 void writeback_soon(struct object *object)
 {
     struct engine *engine = object->engine;
-    const uint64_t age_ns = engine->config->writeback_ms * 1000000ull;
-    const uint64_t now_ns = loop_now_ns();
 
     if (list_is_empty(&object->wb.dirty))
         return;
-    object->wb.dirty_since_ns = age_ns < now_ns ? now_ns - age_ns : 0;
+    object->wb.due_ns = loop_now_ns();
     list_del(&object->wb.dirty);
     list_add(&engine->dirty, &object->wb.dirty);
     deadline_clear(&engine->loop, &engine->flusher);
