@@ -27,6 +27,8 @@
 #define NS_PER_MS       UINT64_C(1000000)
 /* Chosen: a deadline that is longer is none. */
 #define DEADLINE_MAX_MS UINT64_C(86400000)
+/* Chosen: a hundred years, far from where ns would not fit. */
+#define AGE_MAX_MS      (UINT64_C(36500) * 86400000)
 
 #define DRIVER_SECTION "driver "
 #define UNLIMITED      "unlimited"
@@ -310,6 +312,8 @@ int config_finish(struct config *config, const char **ret_why)
                !is_deadline(config->install_deadline_ms) ||
                !is_deadline(config->fork_deadline_ms)) {
         why = "deadlines: not between 1 ms and a day";
+    } else if (config->writeback_ms > AGE_MAX_MS || config->return_ms > AGE_MAX_MS) {
+        why = "writeback_ms, return_ms: more than a hundred years";
     }
     if (why) {
         *ret_why = why;

@@ -154,6 +154,8 @@ START_TEST(what_cannot_be_meant_is_refused_at_the_end)
         {"limits", "max_vmas", "0"},
         {"deadlines", "hook_ms", "0"},
         {"deadlines", "install_ms", "99999999999"},
+        {"deadlines", "writeback_ms", "18446744073709551615"},
+        {"deadlines", "return_ms", "3153600000001"},
     };
 
     for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
