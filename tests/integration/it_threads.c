@@ -312,7 +312,7 @@ static void *come_and_go(void *arg)
     atomic_uint *n_wrong = arg;
 
     for (unsigned i = 0; i < 12; i++) {
-        struct muse *own = client_connect();
+        struct muse *own = client_connect_small();
         void *mapped = client_map_ro(own, "faulty/a,size=256K", 8);
 
         if (faulty_word(mapped, i % 8, 1) != i % 8 * 512 + 1)

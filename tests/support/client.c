@@ -93,6 +93,15 @@ struct muse *client_connect(void)
     return muse;
 }
 
+struct muse *client_connect_small(void)
+{
+    const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
+    struct muse *muse;
+
+    ck_assert_msg(muse_connect(&muse, &options) == 0, "muse_connect: %s", muse_last_error_text());
+    return muse;
+}
+
 void *client_map_at(struct muse *muse, const char *name, int oflags, struct client_span span,
                     int prot, int flags)
 {

@@ -34,6 +34,9 @@ struct probe probe_write(void *addr, unsigned char byte);
 /** client_connect() - muse_connect() that must succeed */
 struct muse *client_connect(void);
 
+/** client_connect_small() - the same with an arena of 64 MiB: for many of them, or one that is locked */
+struct muse *client_connect_small(void);
+
 /**
  * client_map() - open, map, close the file
  * @oflags: of muse_open
