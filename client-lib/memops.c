@@ -138,8 +138,9 @@ static int map_unlocked(const struct work *work, int flags, int fd)
 
     if (mmap(at, len, is_code ? prot : PROT_NONE, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
         return -errno;
-    if (syscall(SYS_munlock, at, len) == 0 &&
-        (is_code ? madvise(at, len, MADV_DONTNEED_LOCKED) : mprotect(at, len, prot)) == 0)
+    if (syscall(SYS_munlock, at, len) == 0 && (is_code ? madvise(at, len, MADV_DONTNEED_LOCKED)
+                                               : prot != PROT_NONE ? mprotect(at, len, prot)
+                                                                   : 0) == 0)
         return 0;
     r = -errno;
     if (is_in_arena(work, work->range))

@@ -30,7 +30,9 @@ chan to_client = [4] of { mtype };
 chan from_client = [4] of { mtype };
 
 /* ---- what kind of request it is: chosen first ---- */
-bool chosen, replaces, merges;
+bool chosen;
+bool commits; /* the client has a last step: it moves the mapping to where it is to be, or opens it */
+bool merges;
 
 /* ---- the server ---- */
 byte state = MAP_QUEUED;
@@ -220,8 +222,8 @@ inline hear_driver(answer)
 #endif
 	:: answer == PREPARE_BAD -> ev = EV_PREPARE_BAD
 	:: answer == PREPARE_ERR -> ev = EV_PREPARE_ERR
-	:: answer == COMPLETE_OK && replaces -> ev = EV_COMPLETE_COMMIT
-	:: answer == COMPLETE_OK && !replaces -> ev = EV_COMPLETE_OK
+	:: answer == COMPLETE_OK && commits -> ev = EV_COMPLETE_COMMIT
+	:: answer == COMPLETE_OK && !commits -> ev = EV_COMPLETE_OK
 	:: answer == COMPLETE_VERBS -> ev = EV_COMPLETE_VERBS
 	:: answer == COMPLETE_ERR -> ev = EV_COMPLETE_ERR
 	fi
@@ -272,8 +274,9 @@ active proctype Server()
 
 	atomic { /* a d_step would always choose the first */
 		if
-		:: replaces = true
+		:: commits = true
 		:: merges = true
+		:: commits = true; merges = true
 		:: skip
 		fi;
 		chosen = true
@@ -305,8 +308,8 @@ active proctype Server()
 			finishing = false;
 			if
 			:: ev = EV_ACT_ERR
-			:: replaces -> ev = EV_ACTED_COMMIT
-			:: !replaces -> ev = EV_ACTED_LAST
+			:: commits -> ev = EV_ACTED_COMMIT
+			:: !commits -> ev = EV_ACTED_LAST
 			fi
 		:: else ->
 			if
@@ -490,7 +493,8 @@ active proctype Judge()
 	:: !server_dead && why == EV_CLIENT_GONE && at == MAP_PREPARING && n_aborted == 1 -> printf("prepare answers after the client died")
 	:: !server_dead && why == EV_COMPLETE_OK && !merges && n_closed == 1 -> printf("a new VMA")
 	:: !server_dead && why == EV_COMPLETE_OK && merges && n_closed == 0 && n_survivor_closed == 1 -> printf("merged")
-	:: !server_dead && why == EV_COMMITTED && n_closed == 1 -> printf("an old mapping is replaced")
+	:: !server_dead && why == EV_COMMITTED && !merges && n_closed == 1 -> printf("an old mapping is replaced")
+	:: !server_dead && why == EV_COMMITTED && merges && n_closed == 0 && n_survivor_closed == 1 -> printf("opened, and merged")
 	:: !server_dead && why == EV_COMPLETE_ERR && n_closed == 1 -> printf("complete returns an error")
 	:: !server_dead && why == EV_CLIENT_GONE && at == MAP_COMPLETING && n_closed == 1 -> printf("the client dies while complete runs")
 	:: !server_dead && why == EV_DEADLINE && at == MAP_COMPLETING && n_closed == 1 -> printf("complete is late")

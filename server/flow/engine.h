@@ -246,14 +246,15 @@ struct space {
     struct list mm_queue; /* struct mm_request.queued: who waits for the mmap write lock, FIFO */
     struct mm_request *writer; /* who holds it; NULL: free */
     struct fork_request *fork; /* the client's fork: queued, or holding the lock; or NULL */
-    struct list unmap_ops;   /* struct unmap_op.link: unmaps that wait for the client or a driver */
-    struct range moving;     /* the client moves a new mapping there; empty: no move is under way */
-    bool granting;           /* mm_unlock() is handing it on */
-    struct run_table parked; /* faults on write-locked VMAs: waiters by address, no runs */
-    struct list waiters;     /* faults that wait for a page: struct page_waiter.space_link */
-    struct list accesses;    /* struct access_request.of_space: of which a driver is asked */
-    struct list mkwrites;    /* writes that wait for page_mkwrite: struct mkwrite.of_space */
-    struct list prefetches;  /* struct prefetch.of_space: muse_prefetch() that are not over */
+    struct list unmap_ops; /* struct unmap_op.link: unmaps that wait for the client or a driver */
+    struct range moving;   /* the client moves a new mapping there; empty: no move is under way */
+    struct remap_request *growing; /* borrowed: the client's kernel grows a mapping; or NULL */
+    bool granting;                 /* mm_unlock() is handing it on */
+    struct run_table parked;       /* faults on write-locked VMAs: waiters by address, no runs */
+    struct list waiters;           /* faults that wait for a page: struct page_waiter.space_link */
+    struct list accesses;          /* struct access_request.of_space: of which a driver is asked */
+    struct list mkwrites;          /* writes that wait for page_mkwrite: struct mkwrite.of_space */
+    struct list prefetches;        /* struct prefetch.of_space: muse_prefetch() that are not over */
     unsigned n_prefetches;
     bool dead;          /* the client is gone: only undo runs still */
     char refusal[256];  /* who was against the last split and why; valid in split_check.done */

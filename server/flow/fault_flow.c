@@ -34,6 +34,7 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/remap_flow.h"
 #include "server/flow/touch_log.h"
 #include "server/flow/write_flow.h"
 
@@ -405,6 +406,8 @@ static void on_fault(struct space *space, const struct uffd_fault *fault, struct
     switch (action) {
     case FAULT_PARK:
         park(&touch);
+        if (query.kind == VMA_PENDING)
+            remap_growth_seen(space, addr);
         return;
     case FAULT_WAKE:
         touch.addr &= ~(VMA_PAGE_BYTES - 1);

@@ -13,8 +13,8 @@
  *    7 map_establish()  register the range, VMA into the tree and the object's list   map_install.c
  *    8 map_run_todos()  the declared action: REMAP, PREFAULT                          map_install.c
  *    9 mmap_complete    the driver, with the finished VMA                             map_hooks.c
- *   10 map_commit()     over live mappings, and outside the arena: the client moves   map_install.c
- *                       the new one there in one call
+ *   10 map_commit()     an address that was named: the client moves the new one over  map_install.c
+ *                       what stands there in one call; or opens it, where nothing does
  *   11 map_merge()      with the neighbours; unlock; MAP_POPULATE fills what it can;  map_install.c
  *                       reply
  *
@@ -297,6 +297,39 @@ void map_event(struct map_request *request, enum map_event event)
 
 /* ---- the lock is ours: choose, hold, reserve ---- */
 
+/*
+ * Whether it is made elsewhere, and moved: over live mappings, and outside the arena, where memory of
+ * the client's own may be, which a failure has to leave as it is. What is to be executable must be so
+ * from the start (PR_SET_MDWE), and so cannot be opened in the end.
+ */
+static bool has_to_move(const struct map_request *request)
+{
+    const struct aspace *aspace = &request->mm.space->aspace;
+
+    return vma_tree_overlaps(&aspace->vmas, request->target) ||
+           aspace_is_outside(aspace, request->target) ||
+           (request->named && (request->args.prot & PROT_EXEC) != 0);
+}
+
+/* Room for what is moved to @target: not there, where perhaps nothing stands. Return: 0; -ENOMEM. */
+static int find_scratch(const struct aspace *aspace, struct range target, uint64_t align,
+                        struct range *ret_place)
+{
+    const struct range sides[] = {
+        range_intersect(aspace->arena, range_make(target.end, UINT64_MAX)),
+        range_intersect(aspace->arena, range_make(0, target.start)),
+    };
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (vma_tree_gap_topdown(&aspace->vmas, sides[i], range_len(target), align,
+                                 &ret_place->start) != 0)
+            continue;
+        ret_place->end = ret_place->start + range_len(target);
+        return 0;
+    }
+    return -ENOMEM;
+}
+
 static int choose_address(struct map_request *request, const char **ret_why)
 {
     struct aspace *aspace = &request->mm.space->aspace;
@@ -325,17 +358,11 @@ static int choose_address(struct map_request *request, const char **ret_why)
         return r;
     *ret_why = "no such address range is free";
     request->place = request->target;
-    /* outside the arena may be memory of the client's own, which a failure has to leave as it is */
-    request->replace = vma_tree_overlaps(&aspace->vmas, request->target) ||
-                       aspace_is_outside(aspace, request->target);
+    request->named = request->plan.fixed;
+    request->replace = has_to_move(request);
     if (!request->replace)
         return 0;
-    r = vma_tree_gap_topdown(&aspace->vmas, aspace->arena, request->plan.length, align,
-                             &request->place.start);
-    if (r != 0)
-        return -ENOMEM;
-    request->place.end = request->place.start + request->plan.length;
-    return 0;
+    return find_scratch(aspace, request->target, align, &request->place);
 }
 
 /* All that can fail for want of memory happens here, before any driver hears of the request. */

@@ -50,7 +50,8 @@ struct map_request {
     struct map_plan plan;
     struct range target; /* where the mapping is to be; empty until chosen */
     struct range place;  /* where it is made: target, or scratch when something stands in target */
-    bool replace;        /* MAP_FIXED over live mappings, or outside the arena */
+    bool named;          /* MAP_FIXED, MAP_FIXED_NOREPLACE: others may know the address */
+    bool replace;        /* it is made elsewhere, and moved */
     struct vma *vma; /* in the tree from the lock on: PENDING, then MAPPED; NULL once handed on */
     struct vma *spares[2]; /* owned: for the edges of what is replaced */
     struct split_check split;
@@ -116,6 +117,8 @@ void map_send_close(struct map_request *request);
 void map_count_live(struct map_request *request, bool leaked);
 
 /* map_install.c */
+/* whether the client has a last step to do when the driver has agreed: map_commit() */
+bool map_needs_commit(const struct map_request *request);
 void map_install(struct map_request *request);
 void map_establish(struct map_request *request);
 void map_run_todos(struct map_request *request);

@@ -571,7 +571,7 @@ enum map_event map_after_complete(const struct map_request *request)
 {
     if (request->todo_next < request->n_todos)
         return MAP_EV_COMPLETE_VERBS;
-    return request->replace ? MAP_EV_COMPLETE_COMMIT : MAP_EV_COMPLETE_OK;
+    return map_needs_commit(request) ? MAP_EV_COMPLETE_COMMIT : MAP_EV_COMPLETE_OK;
 }
 
 static enum map_event read_completed(struct map_request *request, struct frame *frame, bool late)

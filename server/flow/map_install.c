@@ -112,6 +112,22 @@ static uint32_t install_flags(const struct map_request *request)
            (unaccounted ? (uint32_t)MAP_NORESERVE : 0);
 }
 
+/*
+ * Where nothing stands, at an address that others may know: it is mapped without access, watched, and
+ * opened in the end. What another thread's mlockall(2) would bring in before it is watched, zeros,
+ * could not be dropped afterwards: somebody may have written to it by then.
+ */
+static bool is_opened_last(const struct map_request *request)
+{
+    return request->named && !request->replace && !request->vma->direct &&
+           vma_prot(request->vma) != PROT_NONE;
+}
+
+bool map_needs_commit(const struct map_request *request)
+{
+    return request->replace || is_opened_last(request);
+}
+
 /* The page cache. Return: 0; -EMFILE. */
 static int cache_op(struct map_request *request, struct mem_op *ret_op)
 {
@@ -123,7 +139,7 @@ static int cache_op(struct map_request *request, struct mem_op *ret_op)
     *ret_op = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
                               .range = request->place,
                               .fd = -1,
-                              .prot = vma_prot(request->vma),
+                              .prot = is_opened_last(request) ? PROT_NONE : vma_prot(request->vma),
                               .flags = install_flags(request),
                               .offset = request->vma->pgoff * VMA_PAGE_BYTES};
     if (client_has_fd)
@@ -167,18 +183,18 @@ static void next_after_acting(struct map_request *request)
     if (!request->txn.asked && v1_merge) {
         /* what Linux v1 did: on a merge neither complete nor abort */
         map_count_live(request, true);
-        map_event(request, MAP_EV_ACTED_LAST);
+        map_event(request, map_needs_commit(request) ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
     } else if (!request->txn.asked && hook) {
         map_event(request, MAP_EV_ACTED);
     } else {
-        map_event(request, request->replace ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
+        map_event(request, map_needs_commit(request) ? MAP_EV_ACTED_COMMIT : MAP_EV_ACTED_LAST);
     }
 }
 
 /* Whether the mapping stays write-locked for longer than this call. */
 static bool waits_for_driver(const struct map_request *request)
 {
-    return request->n_todos > 0 || request->replace ||
+    return request->n_todos > 0 || map_needs_commit(request) ||
            (request->driver->file_hooks & (FILE_HOOK_MMAP_COMPLETE | FILE_HOOK_MMAP));
 }
 
@@ -450,7 +466,7 @@ void map_drop_todos(struct map_request *request)
     request->n_todos = 0;
 }
 
-/* ---- MAP_FIXED over live mappings: one move, no hole ---- */
+/* ---- an address that was named: one move, no hole; or it is opened ---- */
 
 static void commit_failed(struct map_request *request, int error, const char *text)
 {
@@ -476,6 +492,39 @@ static void on_moved(void *ctx, enum client_end end, int error)
         map_event(request, MAP_EV_COMMITTED);
 }
 
+static void on_opened(void *ctx, enum client_end end, int error)
+{
+    struct map_request *request = ctx;
+
+    if (end == CLIENT_LOST)
+        return;
+    if (error < 0) {
+        map_set_error(request, error, "-", "the client could not give access to the new mapping");
+        map_event(request, MAP_EV_COMMIT_ERR);
+    } else {
+        map_event(request, MAP_EV_COMMITTED);
+    }
+}
+
+/* Its pages are served from now on: of what another thread has locked meanwhile, mprotect(2) brings
+ * in pages before it returns. */
+static void open_up(struct map_request *request)
+{
+    struct space *space = request->mm.space;
+    struct vma *vma = request->vma;
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
+                              .range = request->target,
+                              .prot = vma_prot(vma),
+                              .fd = -1};
+
+    vma->write_locked = false;
+    if (session_mem_ops(space, request->mm.id, &op, 1, 0, on_opened, request) < 0) {
+        on_opened(request, CLIENT_ANSWERED, -EIO);
+        return;
+    }
+    fault_flow_vma_ready(space, vma);
+}
+
 void map_commit(struct map_request *request)
 {
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
@@ -484,6 +533,10 @@ void map_commit(struct map_request *request)
                               .fresh = true,
                               .fd = -1};
 
+    if (!request->replace) {
+        open_up(request);
+        return;
+    }
     (void)fault_flow_hold_range(request->mm.space, request->target, true);
     if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_moved, request) < 0)
         commit_failed(request, -EIO, "the client could not be told to move");
@@ -495,8 +548,14 @@ void map_replace(struct map_request *request)
     struct vma_tree *tree = &space->aspace.vmas;
     struct vma *vma = request->vma;
     struct list removed = LIST_INIT(removed);
-    const struct range held = fault_flow_hold_range(space, request->target, false);
+    const struct range place = request->place;
+    struct range held;
 
+    if (!request->replace) { /* nothing stood there */
+        map_merge(request);
+        return;
+    }
+    held = fault_flow_hold_range(space, request->target, false);
     unmap_commit(space, request->target, request->spares, &removed);
     vma_tree_remove(tree, vma);
     vma->start = request->target.start;
@@ -505,6 +564,7 @@ void map_replace(struct map_request *request)
     vmas_gone(space, &removed);
     MUST(vma_tree_insert(tree, vma) == 0);
     map_merge(request);
+    fault_flow_range_gone(space, place); /* who came there before it was bare addresses again */
     fault_flow_range_ready(space, held); /* what is left of the old ones on both sides */
 }
 
@@ -515,14 +575,17 @@ void map_merge(struct map_request *request)
     struct space *space = request->mm.space;
     struct vma *vma = request->vma;
     struct vma *removed = NULL;
+    bool merges = request->merge != VMA_MERGE_NONE;
 
+    if (merges && is_opened_last(request)) /* it was served already, and may have graduated */
+        merges = fault_flow_watch(space, vma) == 0;
     map_count_live(request, false);
     if (request->extents_of) /* they stay as long as the object */
         object_unref(request->extents_of);
     request->extents_of = NULL;
     request->vma = NULL;
     vma->write_locked = false;
-    if (request->merge != VMA_MERGE_NONE) {
+    if (merges) {
         struct vma *survivor;
 
         vma_tree_remove(&space->aspace.vmas, vma);
@@ -537,7 +600,7 @@ void map_merge(struct map_request *request)
     } else {
         name_start(vma);
     }
-    fault_flow_settle(space, vma, request->merge != VMA_MERGE_NONE);
+    fault_flow_settle(space, vma, merges);
     fault_flow_vma_ready(space, vma);
 }
 

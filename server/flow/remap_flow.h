@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * mremap, shared by two files: remap_flow.c (the walk: what is to be done, in which order) and
- * remap_unit.c (one mapping: the client's calls, the tree, and the ways back). Nobody else includes
- * it.
+ * remap_unit.c (one mapping: the client's calls, the tree, and the ways back). Of the others only the
+ * fault flow includes it, which tells of a growth that it sees.
  */
 #ifndef MUSE_SERVER_FLOW_REMAP_FLOW_H
 #define MUSE_SERVER_FLOW_REMAP_FLOW_H
@@ -48,18 +48,22 @@ struct remap_request {
 
     /* the unit: one mapping */
     enum remap_how how;
-    struct vma *vma;     /* the source, in the tree */
-    struct range from;   /* the part of it; empty when a shared mapping is duplicated */
-    struct range to;     /* where it will be; REMAP_GROW: the part behind it */
-    struct range fresh;  /* the part of it that is mapped anew by the client; or empty */
-    bool replaces;       /* mappings stand there, or it is outside of the arena */
-    bool merges;         /* becomes part of a neighbour: decided before the driver is asked */
-    bool opened;         /* vm_open was sent for the copy */
-    bool told;           /* the client may have something at @to */
-    struct vma *copy;    /* owned, charged, with references: PENDING at @to, or detached when it
+    struct vma *vma;      /* the source, in the tree */
+    struct range from;    /* the part of it; empty when a shared mapping is duplicated */
+    struct range to;      /* where it will be; REMAP_GROW: the part behind it */
+    struct range fresh;   /* the part of it that is mapped anew by the client; or empty */
+    bool replaces;        /* mappings stand there, or it is outside of the arena */
+    bool merges;          /* becomes part of a neighbour: decided before the driver is asked */
+    bool opened;          /* vm_open was sent for the copy */
+    bool elsewhere;       /* what is new is made at @scratch, and moved */
+    bool told;            /* the client may have something new */
+    bool shifted;         /* what was made elsewhere has been moved */
+    bool grown;           /* the growth is in the tree before the client has said so */
+    struct deadline seen; /* a fault says so */
+    struct vma *copy;     /* owned, charged, with references: PENDING at @to, or detached when it
                             replaces. REMAP_GROW: a placeholder */
-    struct vma *scratch; /* owned, charged; PENDING: growing shared anonymous memory */
-    struct vma *hole;    /* owned, charged: for the quarantine of the source */
+    struct vma *scratch;  /* owned, charged; PENDING: for what is made elsewhere */
+    struct vma *hole;     /* owned, charged: for the quarantine of the source */
     struct vma *spares[REMAP_SPARES];
     struct vma_ask ask;
     struct split_check split;
@@ -72,6 +76,15 @@ struct remap_request {
  * call of the client's, unless something has to be mapped anew there: then the caller has cleared it.
  */
 void remap_unit_start(struct remap_request *request);
+
+/**
+ * remap_growth_seen() - a fault at @addr waits for a mapping that is being grown
+ *
+ * What the client's kernel grows is watched from the start. If another thread has locked it meanwhile,
+ * mremap(2) brings in what is new before it returns, so the client cannot answer before it is served:
+ * the fault says that the mapping has grown. Called for any fault that waits for a placeholder.
+ */
+void remap_growth_seen(struct space *space, uint64_t addr);
 
 /** remap_unit_drop() - the client is dead: forget the unit under way; the space's VMAs go later */
 void remap_unit_drop(struct remap_request *request);

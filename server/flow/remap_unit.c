@@ -6,7 +6,8 @@
  *   may_split    for the edges of the source, and of what is replaced
  *   vm_open      of the copy, unless it becomes part of a neighbour; then the driver's mremap, which
  *                may refuse
- *   install()    the client maps what is new (growth, a duplicate); it is watched from then on
+ *   install()    the client maps what is new (growth, a duplicate); it is watched from then on. For
+ *                an address that was named it is made elsewhere, and moved there: shift()
  *   move()       the client moves the pages in one mremap(2); faults at the target wait
  *   commit()     the copy enters the tree; source and what was replaced leave it, and are closed
  *   quarantine   the source's addresses are nobody's until the client has made them arena again
@@ -98,6 +99,7 @@ static void give_up(struct remap_request *request, struct vma **placeholder, boo
 static void fail(struct remap_request *request, int error, const char *text)
 {
     struct space *space = space_of(request);
+    const bool is_there = request->told && (!request->elsewhere || request->shifted);
 
     if (request->replaces)
         fault_flow_range_ready(space, fault_flow_hold_range(space, request->to, false));
@@ -111,13 +113,21 @@ static void fail(struct remap_request *request, int error, const char *text)
         /* one call failed, and changed nothing; what was mapped anew outside goes */
         request->copy->start = request->fresh.start;
         request->copy->end = request->fresh.end;
-        give_up(request, &request->copy, request->told && !range_is_empty(request->fresh));
+        give_up(request, &request->copy, is_there && !range_is_empty(request->fresh));
     } else {
-        give_up(request, &request->copy, request->told);
+        give_up(request, &request->copy, is_there);
     }
     give_up(request, &request->scratch, request->told);
     drop_spares(request);
     remap_unit_done(request, error, text);
+}
+
+static void end_growing(struct remap_request *request)
+{
+    struct space *space = space_of(request);
+
+    space->growing = NULL;
+    deadline_clear(&space->engine->loop, &request->seen);
 }
 
 void remap_unit_drop(struct remap_request *request)
@@ -126,6 +136,7 @@ void remap_unit_drop(struct remap_request *request)
 
     vma_ask_cancel(&request->ask);
     split_check_cancel(&request->split);
+    end_growing(request);
     if (request->copy)
         close_copy(request);
     for (unsigned i = 0; i < 2; i++) {
@@ -237,19 +248,37 @@ static void commit_grow(struct remap_request *request)
     vma_forget(space, proposed);
     if (removed)
         vma_forget(space, removed);
-    give_up(request, &request->scratch, false);
     fault_flow_settle(space, vma, true);
     fault_flow_range_ready(space, request->to);
+}
+
+/* Not within the fault, whose neighbours may be looking at the mapping behind. */
+static void on_growth_seen(struct deadline *deadline)
+{
+    struct remap_request *request = CONTAINER_OF(deadline, struct remap_request, seen);
+
+    end_growing(request);
+    request->grown = true;
+    commit_grow(request);
+}
+
+void remap_growth_seen(struct space *space, uint64_t addr)
+{
+    struct remap_request *request = space->growing;
+
+    if (request && range_contains(request->to, addr) && !request->seen.is_set)
+        deadline_set(&space->engine->loop, &request->seen, loop_now_ns());
 }
 
 static void commit(struct remap_request *request)
 {
     if ((request->vma->flags & VMF_LOCKED) && !range_is_empty(request->fresh))
         request->lock = request->fresh;
-    if (request->how == REMAP_GROW)
-        commit_grow(request);
-    else
+    if (request->how != REMAP_GROW)
         commit_move(request);
+    else if (!request->grown)
+        commit_grow(request);
+    give_up(request, &request->scratch, false);
     drop_spares(request);
     remap_unit_done(request, 0, NULL);
 }
@@ -282,10 +311,14 @@ static void restore_source(struct remap_request *request)
             .kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = vma_range(vma), .fd = -1};
     }
     request->state = REMAP_RESTORING;
+    /* served from now on: of what another thread has locked meanwhile, mprotect(2) brings in pages */
+    vma->write_locked = false;
     vma->flags &= ~(uint32_t)VMF_LOCKED; /* as the kernel does, for all of it */
     if ((is_split_off && !vma->direct && fault_flow_register_part(space, vma, request->from) < 0) ||
         session_mem_ops(space, request->mm.id, ops, n_ops, 0, on_restored, request) < 0)
         commit(request);
+    else
+        fault_flow_vma_ready(space, vma);
 }
 
 static bool leaves_unlocked(const struct remap_request *request)
@@ -357,27 +390,36 @@ static void after_install(struct remap_request *request)
         commit(request);
 }
 
-static void on_opened_up(void *ctx, enum client_end end, int error)
+static void on_shifted(void *ctx, enum client_end end, int error)
 {
+    struct remap_request *request = ctx;
+
     if (end == CLIENT_LOST)
         return;
-    if (error < 0)
-        fail(ctx, error, "the client's kernel refused the protection");
-    else
-        after_install(ctx);
+    if (error < 0) {
+        fail(request, error, "the client's kernel refused to move what is new into place");
+        return;
+    }
+    request->shifted = true;
+    after_install(request);
 }
 
-/* Outside of the arena memory of the client's own may have stood there, which threads touch: it
- * becomes accessible once it is watched. */
-static void open_up(struct remap_request *request)
+/* To an address that others may know: they touch it once it is watched. */
+static void shift(struct remap_request *request)
 {
-    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
-                              .range = request->fresh,
-                              .prot = vma_prot(request->vma),
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
+                              .range = vma_range(request->scratch),
+                              .to = request->fresh.start,
+                              .fresh = true,
                               .fd = -1};
 
-    if (session_mem_ops(space_of(request), request->mm.id, &op, 1, 0, on_opened_up, request) < 0)
+    if (session_mem_ops(space_of(request), request->mm.id, &op, 1, 0, on_shifted, request) < 0)
         fail(request, -EIO, "the client could not be told to map");
+}
+
+static struct range made_at(const struct remap_request *request)
+{
+    return request->elsewhere ? vma_range(request->scratch) : request->fresh;
 }
 
 static void on_installed(void *ctx, enum client_end end, int error)
@@ -387,16 +429,16 @@ static void on_installed(void *ctx, enum client_end end, int error)
 
     if (end == CLIENT_LOST)
         return;
+    end_growing(request);
     /* more of a locked mapping than the limit allows */
     if (error == -ENOMEM && (request->vma->flags & VMF_LOCKED) && request->told)
         error = -EAGAIN;
     if (error == 0 && !request->vma->direct && request->told)
-        error = fault_flow_register_part(space, request->vma, request->fresh);
+        error = fault_flow_register_part(space, request->vma, made_at(request));
     if (error < 0)
         fail(request, error, "the client's kernel refused to map what is new");
-    else if (aspace_is_outside(&space->aspace, request->fresh) && !request->vma->direct &&
-             request->told)
-        open_up(request);
+    else if (request->elsewhere)
+        shift(request);
     else
         after_install(request);
 }
@@ -409,11 +451,10 @@ static struct mem_op file_op(const struct remap_request *request)
     struct backing *backing = &vma_object(vma)->backing;
     const bool shared = vma->flags & VMF_SHARED;
     const bool unaccounted = vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
-    const bool outside = aspace_is_outside(&space_of(request)->aspace, request->fresh);
 
     return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
-                           .range = request->fresh,
-                           .prot = outside ? PROT_NONE : vma_prot(vma),
+                           .range = made_at(request),
+                           .prot = vma_prot(vma),
                            .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
                                     (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
                            .offset = vma_pgoff_at(copy, request->fresh.start) * VMA_PAGE_BYTES,
@@ -471,11 +512,11 @@ static void add_properties(const struct remap_request *request, struct mem_op *o
 
     for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
         if (vma->flags & kept[i].flag)
-            add_advice(ops, n, request->fresh, kept[i].advice);
+            add_advice(ops, n, made_at(request), kept[i].advice);
     }
     if (vma->flags & VMF_LOCKED) {
         ops[(*n)++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MLOCK,
-                                      .range = request->fresh,
+                                      .range = made_at(request),
                                       .flags = MLOCK_ONFAULT,
                                       .fd = -1};
     }
@@ -526,9 +567,13 @@ static void install(struct remap_request *request)
     request->told = n > 0 && ops[0].kind != MUSE__WIRE__MEM_OPS__KIND__GROW;
     if (request->replaces)
         (void)fault_flow_hold_range(space_of(request), request->to, true);
+    request->seen.fn = on_growth_seen;
+    space_of(request)->growing = request->told ? NULL : request;
     if (n > 0)
         n = session_mem_ops(space_of(request), request->mm.id, ops, (unsigned)n, 0, on_installed,
                             request);
+    if (n < 0)
+        end_growing(request);
     if (n < 0)
         fail(request, n == -ENOTCONN ? -EIO : n, "the client could not be told to map");
 }
@@ -624,19 +669,30 @@ static void fill_in_copy(struct remap_request *request)
     vma_take_refs(copy);
 }
 
-/* A second mapping of shared anonymous memory, while it grows. */
+/* Of shared anonymous memory that grows a second mapping; of an object what is new at an address that
+ * was named. Return: bytes, or 0. */
+static uint64_t scratch_bytes(const struct remap_request *request)
+{
+    if (request->elsewhere)
+        return range_len(request->fresh);
+    if (request->how != REMAP_GROW || !is_shared_anon(request->vma) || request->vma->outside_arena)
+        return 0;
+    return range_len(request->from) + range_len(request->to);
+}
+
 static int hold_scratch(struct remap_request *request)
 {
     struct space *space = space_of(request);
     struct aspace *aspace = &space->aspace;
-    const uint64_t length = range_len(request->from) + range_len(request->to);
+    const uint64_t length = scratch_bytes(request);
+    const uint64_t align =
+        request->elsewhere ? object_page_bytes(vma_object(request->vma)) : VMA_PAGE_BYTES;
     struct range scratch;
     int r;
 
-    if (request->how != REMAP_GROW || !is_shared_anon(request->vma) || request->vma->outside_arena)
+    if (length == 0)
         return 0;
-    if (vma_tree_gap_topdown(&aspace->vmas, aspace->arena, length, VMA_PAGE_BYTES,
-                             &scratch.start) != 0)
+    if (vma_tree_gap_topdown(&aspace->vmas, aspace->arena, length, align, &scratch.start) != 0)
         return -ENOMEM;
     scratch.end = scratch.start + length;
     r = vma_reserve(space, &request->scratch);
@@ -700,8 +756,11 @@ void remap_unit_start(struct remap_request *request)
     struct vma *prev, *next;
     int r;
 
-    request->opened = request->told = request->merges = false;
+    request->opened = request->told = request->shifted = request->grown = request->merges = false;
     request->fresh = fresh_of(request);
+    request->elsewhere = remap_names_target(&request->args) && request->how != REMAP_GROW &&
+                         !vma_is_anon(request->vma) && !request->vma->direct &&
+                         !range_is_empty(request->fresh);
     request->replaces =
         request->how != REMAP_GROW &&
         (vma_tree_overlaps(tree, request->to) || aspace_is_outside(&space->aspace, request->to));

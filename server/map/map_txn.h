@@ -45,7 +45,8 @@
     X(ACTING, "acting", "the VMA is established; the declared action is carried out")              \
     X(COMPLETING, "completing", "mmap_complete, or the legacy mmap hook, was asked")               \
     X(FINISHING, "finishing", "the verbs complete asked for are carried out")                      \
-    X(COMMITTING, "committing", "the client moves the finished mapping over the old one")          \
+    X(COMMITTING, "committing",                                                                    \
+      "the client moves the finished mapping over the old one, or opens it")                       \
     X(OWED_PREPARE, "owed-prepare", "over for the client; the driver still owes mmap_prepare")     \
     X(OWED_COMPLETE, "owed-complete", "over for the client; the driver still owes mmap_complete")  \
     X(LIVE, "live", "done: the mapping stands")                                                    \

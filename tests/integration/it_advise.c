@@ -5,9 +5,7 @@
  */
 #include <errno.h>
 #include <muse/muse.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -285,105 +283,6 @@ START_TEST(the_limit_of_locked_memory_holds)
 }
 END_TEST
 
-static const struct {
-    int oflags, prot, flags;
-} kinds[] = {{O_RDONLY, RO, MAP_SHARED},
-             {O_RDWR, RW, MAP_SHARED},
-             {O_RDONLY, RW, MAP_PRIVATE},
-             {O_RDONLY, RO | PROT_EXEC, MAP_PRIVATE}};
-
-static void lock_all(void *ctx)
-{
-    const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
-    char *mapped, *before;
-    struct muse *own;
-
-    (void)ctx;
-    ck_assert_int_eq(muse_connect(&own, &options), 0);
-    before = client_map(own, "faulty/before", O_RDONLY, 8 * PAGE, RW, MAP_PRIVATE);
-    ck_assert_int_eq(mlockall(MCL_CURRENT | MCL_FUTURE), 0);
-    ck_assert_uint_eq(faulty_word(before, 7, 1), 7 * 512 + 1);
-    for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
-        char name[32];
-
-        (void)snprintf(name, sizeof(name), "faulty/%zu", i); /* of which no page is there yet */
-        mapped = client_map(own, name, kinds[i].oflags, 8 * PAGE, kinds[i].prot, kinds[i].flags);
-        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
-        for (size_t page = 0; page < 8; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
-        mapped = muse_mremap(own, mapped, 8 * PAGE, 16 * PAGE, MREMAP_MAYMOVE);
-        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
-        for (size_t page = 0; page < 16; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
-        if (kinds[i].prot == RW)
-            ck_assert_int_eq(probe_write(mapped + 15 * PAGE, 'w').signal, 0);
-    }
-    ck_assert_int_eq(munlockall(), 0);
-    muse_disconnect(own);
-}
-
-START_TEST(what_is_mapped_after_mlockall_comes_from_the_driver_and_is_not_zero)
-{
-    begin(NULL);
-    client_join(client_fork(lock_all, NULL));
-    end();
-}
-END_TEST
-
-struct locker {
-    pthread_t thread;
-    atomic_bool stop;
-};
-
-static void *lock_again_and_again(void *arg)
-{
-    struct locker *locker = arg;
-
-    while (!atomic_load(&locker->stop))
-        (void)mlockall(MCL_CURRENT | MCL_FUTURE);
-    return NULL;
-}
-
-/* Maps objects of which no page is there yet; what is locked too early would be zeros. */
-static void map_while_another_thread_locks(void *ctx)
-{
-    const struct muse_options options = {.struct_size = sizeof(options), .arena_bytes = 64u << 20};
-    struct locker locker = {.stop = false};
-    struct muse *own;
-
-    (void)ctx;
-    ck_assert_int_eq(muse_connect(&own, &options), 0);
-    ck_assert_int_eq(pthread_create(&locker.thread, NULL, lock_again_and_again, &locker), 0);
-    for (unsigned i = 0; i < 150; i++) {
-        const unsigned kind = i % N_ELEMENTS(kinds);
-        char name[32], *mapped;
-
-        (void)snprintf(name, sizeof(name), "faulty/%u", i);
-        mapped = client_map(own, name, kinds[kind].oflags, 4 * PAGE, kinds[kind].prot,
-                            kinds[kind].flags);
-        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
-        for (size_t page = 0; page < 4; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
-        mapped = muse_mremap(own, mapped, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE);
-        ck_assert_msg(mapped != MAP_FAILED, "%s", muse_last_error_text());
-        for (size_t page = 0; page < 8; page++)
-            ck_assert_uint_eq(faulty_word(mapped, page, 1), page * 512 + 1);
-        ck_assert_int_eq(muse_munmap(own, mapped, 8 * PAGE), 0);
-    }
-    atomic_store(&locker.stop, true);
-    ck_assert_int_eq(pthread_join(locker.thread, NULL), 0);
-    ck_assert_int_eq(munlockall(), 0);
-    muse_disconnect(own);
-}
-
-START_TEST(what_is_mapped_while_a_thread_calls_mlockall_is_not_zero_either)
-{
-    begin(NULL);
-    client_join(client_fork(map_while_another_thread_locks, NULL));
-    end();
-}
-END_TEST
-
 /* ---- pages that come from a driver ---- */
 
 START_TEST(advice_cuts_mappings_as_the_kernel_does_and_they_become_one_again)
@@ -601,8 +500,6 @@ int main(void)
     tcase_add_test(tcase, every_row_of_mlock_is_as_the_kernel_has_it);
     tcase_add_test(tcase, pages_without_access_stay_locked_although_they_cannot_come);
     tcase_add_test(tcase, the_limit_of_locked_memory_holds);
-    tcase_add_test(tcase, what_is_mapped_after_mlockall_comes_from_the_driver_and_is_not_zero);
-    tcase_add_test(tcase, what_is_mapped_while_a_thread_calls_mlockall_is_not_zero_either);
     tcase_add_test(tcase, advice_cuts_mappings_as_the_kernel_does_and_they_become_one_again);
     tcase_add_test(tcase, a_may_split_that_refuses_fails_advice_that_cuts_and_no_other);
     tcase_add_test(tcase, at_the_limit_of_mappings_advice_that_cuts_is_eagain);

@@ -314,7 +314,7 @@ START_TEST(a_client_that_does_not_confirm_in_time_loses_the_mapping_and_its_rang
     begin(quick, faulty);
     raw_hello(&raw, &rig);
     raw_attach(&raw);
-    start = ((uintptr_t)raw.arena + HUGE_PAGE) & ~(uint64_t)(HUGE_PAGE - 1);
+    start = raw_place(&raw);
     file_id = raw_open(&raw, "faulty/all,lock");
     id = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
     (void)raw_answer(&raw, FRAME_MEM_OPS, id);
@@ -362,20 +362,9 @@ END_TEST
 /* Maps one page with real memory behind it. Return: its address. */
 static uint64_t raw_map_really(struct raw *raw, const char *name)
 {
-    const uint64_t start = ((uintptr_t)raw->arena + HUGE_PAGE) & ~(uint64_t)(HUGE_PAGE - 1);
     struct muse_file *file = client_open(muse, name, O_RDONLY); /* keeps the object */
-    uint64_t file_id = raw_open(raw, name);
-    uint64_t id = raw_map(raw, file_id, start, PAGE, MAP_FIXED);
-    int memfd = memfd_create("stand-in", MFD_CLOEXEC);
+    const uint64_t start = raw_map_page(raw, raw_open(raw, name));
 
-    ck_assert_int_eq(ftruncate(memfd, (off_t)PAGE), 0);
-    (void)raw_answer(raw, FRAME_MEM_OPS, id);
-    ck_assert_ptr_ne(
-        mmap((void *)(uintptr_t)start, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd, 0),
-        MAP_FAILED);
-    (void)close(memfd);
-    raw_ops_done(raw, id, 0);
-    (void)raw_answer(raw, FRAME_MAPPED, id);
     ck_assert_int_eq(muse_close(file), 0);
     return start;
 }

@@ -156,10 +156,7 @@ static void be_told_to_move(void *name)
     uint64_t id, start;
 
     raw_client(&raw);
-    start = ((uintptr_t)raw.arena + HUGE_PAGE) & ~(uint64_t)(HUGE_PAGE - 1);
-    id = raw_map(&raw, raw_open(&raw, "faulty/old,lock"), start, PAGE, MAP_FIXED);
-    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
-    (void)raw_answer(&raw, FRAME_MAPPED, id);
+    start = raw_map_page(&raw, raw_open(&raw, "faulty/old,lock"));
     id = raw_map(&raw, raw_open(&raw, name), start, PAGE, MAP_FIXED);
     raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id)); /* at a scratch place */
     struct frame *move = raw_answer(&raw, FRAME_MEM_OPS, id);

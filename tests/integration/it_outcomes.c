@@ -343,11 +343,8 @@ static void fail_the_move(const char *name)
 
     raw_hello(&raw, &rig);
     raw_attach(&raw);
-    start = ((uintptr_t)raw.arena + (2u << 20)) & ~(uint64_t)((2u << 20) - 1);
     file_id = raw_open(&raw, name);
-    id = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
-    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
-    (void)raw_answer(&raw, FRAME_MAPPED, id);
+    start = raw_map_page(&raw, file_id);
     id = raw_map(&raw, file_id, start, PAGE, MAP_FIXED);
     raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
     (void)raw_answer(&raw, FRAME_MEM_OPS, id);
@@ -380,6 +377,53 @@ START_TEST(a_move_that_fails_for_a_driver_without_complete_counts_as_aborted)
     ck_assert_uint_eq(rig_count(&rig, "faulty", "prepared"), 2);
     ck_assert_uint_eq(rig_count(&rig, "faulty", "completed"), 1); /* it lived */
     ck_assert_uint_eq(rig_count(&rig, "faulty", "aborted"), 1);
+    end();
+}
+END_TEST
+
+/* Maps a page where nothing stands, which is opened in the end: the client says that it could not. */
+static void fail_to_open(const char *name, bool goes)
+{
+    struct raw raw;
+    uint64_t id;
+
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    id = raw_map(&raw, raw_open(&raw, name), raw_place(&raw), PAGE, MAP_FIXED);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id);
+    if (goes) { /* at this point */
+        raw_done(&raw);
+        return;
+    }
+    raw_ops_done(&raw, id, ENOMEM);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id)); /* undo */
+    ck_assert_int_eq(raw_failure(&raw, id), ENOMEM);
+    ck_assert_uint_eq(rig_stat(&rig, "maps"), 0);
+    raw_done(&raw);
+}
+
+START_TEST(a_mapping_that_cannot_be_opened_after_complete_is_closed)
+{
+    begin(NULL, faulty);
+    fail_to_open("faulty/x,lock,ops=close", _i == 1);
+    wait_for_counter("close", 1);
+    driver_saw(1, 1, 0, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_mapping_that_cannot_be_opened_of_a_driver_without_complete_counts_as_aborted)
+{
+    static const char *const no_complete[] = {"muse-faulty --no-complete", NULL};
+
+    begin(NULL, no_complete);
+    fail_to_open("faulty/x,ops=close", _i == 1);
+    while (rig_count(&rig, "faulty", "aborted") == 0)
+        client_sleep_ms(2);
+    driver_saw(1, 0, 0, 0);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "prepared"), 1);
+    ck_assert_uint_eq(rig_count(&rig, "faulty", "completed"), 0);
     end();
 }
 END_TEST
@@ -595,6 +639,10 @@ int main(void)
     tcase_add_test(tcase, a_move_that_the_kernel_refuses_is_closed_and_the_old_mapping_stands);
     tcase_add_test(tcase, a_move_that_fails_after_complete_is_closed);
     tcase_add_test(tcase, a_move_that_fails_for_a_driver_without_complete_counts_as_aborted);
+    tcase_add_loop_test(tcase, a_mapping_that_cannot_be_opened_after_complete_is_closed, 0, 2);
+    tcase_add_loop_test(
+        tcase, a_mapping_that_cannot_be_opened_of_a_driver_without_complete_counts_as_aborted, 0,
+        2);
     tcase_add_test(tcase,
                    when_the_server_is_killed_the_sdk_aborts_what_is_open_and_closes_what_lives);
     return unit_run("outcomes", tcase);

@@ -614,7 +614,8 @@ START_TEST(access_to_a_mapping_that_is_being_made_waits_for_it)
         end();
         return;
     }
-    (void)raw_answer(&raw, FRAME_MAPPED, map); /* first this, and then that */
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, map)); /* open */
+    (void)raw_answer(&raw, FRAME_MAPPED, map);                 /* first this, and then that */
     frame = raw_answer(&raw, FRAME_ACCESSED, access);
     accessed = muse__wire__accessed__unpack(NULL, frame->n_payload, frame->payload);
     ck_assert_ptr_nonnull(accessed);

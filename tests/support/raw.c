@@ -22,6 +22,7 @@
 #include "common/base/linux_abi.h"
 #include "common/base/own.h"
 #include "common/ipc/fd.h"
+#include "tests/support/client.h"
 
 #define WAIT_S  20
 #define WAIT_MS (WAIT_S * 1000)
@@ -173,6 +174,13 @@ void raw_attach(struct raw *raw)
     (void)raw_answer(raw, FRAME_ATTACHED, id);
 }
 
+uint64_t raw_place(const struct raw *raw)
+{
+    const uint64_t align = 2u << 20;
+
+    return ((uintptr_t)raw->arena + align) / align * align;
+}
+
 void raw_done(struct raw *raw)
 {
     chan_done(&raw->chan);
@@ -232,12 +240,12 @@ void raw_ops_done(struct raw *raw, uint64_t id, uint32_t error)
 }
 
 /* A private mapping of shared memory: it can be registered as the object's own could. */
-static void map_stand_in(void *addr, size_t len)
+static void map_stand_in(void *addr, size_t len, int prot)
 {
     CLEAN(fd_close_p) int memfd = memfd_create("stand-in", MFD_CLOEXEC);
 
     ck_assert_int_eq(ftruncate(memfd, (off_t)len), 0);
-    ck_assert_ptr_ne(mmap(addr, len, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd, 0), MAP_FAILED);
+    ck_assert_ptr_ne(mmap(addr, len, prot, MAP_PRIVATE | MAP_FIXED, memfd, 0), MAP_FAILED);
 }
 
 static void map_reserve(void *addr, size_t len)
@@ -253,13 +261,15 @@ static void carry_out(const Muse__Wire__MemOps__Op *op)
     void *to = (void *)(uintptr_t)op->to;
 
     if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE) {
-        map_stand_in(addr, op->length);
+        map_stand_in(addr, op->length, (int)op->prot);
     } else if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE) {
         map_reserve(addr, op->length);
     } else if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MOVE) {
         ck_assert_ptr_eq(mremap(addr, op->length, op->length, MREMAP_MAYMOVE | MREMAP_FIXED, to),
                          to);
         map_reserve(addr, op->length);
+    } else if (op->kind == MUSE__WIRE__MEM_OPS__KIND__MPROTECT) {
+        ck_assert_int_eq(mprotect(addr, op->length, (int)op->prot), 0);
     } else {
         ck_abort_msg("this client cannot do op %d", (int)op->kind);
     }
@@ -274,4 +284,14 @@ void raw_carry_out(struct raw *raw, const struct frame *frame)
     carry_out(ops->ops[0]);
     muse__wire__mem_ops__free_unpacked(ops, NULL);
     raw_ops_done(raw, frame->header.id, 0);
+}
+
+uint64_t raw_map_page(struct raw *raw, uint64_t file_id)
+{
+    const uint64_t id = raw_map(raw, file_id, raw_place(raw), PAGE, MAP_FIXED);
+
+    raw_carry_out(raw, raw_answer(raw, FRAME_MEM_OPS, id));
+    raw_carry_out(raw, raw_answer(raw, FRAME_MEM_OPS, id)); /* to open it */
+    (void)raw_answer(raw, FRAME_MAPPED, id);
+    return raw_place(raw);
 }

@@ -49,6 +49,9 @@ void raw_uffd(struct raw *raw);
 /** raw_attach() - arena, userfaultfd, ATTACH; after raw_hello() */
 void raw_attach(struct raw *raw);
 
+/** raw_place() - an address in its arena, at a multiple of 2 MiB, where nothing is unless it was named */
+uint64_t raw_place(const struct raw *raw);
+
 /** raw_done() - close everything */
 void raw_done(struct raw *raw);
 
@@ -69,6 +72,9 @@ uint64_t raw_open_rw(struct raw *raw, const char *name);
 
 /** raw_map() - ask for a shared read-only mapping. Return: the request's id. */
 uint64_t raw_map(struct raw *raw, uint64_t file_id, uint64_t addr, size_t len, uint32_t flags);
+
+/** raw_map_page() - map a page at raw_place(), with memory of its own behind it. Return: the address. */
+uint64_t raw_map_page(struct raw *raw, uint64_t file_id);
 
 /** raw_ops_done() - claim that the server's MEM_OPS were carried out. @error: errno or 0. */
 void raw_ops_done(struct raw *raw, uint64_t id, uint32_t error);
