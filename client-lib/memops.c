@@ -459,7 +459,8 @@ static int protect(struct range range, int prot)
 /*
  * Whether the source is still watched when its pages have moved away is up to the kernel; it could
  * read as zeros. So nobody has access to it meanwhile, and the server gives that back once it has
- * seen to it that it is watched.
+ * seen to it that it is watched. The target's too: of what is locked mprotect(2) brings in pages, and
+ * the server has to know where they are by then.
  */
 static int run_split_off(const struct work *work)
 {
@@ -480,7 +481,9 @@ static int run_split_off(const struct work *work)
             (void)!protect(work->range, prot); /* it was so a moment ago */
     }
     r = note(work, outside_add, target, r);
-    return r < 0 ? r : protect(target, prot);
+    if (r == 0 && !(work->op->has_closed && work->op->closed))
+        r = protect(target, prot);
+    return r;
 }
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mremap, shared by two files: remap_flow.c (the walk: what is to be done, in which order) and
- * remap_unit.c (one mapping: the client's calls, the tree, and the ways back). Of the others only the
- * fault flow includes it, which tells of a growth that it sees.
+ * mremap, shared by three files: remap_flow.c (the walk: what is to be done, in which order),
+ * remap_unit.c (one mapping: the tree, the ways forward and back) and remap_ops.c (what the client
+ * does). Of the others only the fault flow includes it, which tells of a growth that it sees.
  */
 #ifndef MUSE_SERVER_FLOW_REMAP_FLOW_H
 #define MUSE_SERVER_FLOW_REMAP_FLOW_H
@@ -29,7 +29,7 @@ enum remap_state {
     REMAP_ASKING,     /* the driver's mremap */
     REMAP_INSTALLING, /* the client maps what is new */
     REMAP_MOVING,     /* the client moves pages */
-    REMAP_RESTORING,  /* the client gets its access to the source of a split-off back */
+    REMAP_RESTORING,  /* the client gets its access to a split-off and its source back */
     REMAP_POPULATING, /* the client touches what has grown of a locked mapping */
 };
 
@@ -85,6 +85,27 @@ void remap_unit_start(struct remap_request *request);
  * the fault says that the mapping has grown. Called for any fault that waits for a placeholder.
  */
 void remap_growth_seen(struct space *space, uint64_t addr);
+
+/* ---- remap_ops.c ---- */
+
+/** remap_is_shared_anon() - is @vma anonymous memory of several processes? */
+bool remap_is_shared_anon(const struct vma *vma);
+
+/** remap_made_at() - where the client makes what is new: its place, or the scratch place */
+struct range remap_made_at(const struct remap_request *request);
+
+/**
+ * remap_install_ops() - how the client makes what is new
+ * @ops: room for MEM_OPS_MAX
+ *
+ * Return: how many; -EMFILE no fd for the page cache.
+ */
+MUST_CHECK int remap_install_ops(const struct remap_request *request, struct mem_op *ops);
+
+/** remap_move_op() - how the client moves the pages */
+struct mem_op remap_move_op(const struct remap_request *request);
+
+/* ---- remap_unit.c ---- */
 
 /** remap_unit_drop() - the client is dead: forget the unit under way; the space's VMAs go later */
 void remap_unit_drop(struct remap_request *request);

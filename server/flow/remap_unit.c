@@ -24,23 +24,13 @@
 
 #include "common/base/linux_abi.h"
 #include "proto/client.pb-c.h"
-#include "server/flow/anon_flow.h"
 #include "server/flow/fault_flow.h"
 #include "server/flow/remap_flow.h"
 #include "server/flow/unmap_flow.h"
 
-#ifndef MLOCK_ONFAULT
-#define MLOCK_ONFAULT 1
-#endif
-
 static struct space *space_of(const struct remap_request *request)
 {
     return request->mm.space;
-}
-
-static bool is_shared_anon(const struct vma *vma)
-{
-    return vma_is_anon(vma) && (vma->flags & VMF_SHARED);
 }
 
 /* ---- the ways back ---- */
@@ -270,7 +260,8 @@ void remap_growth_seen(struct space *space, uint64_t addr)
         deadline_set(&space->engine->loop, &request->seen, loop_now_ns());
 }
 
-static void commit(struct remap_request *request)
+/* Everything is decided, and nothing can fail any more. */
+static void enter(struct remap_request *request)
 {
     if ((request->vma->flags & VMF_LOCKED) && !range_is_empty(request->fresh))
         request->lock = request->fresh;
@@ -280,6 +271,11 @@ static void commit(struct remap_request *request)
         commit_grow(request);
     give_up(request, &request->scratch, false);
     drop_spares(request);
+}
+
+static void commit(struct remap_request *request)
+{
+    enter(request);
     remap_unit_done(request, 0, NULL);
 }
 
@@ -287,38 +283,42 @@ static void commit(struct remap_request *request)
 
 static void on_restored(void *ctx, enum client_end end, int error)
 {
-    (void)error; /* without access nobody reads zeros there */
     if (end != CLIENT_LOST)
-        commit(ctx);
+        remap_unit_done(ctx, error, "the client's kernel refused the protection");
 }
 
-static void restore_source(struct remap_request *request)
+static struct mem_op protect_op(struct range range, uint32_t prot)
+{
+    return (struct mem_op){
+        .kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT, .range = range, .prot = prot, .fd = -1};
+}
+
+/* Both places are served by now: of what another thread has locked meanwhile, mprotect(2) brings in
+ * pages before it returns. A source that cannot be watched stays without access: nobody reads zeros. */
+static void restore(struct remap_request *request)
 {
     struct space *space = space_of(request);
     struct vma *vma = request->vma;
-    const bool is_split_off = request->how == REMAP_SPLIT_OFF;
-    struct mem_op ops[2];
+    const struct range whole = vma_range(vma);
+    const bool is_locked = vma->flags & VMF_LOCKED;
+    const uint32_t prot = vma_prot(vma);
+    struct mem_op ops[3];
     unsigned n_ops = 0;
 
-    if (is_split_off) {
-        ops[n_ops++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT,
-                                       .range = request->from,
-                                       .prot = vma_prot(vma),
-                                       .fd = -1};
+    if (request->how == REMAP_SPLIT_OFF) {
+        ops[n_ops++] = protect_op(request->to, prot);
+        if (vma->direct || fault_flow_register_part(space, vma, request->from) == 0)
+            ops[n_ops++] = protect_op(request->from, prot);
     }
-    if (vma->flags & VMF_LOCKED) {
-        ops[n_ops++] = (struct mem_op){
-            .kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = vma_range(vma), .fd = -1};
+    if (is_locked) {
+        ops[n_ops++] =
+            (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MUNLOCK, .range = whole, .fd = -1};
     }
-    request->state = REMAP_RESTORING;
-    /* served from now on: of what another thread has locked meanwhile, mprotect(2) brings in pages */
-    vma->write_locked = false;
     vma->flags &= ~(uint32_t)VMF_LOCKED; /* as the kernel does, for all of it */
-    if ((is_split_off && !vma->direct && fault_flow_register_part(space, vma, request->from) < 0) ||
-        session_mem_ops(space, request->mm.id, ops, n_ops, 0, on_restored, request) < 0)
-        commit(request);
-    else
-        fault_flow_vma_ready(space, vma);
+    request->state = REMAP_RESTORING;
+    enter(request);
+    if (session_mem_ops(space, request->mm.id, ops, n_ops, 0, on_restored, request) < 0)
+        remap_unit_done(request, -EIO, "the client could not be told to restore its access");
 }
 
 static bool leaves_unlocked(const struct remap_request *request)
@@ -338,28 +338,9 @@ static void on_moved(void *ctx, enum client_end end, int error)
     if (error < 0)
         fail(request, error, "the client's kernel refused to move the mapping");
     else if (request->how == REMAP_SPLIT_OFF)
-        restore_source(request);
+        restore(request);
     else
         commit(request);
-}
-
-static struct mem_op move_op(const struct remap_request *request)
-{
-    const struct vma *vma = request->vma;
-    const bool native = vma_is_anon(vma); /* no registration: the kernel grows it, too */
-
-    if (request->how == REMAP_SPLIT_OFF) {
-        return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__SPLIT_OFF,
-                               .range = request->from,
-                               .prot = vma_prot(vma),
-                               .to = request->to.start,
-                               .fd = -1};
-    }
-    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__REMAP,
-                           .range = request->from,
-                           .to = request->to.start,
-                           .new_length = native ? range_len(request->to) : range_len(request->from),
-                           .fd = -1};
 }
 
 /* Until the client has answered nobody knows where the source's pages are: faults wait, and nothing
@@ -367,7 +348,7 @@ static struct mem_op move_op(const struct remap_request *request)
 static void move(struct remap_request *request)
 {
     struct space *space = space_of(request);
-    const struct mem_op op = move_op(request);
+    const struct mem_op op = remap_move_op(request);
 
     request->state = REMAP_MOVING;
     request->vma->write_locked = true;
@@ -385,7 +366,7 @@ static void after_install(struct remap_request *request)
     if (request->how == REMAP_MOVE)
         move(request);
     else if (leaves_unlocked(request))
-        restore_source(request);
+        restore(request);
     else
         commit(request);
 }
@@ -417,11 +398,6 @@ static void shift(struct remap_request *request)
         fail(request, -EIO, "the client could not be told to map");
 }
 
-static struct range made_at(const struct remap_request *request)
-{
-    return request->elsewhere ? vma_range(request->scratch) : request->fresh;
-}
-
 static void on_installed(void *ctx, enum client_end end, int error)
 {
     struct remap_request *request = ctx;
@@ -434,7 +410,7 @@ static void on_installed(void *ctx, enum client_end end, int error)
     if (error == -ENOMEM && (request->vma->flags & VMF_LOCKED) && request->told)
         error = -EAGAIN;
     if (error == 0 && !request->vma->direct && request->told)
-        error = fault_flow_register_part(space, request->vma, made_at(request));
+        error = fault_flow_register_part(space, request->vma, remap_made_at(request));
     if (error < 0)
         fail(request, error, "the client's kernel refused to map what is new");
     else if (request->elsewhere)
@@ -443,124 +419,10 @@ static void on_installed(void *ctx, enum client_end end, int error)
         after_install(request);
 }
 
-/* More of an object. Return: the op, with op.fd -1 when there is no fd for it. */
-static struct mem_op file_op(const struct remap_request *request)
-{
-    const struct vma *vma = request->vma;
-    const struct vma *copy = request->copy;
-    struct backing *backing = &vma_object(vma)->backing;
-    const bool shared = vma->flags & VMF_SHARED;
-    const bool unaccounted = vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
-
-    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
-                           .range = made_at(request),
-                           .prot = vma_prot(vma),
-                           .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
-                                    (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
-                           .offset = vma_pgoff_at(copy, request->fresh.start) * VMA_PAGE_BYTES,
-                           .fd = shared ? backing->fd : backing_readonly_fd(backing)};
-}
-
-/* The memory that the source shows from its start on, once more at @to. */
-static struct mem_op duplicate_op(const struct remap_request *request, struct range to)
-{
-    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__DUPLICATE,
-                           .range = {request->from.start, request->from.start + VMA_PAGE_BYTES},
-                           .to = to.start,
-                           .new_length = range_len(to),
-                           .fd = -1};
-}
-
-/*
- * Growing shared anonymous memory means more of the same, also beyond its end (SIGBUS). All of it is
- * mapped once more at a scratch address, what is new is moved behind the old, and the rest goes.
- */
-static unsigned grow_shared_ops(const struct remap_request *request, struct mem_op *ops)
-{
-    const struct range scratch = vma_range(request->scratch);
-    const uint64_t border = scratch.start + range_len(request->from);
-
-    ops[0] = duplicate_op(request, scratch);
-    ops[1] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
-                             .range = {border, scratch.end},
-                             .to = request->fresh.start,
-                             .fd = -1};
-    ops[2] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_RESERVE,
-                             .range = {scratch.start, border},
-                             .fd = -1};
-    return 3;
-}
-
-static void add_advice(struct mem_op *ops, unsigned *n, struct range range, uint32_t advice)
-{
-    ops[(*n)++] = (struct mem_op){
-        .kind = MUSE__WIRE__MEM_OPS__KIND__MADVISE, .range = range, .advice = advice, .fd = -1};
-}
-
-/* What madvise and mlock have said about the mapping holds for what is new, too. */
-static void add_properties(const struct remap_request *request, struct mem_op *ops, unsigned *n)
-{
-    static const struct {
-        uint32_t flag, advice;
-    } kept[] = {
-        {VMF_DONTDUMP, MADV_DONTDUMP},
-        {VMF_HUGEPAGE, MADV_HUGEPAGE},
-        {VMF_NOHUGEPAGE, MADV_NOHUGEPAGE},
-        {VMF_WIPEONFORK, MADV_WIPEONFORK},
-    };
-    const struct vma *vma = request->vma;
-
-    for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        if (vma->flags & kept[i].flag)
-            add_advice(ops, n, made_at(request), kept[i].advice);
-    }
-    if (vma->flags & VMF_LOCKED) {
-        ops[(*n)++] = (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__MLOCK,
-                                      .range = made_at(request),
-                                      .flags = MLOCK_ONFAULT,
-                                      .fd = -1};
-    }
-}
-
-/* Outside of the arena the kernel knows what is behind, and grows the mapping by itself. */
-static struct mem_op grow_op(const struct remap_request *request)
-{
-    return (struct mem_op){.kind = MUSE__WIRE__MEM_OPS__KIND__GROW,
-                           .range = {request->fresh.start - VMA_PAGE_BYTES, request->fresh.start},
-                           .flags = vma_is_anon(request->vma) ? MAP_ANONYMOUS : 0u,
-                           .new_length = VMA_PAGE_BYTES + range_len(request->fresh),
-                           .fd = -1};
-}
-
-/* Return: how many ops; -EMFILE. */
-static int install_ops(const struct remap_request *request, struct mem_op *ops)
-{
-    const struct vma *vma = request->vma;
-    unsigned n = 1;
-
-    if (request->how == REMAP_GROW && vma->outside_arena) {
-        ops[0] = grow_op(request);
-        return 1;
-    }
-    if (!vma_is_anon(vma)) {
-        ops[0] = file_op(request);
-        if (ops[0].fd < 0)
-            return -EMFILE;
-    } else if (request->how == REMAP_COPY) {
-        ops[0] = duplicate_op(request, request->to);
-    } else if (is_shared_anon(vma)) {
-        n = grow_shared_ops(request, ops);
-    } else {
-        ops[0] = anon_op(vma, request->fresh, 0);
-    }
-    add_properties(request, ops, &n);
-    return (int)n;
-}
-
 static void install(struct remap_request *request)
 {
     struct mem_op ops[MEM_OPS_MAX];
-    int n = install_ops(request, ops);
+    int n = remap_install_ops(request, ops);
 
     request->state = REMAP_INSTALLING;
     /* the kernel's own growth is done or not; others may leave something behind */
@@ -654,7 +516,7 @@ static void fill_in_copy(struct remap_request *request)
     struct space *space = space_of(request);
     const struct vma *vma = request->vma;
     struct vma *copy = request->copy;
-    const bool private_anon = vma_is_anon(vma) && !is_shared_anon(vma);
+    const bool private_anon = vma_is_anon(vma) && !remap_is_shared_anon(vma);
 
     vma_copy_identity(copy, vma);
     copy->start = request->to.start;
@@ -675,7 +537,8 @@ static uint64_t scratch_bytes(const struct remap_request *request)
 {
     if (request->elsewhere)
         return range_len(request->fresh);
-    if (request->how != REMAP_GROW || !is_shared_anon(request->vma) || request->vma->outside_arena)
+    if (request->how != REMAP_GROW || !remap_is_shared_anon(request->vma) ||
+        request->vma->outside_arena)
         return 0;
     return range_len(request->from) + range_len(request->to);
 }

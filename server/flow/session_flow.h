@@ -44,6 +44,7 @@ struct mem_op {
     uint32_t advice;     /* MADVISE */
     bool direct;         /* MMAP_FILE: the pages themselves, never registered */
     bool fresh;          /* MOVE: of what this call has mapped */
+    bool closed;         /* SPLIT_OFF: the target gets its access later, too */
 };
 
 /* @error: 0 or -errno of the op that failed. After CLIENT_DEADLINE it is not called again. */

@@ -263,12 +263,12 @@ static void duplicate_while_another_thread_locks(void *ctx)
     struct locker locker;
 
     locker_start(&locker);
-    for (unsigned i = 0; i < N_ROUNDS; i++) {
+    for (unsigned i = 0; i < 4 * N_ROUNDS; i++) {
         char *source =
             map_new(own, &kinds[i % N_ELEMENTS(kinds)], (struct client_span){.len = BYTES}, 0);
         char *at = place_of(own, place);
 
-        check_words(source, i % 2 ? N_PAGES : 0);
+        check_words(source, i % 8 < 4 ? N_PAGES : 0);
         ck_assert_ptr_eq(muse_mremap(own, source, BYTES, BYTES,
                                      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, at),
                          at);

@@ -59,6 +59,7 @@ static int ask(struct server *server, struct muse *muse)
 static void script_allowed(struct server *server)
 {
     uint64_t id, at;
+    Op closed;
 
     server_greet(server);
     at = server->arena_start;
@@ -74,6 +75,10 @@ static void script_allowed(struct server *server)
     DOES(0, op_make(KIND(RESERVE_FREE), at + 3 * PAGE, PAGE));
     /* the pages leave, the mapping stays without access */
     DOES(0, op_to(KIND(SPLIT_OFF), at + 2 * PAGE, PAGE, at + 20 * PAGE, 0));
+    closed = op_to(KIND(SPLIT_OFF), at, PAGE, at + 24 * PAGE, 0);
+    closed.has_closed = closed.closed = true;
+    DOES(0, closed);
+    DOES(0, op_prot(KIND(MPROTECT), at, PAGE, RW));
     server_done(server, id);
     server_expect_end(server);
 }
@@ -98,6 +103,8 @@ START_TEST(existing_mappings_are_changed_as_the_server_says)
     ck_assert_str_eq(line.perms, "rw-p");
     ck_assert(find_map(server.arena_start + 20 * PAGE, &line));
     ck_assert_str_eq(line.perms, "rw-p");
+    ck_assert(find_map(server.arena_start + 24 * PAGE, &line));
+    ck_assert_str_eq(line.perms, "---p");
     muse_disconnect(muse);
     ck_assert(!find_map(server.arena_start, &line));
     server_stop(&server);
