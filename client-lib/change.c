@@ -112,15 +112,6 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* At an address that was named others may write already. */
-static void drop_early_growth(const Muse__Wire__Remap *message, uint64_t addr)
-{
-    const uint64_t old_len = range_len(limit_named_range(0, message->old_length, PAGE_BYTES));
-
-    if (message->new_length > old_len && (message->flags & MREMAP_FIXED) == 0)
-        memops_drop_early((struct range){addr + old_len, addr + message->new_length});
-}
-
 static int remap(struct muse *muse, Muse__Wire__Remap *message, uint64_t *ret_addr)
 {
     struct question question = {
@@ -146,7 +137,6 @@ static int remap(struct muse *muse, Muse__Wire__Remap *message, uint64_t *ret_ad
     }
     *ret_addr = mapped->addr;
     muse__wire__mapped__free_unpacked(mapped, NULL);
-    drop_early_growth(message, *ret_addr);
     return 0;
 }
 

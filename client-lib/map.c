@@ -220,9 +220,6 @@ static int map(struct muse *muse, const struct map_args *args, const struct muse
             (void)munmap(address_pointer(held.start), range_len(held));
         return r;
     }
-    /* nobody knows the address yet; where it was named there is no access before it is watched */
-    if (file && (args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == 0)
-        memops_drop_early((struct range){addr, addr + args->len});
     /* anonymous memory the kernel has locked */
     if (lock || (file && (args->flags & MAP_LOCKED) != 0)) {
         r = lock_range(muse, addr, args->len);

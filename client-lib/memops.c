@@ -8,6 +8,8 @@
 #include "client-lib/memops.h"
 
 #include <errno.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -114,33 +116,44 @@ static int note(const struct work *work, note_fn *change, struct range range, in
     return r;
 }
 
-void memops_drop_early(struct range range)
+/*
+ * From here on nothing is brought in that the server has not served, and what was before, goes. That
+ * it is registered is the server's business, which registers it as it wants it, or says why it
+ * cannot; here only the order counts.
+ */
+static int watch(const struct work *work)
 {
-    void *at = address_pointer(range.start);
+    struct uffdio_register args = {
+        .range = {.start = work->range.start, .len = range_len(work->range)},
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+    };
 
-    if (msync(at, range_len(range), MS_INVALIDATE) < 0 && errno == EBUSY) /* some of it is locked */
-        (void)madvise(at, range_len(range), MADV_DONTNEED_LOCKED);
+    (void)ioctl(work->muse->uffd, UFFDIO_REGISTER, &args);
+    return madvise(address_pointer(work->range.start), range_len(work->range),
+                   MADV_DONTNEED_LOCKED);
 }
 
 /*
  * After mlockall(MCL_FUTURE) the kernel brings in at once what is mapped, and a page cache would
  * have pages before anybody serves it: zeros. Where there is no access nothing is brought in, and
- * what is not locked any more never is. But what is to be executable must be so from the start
- * (PR_SET_MDWE), so that is dropped again.
+ * what is not locked any more is not when access comes. But what is to be executable must be so from
+ * the start (PR_SET_MDWE); and mlockall(MCL_CURRENT) of another thread that is under way brings in
+ * what it comes to, locked or not. So what came is dropped, once nothing more can come. Nobody has
+ * filled it, because nobody knows the address yet (decision 15).
  */
 static int map_unlocked(const struct work *work, int flags, int fd)
 {
     const size_t len = range_len(work->range);
     void *at = address_pointer(work->range.start);
     const int prot = (int)work->op->prot;
-    const bool is_code = prot & PROT_EXEC;
+    const int first_prot = prot & PROT_EXEC ? prot : PROT_NONE;
     int r;
 
-    if (mmap(at, len, is_code ? prot : PROT_NONE, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
+    if (mmap(at, len, first_prot, flags, fd, (off_t)work->op->offset) == MAP_FAILED)
         return -errno;
-    if (syscall(SYS_munlock, at, len) == 0 && (is_code ? madvise(at, len, MADV_DONTNEED_LOCKED)
-                                               : prot != PROT_NONE ? mprotect(at, len, prot)
-                                                                   : 0) == 0)
+    if (syscall(SYS_munlock, at, len) == 0 &&
+        (prot == first_prot || mprotect(at, len, prot) == 0) &&
+        (prot == PROT_NONE || watch(work) == 0))
         return 0;
     r = -errno;
     if (is_in_arena(work, work->range))
@@ -239,8 +252,6 @@ static int run_move(const struct work *work)
     r = promise(work, target);
     if (r < 0)
         return r;
-    if (work->op->has_fresh && work->op->fresh)
-        memops_drop_early(work->range);
     got = mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
                  address_pointer(target.start));
     if (got == MAP_FAILED && (errno == EINVAL || errno == ENOMEM)) {

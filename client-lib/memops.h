@@ -43,13 +43,6 @@ MUST_CHECK int memops_run(struct muse *muse, const struct range own[2],
                           struct memops_result *ret_result);
 
 /**
- * memops_drop_early() - drop what another thread's mlockall(MCL_CURRENT) has brought in between the
- * mmap and the server's registration, which would be zeros
- * @range: just mapped, nobody has written to it, and nobody asked for it to be locked
- */
-void memops_drop_early(struct range range);
-
-/**
  * memops_keep_from_children() - MADV_DONTFORK: a child would have the mapping without userfaultfd,
  * and read zeros
  *

@@ -530,7 +530,6 @@ void map_commit(struct map_request *request)
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
                               .range = request->place,
                               .to = request->target.start,
-                              .fresh = true,
                               .fd = -1};
 
     if (!request->replace) {

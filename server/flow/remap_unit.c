@@ -391,7 +391,6 @@ static void shift(struct remap_request *request)
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MOVE,
                               .range = vma_range(request->scratch),
                               .to = request->fresh.start,
-                              .fresh = true,
                               .fd = -1};
 
     if (session_mem_ops(space_of(request), request->mm.id, &op, 1, 0, on_shifted, request) < 0)

@@ -114,7 +114,6 @@ static void build_op(Muse__Wire__MemOps__Op *wire, const struct mem_op *op, int 
     wire->new_length = op->new_length;
     wire->advice = op->advice;
     wire->has_direct = wire->direct = op->direct;
-    wire->has_fresh = wire->fresh = op->fresh;
     wire->has_closed = wire->closed = op->closed;
     if (op->fd >= 0) {
         wire->has_fd_index = true;

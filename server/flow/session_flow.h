@@ -43,7 +43,6 @@ struct mem_op {
     uint64_t new_length; /* REMAP */
     uint32_t advice;     /* MADVISE */
     bool direct;         /* MMAP_FILE: the pages themselves, never registered */
-    bool fresh;          /* MOVE: of what this call has mapped */
     bool closed;         /* SPLIT_OFF: the target gets its access later, too */
 };
 

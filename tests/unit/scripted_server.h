@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -240,11 +241,17 @@ static inline int server_ops_result(struct server *server, uint64_t id, uint32_t
     return error;
 }
 
-/* One op, its result. */
+/* One op, its result. This server serves no fault: what it has had mapped is the kernel's alone. */
 static inline int server_do(struct server *server, uint64_t id, Muse__Wire__MemOps__Op op, int fd)
 {
+    struct uffdio_range range = {.start = op.addr, .len = op.length};
+    int error;
+
     server_send_ops(server, id, &op, 1, fd);
-    return server_ops_result(server, id, NULL);
+    error = server_ops_result(server, id, NULL);
+    if (error == 0 && op.kind == MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE)
+        REQUIRE(ioctl(server->uffd, UFFDIO_UNREGISTER, &range) == 0);
+    return error;
 }
 
 static inline void server_mapped(struct server *server, uint64_t id, uint64_t addr)

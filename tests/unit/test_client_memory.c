@@ -84,17 +84,13 @@ static Muse__Wire__MemOps__Op op_map_fd(uint64_t addr, uint64_t length, unsigned
 static void script_fixed_outside(struct server *server)
 {
     const uint64_t target = *(uint64_t *)server->ctx;
-    Muse__Wire__MemOps__Op ops[2];
-    uint32_t n_done = 0;
     uint64_t id;
 
     server_greet(server);
     server_open(server);
     id = server_await(server, FRAME_MAP);
-    ops[0] = op_map_fd(server->arena_start, 4 * PAGE, 0);
-    ops[1] = op_move(server->arena_start, 4 * PAGE, target);
-    server_send_ops(server, id, ops, 2, server->memfd);
-    REQUIRE(server_ops_result(server, id, &n_done) == 0 && n_done == 2);
+    REQUIRE(server_do(server, id, op_map_fd(server->arena_start, 4 * PAGE, 0), server->memfd) == 0);
+    REQUIRE(server_do(server, id, op_move(server->arena_start, 4 * PAGE, target), -1) == 0);
     server_mapped(server, id, target);
 
     id = server_await(server, FRAME_UNMAP);
@@ -380,6 +376,43 @@ static void serve_fault(const struct server *server, uint64_t addr)
     REQUIRE(ioctl(server->uffd, UFFDIO_CONTINUE, &cont) == 0);
 }
 
+static void script_not_armed(struct server *server)
+{
+    Muse__Wire__MemOps__Op ops[2];
+    uint64_t id;
+
+    server_greet(server);
+    server_open(server);
+    id = server_await(server, FRAME_MAP);
+    ops[0] = op_map(server->arena_start, 2 * PAGE, PROT_READ, MAP_PRIVATE);
+    ops[1] = op_map(server->arena_start + 2 * PAGE, 2 * PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE);
+    server_send_ops(server, id, ops, 2, -1);
+    REQUIRE(server_ops_result(server, id, NULL) == 0);
+    server_mapped(server, id, server->arena_start);
+    serve_fault(server, server->arena_start + PAGE);
+    serve_fault(server, server->arena_start + 3 * PAGE);
+    server_expect_end(server);
+}
+
+START_TEST(what_is_mapped_waits_for_the_server_before_that_knows_of_it)
+{
+    struct server server;
+    struct muse *muse;
+    char *p;
+
+    server_start(&server, script_not_armed, NULL, 4);
+    muse = server_connect(&server);
+    ck_assert_int_eq(mlockall(MCL_FUTURE), 0); /* with a sanitizer it is no more than a word */
+    p = muse_mmap(muse, NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, open_object(muse), 0);
+    ck_assert_int_eq(munlockall(), 0);
+    ck_assert_ptr_ne(p, MAP_FAILED);
+    ck_assert_int_eq(((volatile char *)p)[PAGE], 'b');
+    ck_assert_int_eq(((volatile char *)p)[3 * PAGE], 'b'); /* of the second mapping */
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
 static void script_move_armed(struct server *server)
 {
     Muse__Wire__MemOps__Op op;
@@ -613,6 +646,7 @@ static Suite *memory_suite(void)
     tcase_add_test(tcase, too_many_ops_end_the_connection);
     tcase_add_test(tcase, arguments_reach_the_server_as_they_are);
     tcase_add_test(tcase, MAP_LOCKED_obeys_this_process_limit_and_locks);
+    tcase_add_test(tcase, what_is_mapped_waits_for_the_server_before_that_knows_of_it);
     tcase_add_test(tcase, a_moved_mapping_keeps_waiting_for_the_server);
     tcase_add_test(tcase, bytes_that_are_no_memory_are_asked_of_the_server_a_page_at_a_time);
     tcase_add_test(tcase, copying_waits_for_pages_and_tells_the_errno_of_a_bad_one);
