@@ -350,13 +350,30 @@ static int run_madvise(const struct work *work)
     return errno == EHWPOISON ? -EFAULT : -errno;
 }
 
+/* Is all of that mapped by us outside the arena, whichever call named it? */
+static bool is_outside(const struct work *work, struct range range)
+{
+    struct range part;
+
+    do {
+        (void)pthread_mutex_lock(&work->muse->lock);
+        part = outside_next(&work->muse->outside, range);
+        (void)pthread_mutex_unlock(&work->muse->lock);
+        if (part.start != range.start)
+            return false;
+        range.start = part.end;
+    } while (!range_is_empty(range));
+    return true;
+}
+
+/* MREMAP_DONTUNMAP of a part unlocks all of the mapping, as in the kernel. */
 static int run_lock(const struct work *work, bool lock)
 {
     const void *start = address_pointer(work->range.start);
     const size_t len = range_len(work->range);
     const unsigned flags = work->op->flags & (unsigned)MLOCK_ONFAULT;
 
-    if (!is_target(work, work->range))
+    if (!is_target(work, work->range) && (lock || !is_outside(work, work->range)))
         return -EINVAL;
     /* not through libc: whoever stands in front of it (muse-run, a sanitizer) means its callers */
     return (lock ? syscall(SYS_mlock2, start, len, flags) : syscall(SYS_munlock, start, len)) < 0
