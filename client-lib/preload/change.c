@@ -241,7 +241,7 @@ EXPORT int truncate(const char *path, off_t length)
     bool is_outside;
     int r;
 
-    if (!where_is_served(AT_FDCWD, path, &where))
+    if (!where_follows(AT_FDCWD, path, &where))
         return REAL(truncate)(where.path, length);
     r = names_truncate(&where, length, &is_outside);
     return is_outside ? REAL(truncate)(where.path, length) : r;

@@ -100,7 +100,7 @@ EXPORT DIR *opendir(const char *path)
     DIR *dir;
     int fd;
 
-    if (!where_is_served(AT_FDCWD, path, &where))
+    if (!where_follows(AT_FDCWD, path, &where))
         return REAL(opendir)(where.path);
     fd = names_open(&where, O_RDONLY | O_DIRECTORY | O_CLOEXEC, &is_outside);
     if (is_outside)

@@ -18,30 +18,16 @@ EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *buf, size_t s
 EXPORT char *__getcwd_chk(char *buf, size_t size, size_t buf_len);
 void __chk_fail(void) __attribute__((noreturn)); /* the C library's */
 
-/* "/proc/self/fd/N" and "/dev/fd/N" of a served descriptor. @ret_path: PATH_MAX bytes. */
-static bool is_served_link(const char *path, char *ret_path)
+/* Links whose text is the object's path: those in /dev lead on to /proc. */
+static bool is_fd_link(const char *path, struct where *where)
 {
-    static const char *const folders[] = {"/proc/self/fd/", "/dev/fd/"};
-    struct served *served = NULL;
-    char *end;
+    return path && (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/fd/", 8) == 0) &&
+           where_look_fd(path, where);
+}
 
-    if (!path || shim_depth > 0 || (path[1] != 'p' && path[1] != 'd'))
-        return false;
-    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && !served; i++) {
-        const size_t n = strlen(folders[i]);
-        unsigned long fd;
-
-        if (strncmp(path, folders[i], n) != 0 || path[n] < '0' || path[n] > '9')
-            continue;
-        fd = strtoul(path + n, &end, 10);
-        if (*end == '\0' && fd < FDS_MAX)
-            served = fds_get((int)fd);
-    }
-    if (served)
-        (void)snprintf(ret_path, PATH_MAX, WHERE_ROOT "%s%s", served->name[0] ? "/" : "",
-                       served->name);
-    fds_put(served);
-    return served != NULL;
+static void put_root(const char *name, char *ret_text, size_t size)
+{
+    (void)snprintf(ret_text, size, WHERE_ROOT "%s%s", name[0] ? "/" : "", name);
 }
 
 static ssize_t put_cut(const char *text, char *buf, size_t size)
@@ -54,12 +40,14 @@ static ssize_t put_cut(const char *text, char *buf, size_t size)
 
 static ssize_t readlink_at(int dirfd, const char *path, char *buf, size_t size)
 {
-    char served_path[PATH_MAX];
+    char text[PATH_MAX + sizeof(WHERE_ROOT)];
     struct where where;
     ssize_t n;
 
-    if (is_served_link(path, served_path))
-        return put_cut(served_path, buf, size);
+    if (is_fd_link(path, &where)) {
+        put_root(where.name, text, sizeof(text));
+        return put_cut(text, buf, size);
+    }
     if (!where_is_served(dirfd, path, &where))
         return REAL(readlinkat)(where.dirfd, where.path, buf, size);
     n = names_readlink(&where, buf, size);
@@ -104,7 +92,7 @@ static char *give_path(const char *name, char *resolved)
 {
     char text[PATH_MAX + sizeof(WHERE_ROOT)];
 
-    (void)snprintf(text, sizeof(text), WHERE_ROOT "%s%s", name[0] ? "/" : "", name);
+    put_root(name, text, sizeof(text));
     if (strlen(text) >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return NULL;
@@ -132,8 +120,8 @@ EXPORT char *realpath(const char *path, char *resolved)
 {
     struct where where;
 
-    return where_is_served(AT_FDCWD, path, &where) ? real_path(&where, resolved)
-                                                   : REAL(realpath)(where.path, resolved);
+    return where_follows(AT_FDCWD, path, &where) ? real_path(&where, resolved)
+                                                 : REAL(realpath)(where.path, resolved);
 }
 
 EXPORT char *__realpath_chk(const char *path, char *resolved, size_t resolved_len)
@@ -172,7 +160,7 @@ EXPORT int chdir(const char *path)
     struct where where;
     int r;
 
-    if (where_is_served(AT_FDCWD, path, &where))
+    if (where_follows(AT_FDCWD, path, &where))
         return enter(&where);
     r = REAL(chdir)(where.path);
     if (r == 0 && atomic_load(&where_is_relative))

@@ -28,9 +28,11 @@ static bool open_served(struct where *where, int oflags, int *ret_fd)
 static int open_at(int dirfd, const char *path, int oflags, mode_t mode)
 {
     struct where where;
+    const bool is_ours = oflags & O_NOFOLLOW ? where_is_served(dirfd, path, &where)
+                                             : where_follows(dirfd, path, &where);
     int fd;
 
-    if (where_is_served(dirfd, path, &where) && open_served(&where, oflags, &fd)) {
+    if (is_ours && open_served(&where, oflags, &fd)) {
         stdio_changed(fd);
         return fd;
     }

@@ -55,6 +55,12 @@ static bool is_empty_path(const char *path, int flags)
     return path && path[0] == '\0' && (flags & AT_EMPTY_PATH);
 }
 
+static bool is_served_name(int dirfd, const char *path, int flags, struct where *where)
+{
+    return flags & AT_SYMLINK_NOFOLLOW ? where_is_served(dirfd, path, where)
+                                       : where_follows(dirfd, path, where);
+}
+
 static int stat_at(int dirfd, const char *path, struct stat *ret, int flags)
 {
     struct where where;
@@ -63,7 +69,7 @@ static int stat_at(int dirfd, const char *path, struct stat *ret, int flags)
 
     if (is_empty_path(path, flags) && dirfd >= 0)
         return stat_fd(dirfd, ret);
-    if (where_is_served(dirfd, path, &where)) {
+    if (is_served_name(dirfd, path, flags, &where)) {
         r = names_stat(&where, !(flags & AT_SYMLINK_NOFOLLOW), ret, &is_outside);
         if (!is_outside)
             return r;
@@ -151,7 +157,7 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned int mask, stru
 {
     struct where where;
     struct stat stat;
-    bool is_ours = where_is_served(dirfd, path, &where);
+    bool is_ours = is_served_name(dirfd, path, flags, &where);
 
     if (is_empty_path(path, flags) && dirfd >= 0)
         is_ours = shim_depth == 0 && (fds_is_served(dirfd) || fds_adopt(dirfd));
@@ -186,7 +192,7 @@ static int access_at(int dirfd, const char *path, int mode, int flags)
     struct stat stat;
     bool is_outside;
 
-    if (where_is_served(dirfd, path, &where)) {
+    if (is_served_name(dirfd, path, flags, &where)) {
         int r = names_stat(&where, !(flags & AT_SYMLINK_NOFOLLOW), &stat, &is_outside);
 
         if (!is_outside && r < 0)

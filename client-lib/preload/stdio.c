@@ -155,7 +155,7 @@ EXPORT FILE *fopen(const char *path, const char *mode)
     FILE *file;
     int fd, flags;
 
-    if (!where_is_served(AT_FDCWD, path, &where))
+    if (!where_follows(AT_FDCWD, path, &where))
         return REAL(fopen)(where.path, mode);
     flags = mode_flags(mode);
     if (flags < 0)
@@ -276,7 +276,7 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *file)
 
     if (stream)
         return reopen_ours(stream, path, mode);
-    if (!where_is_served(AT_FDCWD, path, &where))
+    if (!where_follows(AT_FDCWD, path, &where))
         return REAL(freopen)(where.path, mode, file);
     result = reopen_copy(&where, mode, file, &is_outside);
     return is_outside ? REAL(freopen)(where.path, mode, file) : result;

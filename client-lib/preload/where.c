@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client-lib/preload/fds.h"
 
@@ -73,6 +74,48 @@ static bool sort_out(struct where *ret)
         return false;
     }
     where_copy(ret->name, *rest == '/' ? rest + 1 : rest);
+    return true;
+}
+
+/* The descriptor of this process that a path is a link to. Return: -1: none. */
+static int linked_fd(const char *path)
+{
+    static const char *const streams[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    char of_pid[32] = "/proc/self/fd/";
+    const char *const folders[] = {"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", of_pid};
+
+    for (int fd = 0; fd < 3; fd++) {
+        if (strcmp(path, streams[fd]) == 0)
+            return fd;
+    }
+    if (strncmp(path, "/proc/", 6) == 0 && path[6] >= '1' && path[6] <= '9')
+        (void)snprintf(of_pid, sizeof(of_pid), "/proc/%d/fd/", (int)getpid());
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        const size_t n = strlen(folders[i]);
+        unsigned long fd;
+        char *end;
+
+        if (strncmp(path, folders[i], n) != 0 || path[n] < '0' || path[n] > '9')
+            continue;
+        fd = strtoul(path + n, &end, 10);
+        return *end == '\0' && fd < FDS_MAX ? (int)fd : -1;
+    }
+    return -1;
+}
+
+bool where_look_fd(const char *path, struct where *ret)
+{
+    const int fd = shim_depth == 0 ? linked_fd(path) : -1;
+    struct served *served;
+
+    if (fd < 0 || (!fds_is_served(fd) && !fds_adopt(fd)))
+        return false;
+    served = fds_get(fd);
+    if (!served)
+        return false;
+    where_copy(ret->name, served->name);
+    ret->wants_folder = false;
+    fds_put(served);
     return true;
 }
 

@@ -53,6 +53,22 @@ static inline bool where_is_served(int dirfd, const char *path, struct where *re
     return where_look(dirfd, path, ret);
 }
 
+/** where_look_fd() - as where_follows(), after the first look */
+bool where_look_fd(const char *path, struct where *ret);
+
+/**
+ * where_follows() - as where_is_served(), also for the links of the kernel's to a descriptor of this process:
+ * "/dev/stdin", "/dev/fd/3", "/proc/self/fd/3". What they lead to is the placeholder's memfd, with bytes that are nobody's.
+ *
+ * For calls that follow a link in the last part; the object is the one of that name now.
+ */
+static inline bool where_follows(int dirfd, const char *path, struct where *ret)
+{
+    return where_is_served(dirfd, path, ret) ||
+           (path && path[0] == '/' && (path[1] == 'd' || path[1] == 'p') &&
+            where_look_fd(path, ret));
+}
+
 /**
  * where_join() - a path seen from a name of ours
  * @base: DRIVER/OBJECT, DRIVER or ""   @path: absolute, or relative to @base
