@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/xattr.h>
@@ -12,6 +13,34 @@
 #include "client-lib/preload/names.h"
 #include "client-lib/preload/session.h"
 
+/* The last part of a path, when it is "." or "..". Return: how many dots; 0: it is none. */
+static size_t last_dots(const char *path)
+{
+    size_t n = strlen(path), dots = 0;
+
+    while (n > 0 && path[n - 1] == '/')
+        n--;
+    for (; n > 0 && path[n - 1] == '.'; n--)
+        dots++;
+    return dots <= 2 && (n == 0 || path[n - 1] == '/') ? dots : 0;
+}
+
+/* A slash behind a name says that it is a folder's. Return: 0; -1 and errno: nothing may be removed. */
+static int check_unlink(struct where *where, const char *path, int flags)
+{
+    struct stat stat;
+    bool is_outside;
+
+    if (flags & AT_REMOVEDIR) {
+        const size_t dots = last_dots(path);
+
+        return dots == 0 ? 0 : fail(dots == 1 ? EINVAL : ENOTEMPTY);
+    }
+    if (!where->wants_folder)
+        return 0;
+    return names_stat(where, false, &stat, &is_outside) < 0 ? -1 : fail(EISDIR);
+}
+
 static int unlink_at(int dirfd, const char *path, int flags)
 {
     struct where where;
@@ -19,6 +48,8 @@ static int unlink_at(int dirfd, const char *path, int flags)
 
     if (!where_is_served(dirfd, path, &where))
         return REAL(unlinkat)(where.dirfd, where.path, flags);
+    if (check_unlink(&where, path, flags) < 0)
+        return -1;
     muse = session_get(NULL);
     if (!muse || INSIDE(muse_unlink(muse, where.name, flags)) < 0)
         return names_error();
@@ -51,6 +82,21 @@ EXPORT int remove(const char *path)
     return errno == EISDIR ? rmdir(path) : -1;
 }
 
+/* Return: 0; -1 and errno, when one of the names is a folder's, and what is renamed is none. */
+static int check_rename(const struct where *old, const struct where *new)
+{
+    struct where place = *old;
+    struct stat stat;
+    bool is_outside;
+
+    if (!old->wants_folder && !new->wants_folder)
+        return 0;
+    place.wants_folder = false;
+    if (names_stat(&place, false, &stat, &is_outside) < 0)
+        return -1;
+    return is_outside || S_ISDIR(stat.st_mode) ? 0 : fail(ENOTDIR);
+}
+
 static int rename_at(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
     struct where old, new;
@@ -63,6 +109,10 @@ static int rename_at(int from_fd, const char *from, int to_fd, const char *to, u
                      : REAL(renameat)(old.dirfd, old.path, new.dirfd, new.path);
     if (!is_old_ours || !is_new_ours)
         return fail(EXDEV); /* programs then copy */
+    if (last_dots(from) || last_dots(to))
+        return fail(EBUSY);
+    if (check_rename(&old, &new) < 0)
+        return -1;
     muse = session_get(NULL);
     if (!muse || INSIDE(muse_rename(muse, old.name, new.name, flags)) < 0)
         return names_error();

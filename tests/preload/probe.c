@@ -253,6 +253,20 @@ static void changes(void)
     SAY(unlink(path("none")));
     SAY(rmdir(path("text")));
     SAY(rename(path("none"), path("none2")));
+    SAY(unlink(path("text/"))); /* as a folder, which it is not */
+    SAY(unlink(path("sub/")));
+    SAY(unlink(path("none/")));
+    SAY(rmdir(path("text/")));
+    SAY(rename(path("text/"), path("text2")));
+    SAY(rename(path("text"), path("text2/")));
+    SAY(rename(path("none/"), path("none2")));
+    SAY(rename(path("link/"), path("link2")));
+    SAY(mkdir(path("empty-folder/"), 0755));
+    SAY(rmdir(path("empty-folder/.")));
+    SAY(rmdir(path("empty-folder/..")));
+    SAY(rename(path("empty-folder/."), path("renamed")));
+    SAY(rename(path("empty-folder/"), path("renamed/")));
+    SAY(rmdir(path("renamed/")));
     SAY(rename(path("text"), "/tmp/muse-probe-elsewhere/x") < 0);
 }
 
