@@ -108,6 +108,8 @@ static int placeholder(const char *name, int oflags, struct muse_file *file)
     }
     if (fd >= 0 && !(oflags & O_CLOEXEC))
         (void)syscall(SYS_fcntl, fd, F_SETFD, 0);
+    if (fd >= 0 && (oflags & FDS_KERNEL_OFLAGS))
+        (void)syscall(SYS_fcntl, fd, F_SETFL, oflags & FDS_KERNEL_OFLAGS);
     return fd;
 }
 

@@ -17,6 +17,7 @@
 #ifndef MUSE_CLIENT_LIB_PRELOAD_FDS_H
 #define MUSE_CLIENT_LIB_PRELOAD_FDS_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,12 +25,15 @@
 
 #include "client-lib/preload/shim.h"
 
+/* What F_SETFL can change is the kernel's to remember: it belongs to the open description. */
+#define FDS_KERNEL_OFLAGS (O_APPEND | O_NONBLOCK)
+
 #define FDS_MAX 65536 /* chosen: served descriptors have smaller numbers */
 
 struct served {
     unsigned n_refs; /* under the table's lock */
     char *name;      /* owned */
-    int oflags;      /* as opened, without O_CREAT, O_EXCL, O_TRUNC */
+    int oflags;      /* as opened, without O_CREAT, O_EXCL, O_TRUNC; O_APPEND may have changed */
     bool is_folder;
     ino_t inode;            /* of the memfd */
     atomic_int lock_fd;     /* owned: the memfd once more, for reading too; -1: not needed yet */

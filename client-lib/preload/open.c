@@ -220,8 +220,7 @@ static int fcntl_served(int fd, struct served *served, int command, uintptr_t ar
         return locks_fcntl(fd, served, command, argument);
     case F_GETFL:
         r = REAL(fcntl)(fd, command, argument);
-        return r < 0 ? r
-                     : (r & ~O_ACCMODE) | (served->oflags & (O_ACCMODE | O_DIRECTORY | O_APPEND));
+        return r < 0 ? r : (r & ~O_ACCMODE) | (served->oflags & (O_ACCMODE | O_DIRECTORY | O_SYNC));
     case F_ADD_SEALS:
     case F_GET_SEALS:
     case F_SETSIG: /* says how the descriptor was opened, see fds.h */

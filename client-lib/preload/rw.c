@@ -87,29 +87,50 @@ static off_t size_of(struct served *served)
     return file && INSIDE(muse_fstat(file, &stat)) == 0 ? stat.st_size : -1;
 }
 
+/* What holds for each write of an open description, as the flags that hold for one. */
+static int flags_of(int fd, const struct served *served, int flags)
+{
+    if (!(flags & RWF_APPEND) && (REAL(fcntl)(fd, F_GETFL) & O_APPEND))
+        flags |= RWF_APPEND;
+    return served->oflags & O_DSYNC ? flags | RWF_DSYNC : flags;
+}
+
+/* Return: @done; -1 and errno. */
+static ssize_t finish_write(struct served *served, ssize_t done, int flags)
+{
+    struct muse_file *file = done > 0 && (flags & (RWF_DSYNC | RWF_SYNC)) ? fds_file(served) : NULL;
+
+    return file && INSIDE(muse_fsync(file)) < 0 ? -1 : done;
+}
+
 /* From the offset on, which moves. Takes the reference. */
 static ssize_t at_offset(int fd, struct served *served, piece_fn *fn, const struct iovec *pieces,
-                         int n)
+                         int n, int flags)
 {
+    const bool is_write = fn == write_iovec;
     ssize_t done = -1;
     off_t offset;
 
     (void)pthread_mutex_lock(&served->lock);
-    offset = fn == write_iovec && (served->oflags & O_APPEND) ? size_of(served)
-                                                              : REAL(lseek)(fd, 0, SEEK_CUR);
+    if (is_write)
+        flags = flags_of(fd, served, flags);
+    offset = is_write && (flags & RWF_APPEND) ? size_of(served) : REAL(lseek)(fd, 0, SEEK_CUR);
     if (offset >= 0)
         done = all_pieces(served, fn, pieces, n, offset);
     if (done > 0)
         (void)REAL(lseek)(fd, offset + done, SEEK_SET);
+    if (is_write)
+        done = finish_write(served, done, flags);
     (void)pthread_mutex_unlock(&served->lock);
     fds_put(served);
     return done;
 }
 
 /* Takes the reference. */
-static ssize_t elsewhere(struct served *served, piece_fn *fn, const struct iovec *pieces, int n,
-                         off_t offset)
+static ssize_t elsewhere(int fd, struct served *served, piece_fn *fn, const struct iovec *pieces,
+                         int n, off_t offset, int flags)
 {
+    const bool is_write = fn == write_iovec;
     ssize_t done;
 
     if (offset < 0) {
@@ -117,12 +138,29 @@ static ssize_t elsewhere(struct served *served, piece_fn *fn, const struct iovec
         return fail(EINVAL);
     }
     (void)pthread_mutex_lock(&served->lock);
-    if (fn == write_iovec && (served->oflags & O_APPEND)) /* pwrite(2), BUGS: it does append */
+    if (is_write)
+        flags = flags_of(fd, served, flags);
+    if (is_write && (flags & RWF_APPEND)) /* pwrite(2), BUGS: it does append */
         offset = size_of(served);
     done = offset < 0 ? -1 : all_pieces(served, fn, pieces, n, offset);
+    if (is_write)
+        done = finish_write(served, done, flags);
     (void)pthread_mutex_unlock(&served->lock);
     fds_put(served);
     return done;
+}
+
+/* Those of preadv2(2) and pwritev2(2) are wishes, but for RWF_APPEND and RWF_DSYNC; what
+ * RWF_NOWAIT asks for cannot be told here. Return: whether they can be done; else errno is set. */
+static bool are_flags_good(struct served *served, int flags)
+{
+    const int known = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
+
+    if (!(flags & ~known))
+        return true;
+    fds_put(served);
+    errno = EOPNOTSUPP;
+    return false;
 }
 
 ssize_t rw_pread(int fd, void *buf, size_t len, off_t offset)
@@ -130,7 +168,7 @@ ssize_t rw_pread(int fd, void *buf, size_t len, off_t offset)
     const struct iovec piece = {.iov_base = buf, .iov_len = len};
     struct served *served = fds_get(fd);
 
-    return served ? elsewhere(served, read_iovec, &piece, 1, offset) : fail(EBADF);
+    return served ? elsewhere(fd, served, read_iovec, &piece, 1, offset, 0) : fail(EBADF);
 }
 
 /* ---- entry points ---- */
@@ -145,7 +183,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
         n = REAL(read)(fd, buf, len);
         served = get_after(fd, n < 0);
     }
-    return served ? at_offset(fd, served, read_iovec, &piece, 1) : n;
+    return served ? at_offset(fd, served, read_iovec, &piece, 1, 0) : n;
 }
 EXPORT_AS(__read, read);
 
@@ -159,7 +197,7 @@ EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t offset)
         n = REAL(pread)(fd, buf, len, offset);
         served = get_after(fd, n < 0);
     }
-    return served ? elsewhere(served, read_iovec, &piece, 1, offset) : n;
+    return served ? elsewhere(fd, served, read_iovec, &piece, 1, offset, 0) : n;
 }
 EXPORT_AS(pread64, pread);
 EXPORT_AS(__pread64, pread);
@@ -188,7 +226,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *pieces, int n_pieces)
         n = REAL(readv)(fd, pieces, n_pieces);
         served = get_after(fd, n < 0);
     }
-    return served ? at_offset(fd, served, read_iovec, pieces, n_pieces) : n;
+    return served ? at_offset(fd, served, read_iovec, pieces, n_pieces, 0) : n;
 }
 
 EXPORT ssize_t preadv(int fd, const struct iovec *pieces, int n_pieces, off_t offset)
@@ -200,11 +238,10 @@ EXPORT ssize_t preadv(int fd, const struct iovec *pieces, int n_pieces, off_t of
         n = REAL(preadv)(fd, pieces, n_pieces, offset);
         served = get_after(fd, n < 0);
     }
-    return served ? elsewhere(served, read_iovec, pieces, n_pieces, offset) : n;
+    return served ? elsewhere(fd, served, read_iovec, pieces, n_pieces, offset, 0) : n;
 }
 EXPORT_AS(preadv64, preadv);
 
-/* Flags are wishes, but for RWF_NOWAIT: what it asks for cannot be told here. */
 EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int n_pieces, off_t offset, int flags)
 {
     struct served *served = fds_get(fd);
@@ -216,12 +253,10 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int n_pieces, off_t o
     }
     if (!served)
         return n;
-    if (flags & RWF_NOWAIT) {
-        fds_put(served);
-        return fail(EOPNOTSUPP);
-    }
-    return offset == -1 ? at_offset(fd, served, read_iovec, pieces, n_pieces)
-                        : elsewhere(served, read_iovec, pieces, n_pieces, offset);
+    if (!are_flags_good(served, flags))
+        return -1;
+    return offset == -1 ? at_offset(fd, served, read_iovec, pieces, n_pieces, 0)
+                        : elsewhere(fd, served, read_iovec, pieces, n_pieces, offset, 0);
 }
 EXPORT_AS(preadv64v2, preadv2);
 
@@ -235,7 +270,7 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
         n = REAL(write)(fd, buf, len);
         served = get_after(fd, n < 0);
     }
-    return served ? at_offset(fd, served, write_iovec, &piece, 1) : n;
+    return served ? at_offset(fd, served, write_iovec, &piece, 1, 0) : n;
 }
 EXPORT_AS(__write, write);
 
@@ -249,7 +284,7 @@ EXPORT ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
         n = REAL(pwrite)(fd, buf, len, offset);
         served = get_after(fd, n < 0);
     }
-    return served ? elsewhere(served, write_iovec, &piece, 1, offset) : n;
+    return served ? elsewhere(fd, served, write_iovec, &piece, 1, offset, 0) : n;
 }
 EXPORT_AS(pwrite64, pwrite);
 EXPORT_AS(__pwrite64, pwrite);
@@ -263,7 +298,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *pieces, int n_pieces)
         n = REAL(writev)(fd, pieces, n_pieces);
         served = get_after(fd, n < 0);
     }
-    return served ? at_offset(fd, served, write_iovec, pieces, n_pieces) : n;
+    return served ? at_offset(fd, served, write_iovec, pieces, n_pieces, 0) : n;
 }
 
 EXPORT ssize_t pwritev(int fd, const struct iovec *pieces, int n_pieces, off_t offset)
@@ -275,7 +310,7 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *pieces, int n_pieces, off_t o
         n = REAL(pwritev)(fd, pieces, n_pieces, offset);
         served = get_after(fd, n < 0);
     }
-    return served ? elsewhere(served, write_iovec, pieces, n_pieces, offset) : n;
+    return served ? elsewhere(fd, served, write_iovec, pieces, n_pieces, offset, 0) : n;
 }
 EXPORT_AS(pwritev64, pwritev);
 
@@ -290,8 +325,10 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int n_pieces, off_t 
     }
     if (!served)
         return n;
-    return offset == -1 ? at_offset(fd, served, write_iovec, pieces, n_pieces)
-                        : elsewhere(served, write_iovec, pieces, n_pieces, offset);
+    if (!are_flags_good(served, flags))
+        return -1;
+    return offset == -1 ? at_offset(fd, served, write_iovec, pieces, n_pieces, flags)
+                        : elsewhere(fd, served, write_iovec, pieces, n_pieces, offset, flags);
 }
 EXPORT_AS(pwritev64v2, pwritev2);
 

@@ -172,11 +172,26 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 }
 EXPORT_AS(fopen64, fopen);
 
+/* fdopen(3)'s mode has to be one of the descriptor's, which "a" makes one that appends. Return: whether it is; else
+ * errno is set. */
+static bool is_mode_possible(int fd, const char *mode)
+{
+    const int wanted = mode_flags(mode), has = fcntl(fd, F_GETFL);
+
+    if (wanted < 0 || has < 0)
+        return false;
+    if ((has & O_ACCMODE) != O_RDWR && (has & O_ACCMODE) != (wanted & O_ACCMODE)) {
+        errno = EINVAL;
+        return false;
+    }
+    return !(wanted & ~has & O_APPEND) || fcntl(fd, F_SETFL, has | O_APPEND) == 0;
+}
+
 EXPORT FILE *fdopen(int fd, const char *mode)
 {
     if (shim_depth > 0 || (!fds_is_served(fd) && !fds_adopt(fd)))
         return REAL(fdopen)(fd, mode);
-    return stream_open(fd, mode);
+    return is_mode_possible(fd, mode) ? stream_open(fd, mode) : NULL;
 }
 
 EXPORT int fclose(FILE *file)

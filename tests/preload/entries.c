@@ -352,6 +352,42 @@ static void check_fcntl(const char *name)
     (void)close(fd);
 }
 
+/* Where a write goes: an open description appends from its beginning, from F_SETFL or fdopen(3) on, or
+ * for one write; and not any more. */
+static void check_append(void)
+{
+    char bytes[] = "one";
+    const struct iovec iov = {bytes, 3};
+    int fd = fresh(O_RDWR);
+    FILE *file;
+
+    (void)say_result("F_SETFL, O_APPEND", fcntl(fd, F_SETFL, O_APPEND));
+    (void)say_result("    F_GETFL", fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK));
+    (void)say_result("    write", write(fd, "WRITE", 5));
+    (void)say_result("    is at", (long)lseek(fd, 0, SEEK_CUR));
+    (void)say_result("    pwrite", pwrite(fd, "PWRITE", 6, 2));
+    say_head("appended");
+    (void)say_result("F_SETFL, O_NONBLOCK", fcntl(fd, F_SETFL, O_NONBLOCK));
+    (void)say_result("    F_GETFL", fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK));
+    (void)say_result("    pwrite", pwrite(fd, "HERE", 4, 2));
+    say_head("written there");
+    (void)say_result("pwritev2, RWF_APPEND", pwritev2(fd, &iov, 1, 0, RWF_APPEND));
+    (void)say_result("    RWF_DSYNC", pwritev2(fd, &iov, 1, 0, RWF_DSYNC));
+    (void)say_result("    unknown", pwritev2(fd, &iov, 1, 0, 1 << 30));
+    (void)say_result("preadv2, unknown", preadv2(fd, &iov, 1, 0, 1 << 30));
+    say_head("with flags");
+    (void)close(fd);
+    fd = open(path("f"), O_WRONLY | O_SYNC);
+    (void)say_result("O_SYNC", fcntl(fd, F_GETFL) & O_SYNC);
+    (void)say_result("    write", write(fd, "SYNC", 4));
+    file = fdopen(fd, "a");
+    (void)say_result("fdopen to append", fputs("LAST", file) < 0 || fclose(file) != 0 ? -1 : 0);
+    say_head("fdopen");
+    fd = open(path("f"), O_RDONLY);
+    (void)say_result("    of what is read only", fdopen(fd, "a") ? 0 : -1);
+    (void)close(fd);
+}
+
 static void check_sendfile(const char *name) /* may refuse, so that programs copy */
 {
     ENTRY(ssize_t(int, int, off_t *, size_t), name);
@@ -604,6 +640,7 @@ static void all_descriptors(void)
     EACH(check_fadvise, "posix_fadvise", "posix_fadvise64");
     EACH(check_dup3, "dup3");
     EACH(check_fcntl, "fcntl", "fcntl64", "__fcntl");
+    check_append();
     EACH(check_sendfile, "sendfile", "sendfile64");
 }
 
