@@ -60,13 +60,27 @@ static ssize_t write_iovec(struct served *served, const struct iovec *piece, off
     return write_piece(served, piece->iov_base, piece->iov_len, offset);
 }
 
+/* Return: how many bytes they are; -1 and errno. */
+static ssize_t total_of(const struct iovec *pieces, int n)
+{
+    ssize_t total = 0;
+
+    if (n < 0 || n > IOV_MAX)
+        return fail(EINVAL);
+    for (int i = 0; i < n; i++) {
+        if (__builtin_add_overflow(total, pieces[i].iov_len, &total))
+            return fail(EINVAL);
+    }
+    return total;
+}
+
 static ssize_t all_pieces(struct served *served, piece_fn *fn, const struct iovec *pieces, int n,
                           off_t offset)
 {
     ssize_t done = 0;
 
-    if (n < 0 || n > IOV_MAX)
-        return fail(EINVAL);
+    if (total_of(pieces, n) < 0)
+        return -1;
     for (int i = 0; i < n; i++) {
         ssize_t got = fn(served, &pieces[i], offset + done);
 
@@ -103,24 +117,49 @@ static ssize_t finish_write(struct served *served, ssize_t done, int flags)
     return file && INSIDE(muse_fsync(file)) < 0 ? -1 : done;
 }
 
-/* From the offset on, which moves. Takes the reference. */
+/* Other processes may write through the same description: what one of them takes no other one gets. Return: where to
+ * write; -1 and errno. */
+static off_t take_place(int fd, ssize_t len)
+{
+    const off_t end = len < 0 ? -1 : REAL(lseek)(fd, len, SEEK_CUR);
+
+    return end < 0 ? -1 : end - len;
+}
+
+/* From the offset on, which moves. */
+static ssize_t read_on(int fd, struct served *served, const struct iovec *pieces, int n)
+{
+    const off_t offset = REAL(lseek)(fd, 0, SEEK_CUR);
+    const ssize_t done = offset < 0 ? -1 : all_pieces(served, read_iovec, pieces, n, offset);
+
+    if (done > 0)
+        (void)REAL(lseek)(fd, offset + done, SEEK_SET);
+    return done;
+}
+
+static ssize_t write_on(int fd, struct served *served, const struct iovec *pieces, int n, int flags)
+{
+    const ssize_t len = total_of(pieces, n);
+    const bool is_append = flags & RWF_APPEND;
+    const off_t offset = is_append ? size_of(served) : take_place(fd, len);
+    const ssize_t done = offset < 0 ? -1 : all_pieces(served, write_iovec, pieces, n, offset);
+
+    if (offset >= 0 && (is_append ? done > 0 : done < len))
+        (void)REAL(lseek)(fd, offset + (done > 0 ? done : 0), SEEK_SET);
+    return finish_write(served, done, flags);
+}
+
+/* One of the two. Takes the reference. */
 static ssize_t at_offset(int fd, struct served *served, piece_fn *fn, const struct iovec *pieces,
                          int n, int flags)
 {
-    const bool is_write = fn == write_iovec;
-    ssize_t done = -1;
-    off_t offset;
+    ssize_t done;
 
     (void)pthread_mutex_lock(&served->lock);
-    if (is_write)
-        flags = flags_of(fd, served, flags);
-    offset = is_write && (flags & RWF_APPEND) ? size_of(served) : REAL(lseek)(fd, 0, SEEK_CUR);
-    if (offset >= 0)
-        done = all_pieces(served, fn, pieces, n, offset);
-    if (done > 0)
-        (void)REAL(lseek)(fd, offset + done, SEEK_SET);
-    if (is_write)
-        done = finish_write(served, done, flags);
+    if (fn == write_iovec)
+        done = write_on(fd, served, pieces, n, flags_of(fd, served, flags));
+    else
+        done = read_on(fd, served, pieces, n);
     (void)pthread_mutex_unlock(&served->lock);
     fds_put(served);
     return done;
