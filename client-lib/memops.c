@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <linux/userfaultfd.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "client-lib/file.h"
@@ -262,12 +264,32 @@ static int run_move(const struct work *work)
     return r < 0 ? r : memops_reserve(work->range, reserve_flags);
 }
 
+/* Chosen: long enough that two more calls do not matter, and stays in a processor's cache. */
+#define BOUNCE_BYTES ((size_t)64 << 10)
+
+/*
+ * While pwrite(2) runs the file is locked, and whoever makes a hole in it waits: the server, that is. So
+ * nothing is to fault in it. The source may be a mapping, too, whose page has to come from the server.
+ * What cannot be read this way, as memory of a device, is not one.
+ */
+static ssize_t write_from(int fd, void *bounce, const char *data, size_t len, uint64_t offset)
+{
+    const struct iovec to = {.iov_base = bounce,
+                             .iov_len = len < BOUNCE_BYTES ? len : BOUNCE_BYTES};
+    const struct iovec from = {.iov_base = (void *)(uintptr_t)data, .iov_len = to.iov_len};
+    const ssize_t n = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+
+    return n > 0 ? pwrite(fd, bounce, (size_t)n, (off_t)offset)
+                 : pwrite(fd, data, to.iov_len, (off_t)offset);
+}
+
 /* Into the page cache, where every mapping of the object sees it. */
 static int run_pwrite(const struct work *work)
 {
     const struct memops_source *source = work->source;
     const Muse__Wire__MemOps__Op *op = work->op;
     CLEAN(file_unref_p) struct muse_file *file = NULL;
+    CLEAN(free_p) void *bounce = NULL;
     uint64_t done = 0;
     struct range bytes;
 
@@ -275,10 +297,14 @@ static int run_pwrite(const struct work *work)
         range_from_len(op->offset, op->length, &bytes) < 0 ||
         !range_contains_range(source->bytes, bytes))
         return -EINVAL;
+    bounce = malloc(op->length < BOUNCE_BYTES ? op->length + 1 : BOUNCE_BYTES);
+    if (!bounce)
+        return -ENOMEM;
     file = file_find(work->muse, op->file_id);
     while (file && file->fd >= 0 && done < op->length) {
-        ssize_t n = pwrite(file->fd, source->data + (op->offset - source->bytes.start) + done,
-                           op->length - done, (off_t)(op->offset + done));
+        const ssize_t n =
+            write_from(file->fd, bounce, source->data + (op->offset - source->bytes.start) + done,
+                       op->length - done, op->offset + done);
 
         if (n < 0 && errno != EINTR)
             return -errno;

@@ -147,6 +147,43 @@ START_TEST(a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke)
 }
 END_TEST
 
+static void *copy_main(void *arg)
+{
+    struct reading *copying = arg;
+
+    copying->n = muse_pwrite(copying->file, copying->to, 2 * PAGE, 4 * PAGE);
+    return NULL;
+}
+
+/* The kernel locks a file while it is written to; a server that has to wait for that serves nobody, and the
+ * page that the write waits for would never come. */
+START_TEST(a_write_that_waits_for_its_source_does_not_hold_up_the_server)
+{
+    struct reading copying;
+    pthread_t thread;
+    char *seen;
+
+    begin();
+    copying.file = client_open(muse, "faulty/x,key=7", O_RDWR);
+    copying.to = client_map(muse, "slow/x,fault-delay-ms=1000", O_RDONLY, 2 * PAGE, PROT_READ,
+                            MAP_SHARED); /* what is written, here */
+    seen = client_map_ro(muse, "faulty/x,key=7", N_PAGES);
+    ck_assert_ptr_ne(copying.to, MAP_FAILED);
+    ck_assert_int_eq(probe_read(seen).signal, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, copy_main, &copying), 0);
+    wait_until_it_hangs(1);
+    take_back("faulty/y,invalidate=7,page=0");
+    ck_assert_uint_eq(faulty_word(seen, 0, 5), 5);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(copying.n, 2 * PAGE);
+    ck_assert_uint_eq(faulty_word(seen, 3, 5), 3 * 512 + 5);
+    ck_assert_uint_eq(faulty_word(seen, 4, 5), 5);
+    ck_assert_uint_eq(faulty_word(seen, 5, 5), 512 + 5);
+    ck_assert_int_eq(muse_close(copying.file), 0);
+    end();
+}
+END_TEST
+
 /* ---- blocks that are on their way ---- */
 
 #define N_BLOCK_BYTES (32u << 20)
@@ -267,6 +304,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_read_whose_pages_are_taken_back_meanwhile_is_done_again);
     tcase_add_test(tcase, a_write_that_waits_for_one_page_does_not_lose_another_to_a_revoke);
+    tcase_add_test(tcase, a_write_that_waits_for_its_source_does_not_hold_up_the_server);
     tcase_add_test(tcase, blocks_that_were_on_their_way_when_the_file_was_cut_are_zeros);
     tcase_add_test(tcase, who_dies_while_blocks_are_on_their_way_leaves_nothing);
     return unit_run("revoke", tcase);
