@@ -201,6 +201,28 @@ EXPORT int symlink(const char *target, const char *path)
     return REAL(symlink)(target, where.path);
 }
 
+EXPORT int mknodat(int dirfd, const char *path, mode_t mode, dev_t device)
+{
+    REFUSE(refuse_new, dirfd, path);
+    return REAL(mknodat)(where.dirfd, where.path, mode, device);
+}
+
+EXPORT int mknod(const char *path, mode_t mode, dev_t device)
+{
+    return mknodat(AT_FDCWD, path, mode, device);
+}
+
+EXPORT int mkfifoat(int dirfd, const char *path, mode_t mode)
+{
+    REFUSE(refuse_new, dirfd, path);
+    return REAL(mkfifoat)(where.dirfd, where.path, mode);
+}
+
+EXPORT int mkfifo(const char *path, mode_t mode)
+{
+    return mkfifoat(AT_FDCWD, path, mode);
+}
+
 static int link_at(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
     struct where old, new;
@@ -351,4 +373,36 @@ EXPORT ssize_t flistxattr(int fd, char *list, size_t size)
 {
     return fds_is_served(fd) && shim_depth == 0 ? fail(EOPNOTSUPP)
                                                 : REAL(flistxattr)(fd, list, size);
+}
+
+EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
+{
+    struct where where;
+
+    return no_xattr(path, true, &where) == -1
+               ? -1
+               : REAL(setxattr)(where.path, name, value, size, flags);
+}
+
+EXPORT int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)
+{
+    struct where where;
+
+    return no_xattr(path, false, &where) == -1
+               ? -1
+               : REAL(lsetxattr)(where.path, name, value, size, flags);
+}
+
+EXPORT int removexattr(const char *path, const char *name)
+{
+    struct where where;
+
+    return no_xattr(path, true, &where) == -1 ? -1 : REAL(removexattr)(where.path, name);
+}
+
+EXPORT int lremovexattr(const char *path, const char *name)
+{
+    struct where where;
+
+    return no_xattr(path, false, &where) == -1 ? -1 : REAL(lremovexattr)(where.path, name);
 }

@@ -150,6 +150,27 @@ EXPORT int mkstemp(char *path)
 }
 EXPORT_AS(mkstemp64, mkstemp);
 
+EXPORT char *mkdtemp(char *path)
+{
+    const size_t n = strlen(path);
+    struct where where;
+
+    if (!where_is_served(AT_FDCWD, path, &where))
+        return REAL(mkdtemp)(path);
+    if (n < TEMP_PLACES || strcmp(path + n - TEMP_PLACES, "XXXXXX") != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    for (int i = 0; i < TEMP_TRIES; i++) {
+        fill_places(path + n - TEMP_PLACES);
+        if (mkdir(path, 0700) == 0)
+            return path;
+        if (errno != EEXIST)
+            break;
+    }
+    return NULL;
+}
+
 /* ---- closing and copying ---- */
 
 EXPORT int close(int fd)

@@ -11,7 +11,9 @@
 #include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -186,6 +188,40 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
     if (strchr(file, '/'))
         return posix_spawn(pid, file, actions, attributes, argv, env);
     return REAL(posix_spawnp)(pid, file, actions, attributes, argv, COMPLETED(env, cwd));
+}
+
+/* What the C library starts by itself gets the environment that there is. */
+static bool is_complete(void)
+{
+    char name[PATH_MAX];
+    const char *setting;
+
+    for (unsigned i = 0; (setting = session_env(i)); i++) {
+        if (!environ || !has_variable(environ, setting))
+            return false;
+    }
+    return !where_cwd(name);
+}
+
+#define WITH_ENVIRON(call)                                                                         \
+    ({                                                                                             \
+        char **const before_ = environ;                                                            \
+        char cwd_[PATH_MAX + 32];                                                                  \
+        __typeof__(call) result_;                                                                  \
+        environ = (char **)(uintptr_t)COMPLETED(environ, cwd_);                                    \
+        result_ = (call);                                                                          \
+        environ = before_;                                                                         \
+        result_;                                                                                   \
+    })
+
+EXPORT int system(const char *command)
+{
+    return is_complete() ? REAL(system)(command) : WITH_ENVIRON(REAL(system)(command));
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    return is_complete() ? REAL(popen)(command, mode) : WITH_ENVIRON(REAL(popen)(command, mode));
 }
 
 /* ---- fork ---- */

@@ -5,7 +5,10 @@
 #include "client-lib/preload/rw.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -460,6 +463,41 @@ EXPORT ssize_t splice(int from, off64_t *from_offset, int to, off64_t *to_offset
         return fail(EINVAL);
     n = REAL(splice)(from, from_offset, to, to_offset, len, flags);
     return n < 0 && (fds_adopt(from) || fds_adopt(to)) ? fail(EINVAL) : n;
+}
+
+/* How much there is left to read. Takes the reference. */
+static int count_readable(int fd, struct served *served, int *ret_n)
+{
+    off_t size, left;
+
+    (void)pthread_mutex_lock(&served->lock);
+    size = served->is_folder ? fail(ENOTTY) : size_of(served);
+    left = size - REAL(lseek)(fd, 0, SEEK_CUR);
+    (void)pthread_mutex_unlock(&served->lock);
+    fds_put(served);
+    if (size < 0)
+        return -1;
+    *ret_n = (int)left;
+    return 0;
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+    void *argument;
+    va_list args;
+
+    va_start(args, request);
+    argument = va_arg(args, void *); /* as the C library does: a pointer, a number, or nothing */
+    va_end(args);
+    if (is_served(fd)) {
+        struct served *served = request == FIONREAD ? fds_get(fd) : NULL;
+
+        if (served)
+            return count_readable(fd, served, argument);
+        if (request == FICLONE || request == FICLONERANGE || request == FIDEDUPERANGE)
+            return fail(EOPNOTSUPP); /* programs then copy */
+    }
+    return REAL(ioctl)(fd, request, argument);
 }
 
 /* The open object for one call; the lock is held. Return: NULL and errno: not ours, or an error. */

@@ -290,3 +290,14 @@ EXPORT int fstatvfs(int fd, struct statvfs *ret)
     return 0;
 }
 EXPORT_AS(fstatvfs64, fstatvfs);
+
+/* Limits of names are the same everywhere. */
+EXPORT long pathconf(const char *path, int name)
+{
+    struct where where;
+    int r;
+
+    if (!find_fs(path, &where, &r))
+        return REAL(pathconf)(where.path, name);
+    return r < 0 ? r : REAL(pathconf)("/", name);
+}

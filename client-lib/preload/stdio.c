@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct stream {
 
 static struct stream *_Atomic streams;
 static void forget_standard(const FILE *file);
+static FILE **standard_stream(int fd);
 static pthread_mutex_t streams_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool has_streams(void)
@@ -214,6 +216,92 @@ EXPORT int fileno(FILE *file)
 }
 EXPORT_AS(fileno_unlocked, fileno);
 
+/* ---- printing to a descriptor: the C library writes what it has made without us ---- */
+
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...);
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
+
+static bool is_served(int fd)
+{
+    return shim_depth == 0 && fds_is_served(fd);
+}
+
+static int print(int fd, const char *format, va_list args)
+{
+    char *text;
+    int n = vasprintf(&text, format, args);
+    int done = 0;
+
+    if (n < 0)
+        return -1;
+    while (n >= 0 && done < n) {
+        const ssize_t written = write(fd, text + done, (size_t)(n - done));
+
+        if (written < 0)
+            n = -1;
+        else
+            done += (int)written;
+    }
+    free(text);
+    return n;
+}
+
+/* The kernel would not write: perhaps it is one of ours that came by exec. */
+static bool is_ours_after(int fd, int n)
+{
+    return n < 0 && (errno == EPERM || errno == EBADF) && fds_adopt(fd);
+}
+
+EXPORT int vdprintf(int fd, const char *format, va_list args)
+{
+    va_list again;
+    int n = 0;
+
+    va_copy(again, args);
+    if (!is_served(fd))
+        n = REAL(vdprintf)(fd, format, args);
+    if (is_served(fd) || is_ours_after(fd, n))
+        n = print(fd, format, again);
+    va_end(again);
+    return n;
+}
+
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args)
+{
+    va_list again;
+    int n = 0;
+
+    va_copy(again, args);
+    if (!is_served(fd))
+        n = REAL(__vdprintf_chk)(fd, flag, format, args);
+    if (is_served(fd) || is_ours_after(fd, n))
+        n = print(fd, format, again);
+    va_end(again);
+    return n;
+}
+
+EXPORT int dprintf(int fd, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vdprintf(fd, format, args);
+    va_end(args);
+    return n;
+}
+
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = __vdprintf_chk(fd, flag, format, args);
+    va_end(args);
+    return n;
+}
+
 /* ---- freopen ---- */
 
 /* A stream of the C library's own cannot be turned into one of fopencookie(3). So it gets a copy of
@@ -258,6 +346,26 @@ static FILE *reopen_copy(struct where *where, const char *mode, FILE *file, bool
     return file;
 }
 
+/* To write to: a standard stream becomes one of ours when its descriptor does. */
+static FILE *reopen_standard(const char *path, const char *mode, FILE *file)
+{
+    const int wanted = file == stdout ? STDOUT_FILENO : STDERR_FILENO;
+    const int flags = mode_flags(mode);
+    int fd;
+
+    if (flags < 0)
+        return NULL;
+    (void)fflush(file);
+    fd = open(path, flags, 0666);
+    if (fd < 0)
+        return NULL;
+    if (fd != wanted) {
+        (void)dup3(fd, wanted, flags & O_CLOEXEC);
+        (void)close(fd);
+    }
+    return *standard_stream(wanted);
+}
+
 /* The other way round: one of fopencookie(3) stays one, and gets another descriptor, which may be
  * anybody's. Whether it reads or writes cannot be changed. */
 static FILE *reopen_ours(struct stream *stream, const char *path, const char *mode)
@@ -293,6 +401,8 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *file)
         return reopen_ours(stream, path, mode);
     if (!where_follows(AT_FDCWD, path, &where))
         return REAL(freopen)(where.path, mode, file);
+    if ((file == stdout || file == stderr) && mode[0] != 'r')
+        return reopen_standard(path, mode, file);
     result = reopen_copy(&where, mode, file, &is_outside);
     return is_outside ? REAL(freopen)(where.path, mode, file) : result;
 }

@@ -11,14 +11,18 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tests/preload/say.h"
@@ -388,6 +392,77 @@ static void check_append(void)
     (void)close(fd);
 }
 
+static void check_dprintf(const char *name)
+{
+    /* the checking one has a flag before the format */
+    const bool is_checking = name[0] == '_';
+    ENTRY(int(int, ...), name);
+    int fd = fresh(O_RDWR);
+
+    (void)lseek(fd, 2, SEEK_SET);
+    (void)say_result(name, is_checking ? entry(fd, 1, "%d-%s", 42, "printed")
+                                       : entry(fd, "%d-%s", 42, "printed"));
+    say_head(name);
+    (void)close(fd);
+    fd = fresh(O_RDONLY);
+    (void)say_result("    of what is read only",
+                     is_checking ? entry(fd, 1, "%d", 42) : entry(fd, "%d", 42));
+    (void)close(fd);
+}
+
+/* Programs, and children that the C library starts for them, write to it. */
+static void check_freopen_stdout(void)
+{
+    pid_t child;
+
+    (void)close(fresh(O_RDONLY));
+    (void)fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        if (!freopen(path("f"), "w", stdout))
+            _exit(1);
+        printf("printed\n");
+        (void)fflush(stdout);
+        (void)!system("echo by a child");
+        printf("again\n");
+        exit(0);
+    }
+    (void)say_result("freopen of stdout", waitpid(child, NULL, 0) == child ? 0 : -1);
+    say_head("printed");
+    (void)close(fresh(O_RDONLY));
+}
+
+/* The working folder of what system(3) and popen(3) start. */
+static void check_system(void)
+{
+    char line[20] = "";
+    FILE *pipe;
+
+    (void)say_result("chdir", chdir(folder));
+    (void)fflush(stdout);
+    (void)say_result("system", system("head -c 8 f && test -d sub"));
+    pipe = popen("head -c 6 f", "r");
+    (void)say_result("popen", pipe && fgets(line, sizeof(line), pipe) ? 0 : -1);
+    printf("    %s\n", line);
+    (void)say_result("pclose", pipe ? pclose(pipe) : -1);
+    (void)say_result("chdir", chdir("/"));
+    (void)say_result("system", system("test -e sub"));
+}
+
+static void check_ioctl(void)
+{
+    int fd = fresh(O_RDONLY);
+    int n = -1;
+
+    (void)lseek(fd, 100, SEEK_SET);
+    (void)say_result("ioctl, FIONREAD", ioctl(fd, FIONREAD, &n));
+    (void)say_result("    bytes", n);
+    (void)say_result("ioctl, FIOCLEX", ioctl(fd, FIOCLEX));
+    (void)say_result("    F_GETFD", fcntl(fd, F_GETFD));
+    (void)say_result("ioctl, TCGETS", isatty(fd) ? 0 : -1);
+    (void)close(fd);
+}
+
 static void check_sendfile(const char *name) /* may refuse, so that programs copy */
 {
     ENTRY(ssize_t(int, int, off_t *, size_t), name);
@@ -507,6 +582,37 @@ static void check_faccessat(const char *name)
 
     (void)say_result(name, entry(AT_FDCWD, path("f"), R_OK, 0));
     (void)say_result("    nothing there", entry(AT_FDCWD, path("none"), F_OK, AT_EACCESS));
+}
+
+static void check_pathconf(void)
+{
+    (void)say_result("pathconf", pathconf(path("f"), _PC_NAME_MAX));
+    (void)say_result("    nothing there", pathconf(path("none"), _PC_NAME_MAX));
+}
+
+static void check_mkdtemp(void)
+{
+    char name[512];
+    struct stat st;
+
+    (void)snprintf(name, sizeof(name), "%s", path("folderXXXXXX"));
+    (void)say_result("mkdtemp", mkdtemp(name) ? 0 : -1);
+    (void)say_result("    stat", stat(name, &st));
+    (void)say_result("    rmdir", rmdir(name));
+    (void)snprintf(name, sizeof(name), "%s", path("none/XXXXXX"));
+    (void)say_result("    nowhere", mkdtemp(name) ? 0 : -1);
+}
+
+/* Of what there is not an errno that says so, and of what is there no other. */
+static void check_refused(void)
+{
+    struct stat st;
+
+    (void)say_result("setxattr", setxattr(path("none"), "user.x", "y", 1, 0));
+    (void)say_result("removexattr", removexattr(path("none"), "user.x"));
+    (void)say_result("mkfifo", mkfifo(path("f"), 0600));
+    (void)say_result("mkfifo", mkfifo(path("none/fifo"), 0600) < 0 ? 0 : -1);
+    (void)say_result("    is not there", stat(path("none/fifo"), &st));
 }
 
 static void check_unlink(const char *name)
@@ -640,6 +746,10 @@ static void all_descriptors(void)
     EACH(check_fadvise, "posix_fadvise", "posix_fadvise64");
     EACH(check_dup3, "dup3");
     EACH(check_fcntl, "fcntl", "fcntl64", "__fcntl");
+    EACH(check_dprintf, "dprintf", "__dprintf_chk");
+    check_freopen_stdout();
+    check_system();
+    check_ioctl();
     check_append();
     EACH(check_sendfile, "sendfile", "sendfile64");
 }
@@ -656,6 +766,9 @@ static void all_names(void)
     EACH(check_fstatfs, "fstatfs", "fstatfs64");
     EACH(check_access, "access", "euidaccess", "eaccess");
     EACH(check_faccessat, "faccessat");
+    check_pathconf();
+    check_mkdtemp();
+    check_refused();
     EACH(check_unlink, "unlink", "remove");
     EACH(check_rename, "rename");
 }
