@@ -291,10 +291,13 @@ static int run_pwrite(const struct work *work)
     CLEAN(file_unref_p) struct muse_file *file = NULL;
     CLEAN(free_p) void *bounce = NULL;
     uint64_t done = 0;
+    uint64_t start;
     struct range bytes;
 
-    if (!source || !op->has_file_id || op->file_id != source->file_id ||
-        range_from_len(op->offset, op->length, &bytes) < 0 ||
+    if (!source || !op->has_file_id || op->file_id != source->file_id)
+        return -EINVAL;
+    start = source->is_append ? op->offset : source->bytes.start; /* of the buffer, in the file */
+    if (range_from_len(source->is_append ? 0 : op->offset, op->length, &bytes) < 0 ||
         !range_contains_range(source->bytes, bytes))
         return -EINVAL;
     bounce = malloc(op->length < BOUNCE_BYTES ? op->length + 1 : BOUNCE_BYTES);
@@ -302,9 +305,8 @@ static int run_pwrite(const struct work *work)
         return -ENOMEM;
     file = file_find(work->muse, op->file_id);
     while (file && file->fd >= 0 && done < op->length) {
-        const ssize_t n =
-            write_from(file->fd, bounce, source->data + (op->offset - source->bytes.start) + done,
-                       op->length - done, op->offset + done);
+        const ssize_t n = write_from(file->fd, bounce, source->data + (op->offset - start) + done,
+                                     op->length - done, op->offset + done);
 
         if (n < 0 && errno != EINTR)
             return -errno;

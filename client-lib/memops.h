@@ -18,7 +18,8 @@
 /* What muse_pwrite() may be told to write. */
 struct memops_source {
     const char *data;   /* the caller's buffer */
-    struct range bytes; /* of the file, that it holds */
+    struct range bytes; /* of the file, that it holds; from 0 on when is_append */
+    bool is_append;     /* where they go is the server's to say */
     uint64_t file_id;
 };
 

@@ -21,13 +21,21 @@
 
 /* ---- pwrite ---- */
 
-static int write_piece(struct muse_file *file, const char *buf, size_t len, off_t offset,
-                       size_t *ret_len)
+struct piece {
+    const char *data;
+    size_t len;
+    off_t offset; /* changed to where it began, of one that is appended */
+    bool is_append;
+};
+
+static int write_piece(struct muse_file *file, struct piece *piece, size_t *ret_len)
 {
     Muse__Wire__Pwrite message = MUSE__WIRE__PWRITE__INIT;
+    const uint64_t start = piece->is_append ? 0 : (uint64_t)piece->offset;
     const struct memops_source source = {
-        .data = buf,
-        .bytes = {(uint64_t)offset, (uint64_t)offset + len},
+        .data = piece->data,
+        .bytes = {start, start + piece->len},
+        .is_append = piece->is_append,
         .file_id = file->id,
     };
     const struct question question = {.type = FRAME_PWRITE,
@@ -40,8 +48,9 @@ static int write_piece(struct muse_file *file, const char *buf, size_t len, off_
     int r;
 
     message.file_id = file->id;
-    message.offset = (uint64_t)offset;
-    message.length = len;
+    message.offset = (uint64_t)piece->offset;
+    message.length = piece->len;
+    message.has_append = message.append = piece->is_append;
     r = call_ask(file->muse, &question, &answer);
     if (r < 0)
         return r;
@@ -50,54 +59,86 @@ static int write_piece(struct muse_file *file, const char *buf, size_t len, off_
         call_garbled(file->muse);
         return -EPROTO;
     }
-    *ret_len = written->length < len ? (size_t)written->length : len;
+    *ret_len = written->length < piece->len ? (size_t)written->length : piece->len;
+    if (written->has_offset)
+        piece->offset = (off_t)written->offset;
     muse__wire__written__free_unpacked(written, NULL);
     return 0;
 }
 
-static int write_file(struct muse_file *file, const char *buf, size_t len, off_t offset,
-                      size_t *ret_done)
+/* @ret_start: where the first byte went */
+static int write_file(struct muse_file *file, struct piece all, size_t *ret_done, off_t *ret_start)
 {
+    struct piece piece = all;
     size_t n;
     off_t end;
     int r;
 
     *ret_done = 0;
+    *ret_start = all.offset;
     if (!file)
         return -EBADF;
-    if (offset < 0 || len > SSIZE_MAX)
+    if (all.offset < 0 || all.len > SSIZE_MAX)
         return -EINVAL;
-    if (!buf && len > 0)
+    if (!all.data && all.len > 0)
         return -EFAULT;
-    if (__builtin_add_overflow(offset, (off_t)len, &end))
+    if (__builtin_add_overflow(all.offset, (off_t)all.len, &end))
         return -EFBIG;
     r = handle_check(file->muse);
     if (r < 0)
         return r;
     do { /* nothing, too: the server knows whether the file is open for writing */
-        const size_t left = len - *ret_done;
+        const size_t left = all.len - *ret_done;
 
-        r = write_piece(file, buf + *ret_done,
-                        left < PWRITE_PIECE_BYTES ? left : PWRITE_PIECE_BYTES,
-                        offset + (off_t)*ret_done, &n);
-        if (r == 0)
+        piece.data = all.data + *ret_done;
+        piece.len = left < PWRITE_PIECE_BYTES ? left : PWRITE_PIECE_BYTES;
+        r = write_piece(file, &piece, &n);
+        if (r == 0 && *ret_done == 0)
+            *ret_start = piece.offset;
+        if (r == 0) {
             *ret_done += n;
-    } while (r == 0 && n > 0 && *ret_done < len);
+            piece.offset += (off_t)n;
+        }
+    } while (r == 0 && n > 0 && *ret_done < all.len);
     return r;
 }
 
 ssize_t muse_pwrite(struct muse_file *file, const void *buf, size_t len, off_t offset)
 {
+    const struct piece all = {.data = buf, .len = len, .offset = offset};
     size_t n_done = 0;
+    off_t start;
     int r;
 
     error_clear();
-    r = write_file(file, buf, len, offset, &n_done);
+    r = write_file(file, all, &n_done, &start);
     if (n_done > 0) {
         error_clear();
         return (ssize_t)n_done;
     }
     return error_return("muse_pwrite", r);
+}
+
+ssize_t muse_append(struct muse_file *file, const void *buf, size_t len, off_t *ret_offset)
+{
+    struct piece all = {.data = buf, .len = len, .is_append = true};
+    size_t n_done = 0;
+    struct stat stat;
+    off_t start = 0;
+    int r;
+
+    if (muse_fstat(file, &stat) < 0) /* for a server that does not know how to append */
+        return -1;
+    error_clear();
+    all.offset = stat.st_size;
+    r = write_file(file, all, &n_done, &start);
+    if (r == 0 || n_done > 0) {
+        error_clear();
+        if (ret_offset)
+            *ret_offset = start;
+        return (ssize_t)n_done;
+    }
+    return error_return("muse_append", r);
 }
 
 /* ---- sizes ---- */

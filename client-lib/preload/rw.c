@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -104,6 +105,38 @@ static off_t size_of(struct served *served)
     return file && INSIDE(muse_fstat(file, &stat)) == 0 ? stat.st_size : -1;
 }
 
+static ssize_t append_bytes(struct served *served, const void *buf, size_t len, off_t *ret_start)
+{
+    struct muse_file *file;
+
+    if ((served->oflags & O_ACCMODE) == O_RDONLY)
+        return fail(EBADF);
+    file = fds_file(served);
+    return file ? INSIDE(muse_append(file, buf, len, ret_start)) : -1;
+}
+
+/* All in one, so that nobody else's bytes come between them. @ret_start: where the first one went. */
+static ssize_t append_pieces(struct served *served, const struct iovec *pieces, int n,
+                             off_t *ret_start)
+{
+    const ssize_t len = total_of(pieces, n);
+    ssize_t done = 0;
+    char *bytes;
+
+    if (len < 0)
+        return -1;
+    if (n == 1)
+        return append_bytes(served, pieces[0].iov_base, pieces[0].iov_len, ret_start);
+    bytes = malloc((size_t)len + 1);
+    if (!bytes)
+        return -1;
+    for (int i = 0; i < n; done += (ssize_t)pieces[i++].iov_len)
+        memcpy(bytes + done, pieces[i].iov_base, pieces[i].iov_len);
+    done = append_bytes(served, bytes, (size_t)len, ret_start);
+    free(bytes);
+    return done;
+}
+
 /* What holds for each write of an open description, as the flags that hold for one. */
 static int flags_of(int fd, const struct served *served, int flags)
 {
@@ -143,11 +176,19 @@ static ssize_t read_on(int fd, struct served *served, const struct iovec *pieces
 static ssize_t write_on(int fd, struct served *served, const struct iovec *pieces, int n, int flags)
 {
     const ssize_t len = total_of(pieces, n);
-    const bool is_append = flags & RWF_APPEND;
-    const off_t offset = is_append ? size_of(served) : take_place(fd, len);
-    const ssize_t done = offset < 0 ? -1 : all_pieces(served, write_iovec, pieces, n, offset);
+    ssize_t done = -1;
+    off_t offset;
 
-    if (offset >= 0 && (is_append ? done > 0 : done < len))
+    if (flags & RWF_APPEND) {
+        done = append_pieces(served, pieces, n, &offset);
+        if (done > 0)
+            (void)REAL(lseek)(fd, offset + done, SEEK_SET);
+        return finish_write(served, done, flags);
+    }
+    offset = take_place(fd, len);
+    if (offset >= 0)
+        done = all_pieces(served, write_iovec, pieces, n, offset);
+    if (offset >= 0 && done < len)
         (void)REAL(lseek)(fd, offset + (done > 0 ? done : 0), SEEK_SET);
     return finish_write(served, done, flags);
 }
@@ -183,8 +224,9 @@ static ssize_t elsewhere(int fd, struct served *served, piece_fn *fn, const stru
     if (is_write)
         flags = flags_of(fd, served, flags);
     if (is_write && (flags & RWF_APPEND)) /* pwrite(2), BUGS: it does append */
-        offset = size_of(served);
-    done = offset < 0 ? -1 : all_pieces(served, fn, pieces, n, offset);
+        done = append_pieces(served, pieces, n, &offset);
+    else
+        done = all_pieces(served, fn, pieces, n, offset);
     if (is_write)
         done = finish_write(served, done, flags);
     (void)pthread_mutex_unlock(&served->lock);

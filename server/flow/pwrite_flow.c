@@ -36,6 +36,7 @@ struct pwrite_request {
     struct file *file;    /* ref */
     uint64_t id;
     struct range bytes;
+    bool is_append;
 };
 
 static void request_free(struct pwrite_request *request)
@@ -77,6 +78,8 @@ static void on_client_wrote(void *ctx, enum client_end end, int error)
         fail(request, error, "the client could not write");
     } else {
         message.length = range_len(request->bytes);
+        message.has_offset = request->is_append;
+        message.offset = request->bytes.start;
         space_reply(request->space, request->id, FRAME_WRITTEN, &message.base);
         request_free(request);
     }
@@ -174,6 +177,13 @@ static int start(struct pwrite_request *request, const char **ret_why)
     return 0;
 }
 
+/* Two that append at a time have different places: the first one's growth is in the queue, or done, when the second one is
+ * looked at. */
+static uint64_t place_of(const Muse__Wire__Pwrite *message, const struct file *file)
+{
+    return message->append && file ? resize_end(file->object) : message->offset;
+}
+
 static int check(const struct file *file, uint64_t offset, uint64_t length, struct range *ret_bytes,
                  const char **ret_why)
 {
@@ -194,6 +204,7 @@ int request_pwrite(struct space *space, struct frame *frame)
     Muse__Wire__Written nothing = MUSE__WIRE__WRITTEN__INIT;
     struct pwrite_request *request = NULL;
     struct range bytes = {0, 0};
+    bool is_append;
     const char *why;
     struct file *file;
     int r;
@@ -201,7 +212,8 @@ int request_pwrite(struct space *space, struct frame *frame)
     if (!message)
         return -EPROTO;
     file = idmap_get(&space->files, message->file_id);
-    r = check(file, message->offset, message->length, &bytes, &why);
+    is_append = message->append;
+    r = check(file, place_of(message, file), message->length, &bytes, &why);
     muse__wire__pwrite__free_unpacked(message, NULL);
     if (r == 0 && range_is_empty(bytes)) {
         space_reply(space, frame->header.id, FRAME_WRITTEN, &nothing.base);
@@ -222,6 +234,7 @@ int request_pwrite(struct space *space, struct frame *frame)
     request->id = frame->header.id;
     bytes.end = bytes.start + evict_flow_clip(file->object, bytes.start, range_len(bytes));
     request->bytes = bytes;
+    request->is_append = is_append;
     r = start(request, &why);
     if (r < 0)
         fail(request, r, why);

@@ -234,6 +234,20 @@ void resize_go_on(struct object *object)
         ask(resize);
 }
 
+uint64_t resize_end(const struct object *object)
+{
+    uint64_t end = object->size_bytes;
+    const struct list *node;
+
+    list_for_each(node, &object->resizes) {
+        const struct resize *resize = CONTAINER_OF_CONST(node, struct resize, node);
+
+        if (!resize->only_grows || resize->size > end)
+            end = resize->size;
+    }
+    return end;
+}
+
 uint64_t resize_border(const struct object *object)
 {
     const struct resize *resize = first_resize(object);

@@ -51,6 +51,9 @@ void resize_go_on(struct object *object);
  * there */
 uint64_t resize_border(const struct object *object);
 
+/** resize_end() - the size that an object has after all changes of it that were asked for, if none fails */
+uint64_t resize_end(const struct object *object);
+
 /**
  * resize_make_hole() - the driver has punched @bytes, or zeroed them
  *

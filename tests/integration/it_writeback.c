@@ -424,6 +424,55 @@ START_TEST(pwrite_needs_a_file_opened_for_writing)
 }
 END_TEST
 
+#define N_RECORDS    200
+#define RECORD_BYTES 16
+
+/* Records of one letter each, of which nobody writes another one there. */
+static void append_records(struct muse *of, char letter)
+{
+    struct muse_file *file = client_open(of, "file/data", O_RDWR);
+    char record[RECORD_BYTES], seen[RECORD_BYTES];
+    off_t at;
+
+    memset(record, letter, sizeof(record));
+    for (int i = 0; i < N_RECORDS; i++) {
+        ck_assert_int_eq(muse_append(file, record, sizeof(record), &at), RECORD_BYTES);
+        ck_assert_int_eq(muse_pread(file, seen, sizeof(seen), at), RECORD_BYTES);
+        ck_assert_int_eq(memcmp(seen, record, sizeof(seen)), 0);
+    }
+    ck_assert_int_eq(muse_fsync(file), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+}
+
+static void append_in_child(void *letter)
+{
+    struct muse *own = client_connect();
+
+    append_records(own, *(char *)letter);
+    muse_disconnect(own);
+}
+
+START_TEST(clients_that_append_at_a_time_lose_nothing)
+{
+    char letters[] = "abc";
+    unsigned counts[3] = {0};
+    pid_t children[2];
+
+    begin(_i, NULL);
+    for (int i = 0; i < 2; i++)
+        children[i] = client_fork(append_in_child, &letters[i]);
+    append_records(muse, letters[2]);
+    for (int i = 0; i < 2; i++)
+        client_join(children[i]);
+    ck_assert_uint_eq(size_of_file(), FILE_BYTES + 3 * N_RECORDS * RECORD_BYTES);
+    for (unsigned i = 0; i < 3 * N_RECORDS; i++)
+        counts[byte_of_file(FILE_BYTES + i * RECORD_BYTES) - 'a']++;
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(counts[i], N_RECORDS);
+    end();
+}
+END_TEST
+
 /* ---- ftruncate, fallocate ---- */
 
 START_TEST(shrinking_is_sigbus_behind_the_end_and_growing_is_zeros)
@@ -722,6 +771,7 @@ int main(void)
                         2);
     tcase_add_loop_test(tcase, pwrite_is_coherent_with_mappings_and_reaches_the_file, 0, 2);
     tcase_add_loop_test(tcase, pwrite_behind_the_end_grows_the_file, 0, 2);
+    tcase_add_loop_test(tcase, clients_that_append_at_a_time_lose_nothing, 0, 2);
     tcase_add_loop_test(tcase, pwrite_needs_a_file_opened_for_writing, 0, 2);
     tcase_add_loop_test(tcase, shrinking_is_sigbus_behind_the_end_and_growing_is_zeros, 0, 2);
     tcase_add_loop_test(tcase, what_is_cut_off_while_it_is_written_back_does_not_come_back, 0, 2);

@@ -34,6 +34,7 @@ both cp -r @/made @/made-again
 both rm -r @/made
 both mv @/none @/none2
 both bash -c '{ for w in a b c; do (for ((i = 0; i < 300; i++)); do echo $w$i; done) & done; wait; } > @/shared; sort -o @/shared @/shared; wc @/shared'
+both bash -c 'for w in a b c; do (for ((i = 0; i < 300; i++)); do echo $w$i; done >> @/appended) & done; wait; sort -o @/appended @/appended; wc @/appended'
 both bash -c 'cat /dev/stdin < @/text | md5sum; cat /dev/fd/5 5< @/text | md5sum; md5sum /proc/self/fd/0 < @/text; wc -c /dev/stdin < @/text'
 both bash -c 'stat -L -c "%s %F" /dev/stdin < @/text; readlink -f /dev/stdin < @/text; realpath /proc/self/fd/0 < @/text; test -f /dev/stdin < @/text'
 both bash -c '(echo a; echo b > /dev/stdout) >> @/stdout; { seq 3 | tee /dev/stderr; } 2> @/stderr; cp /dev/stdin @/copied < @/new; cat @/stdout @/stderr @/copied'

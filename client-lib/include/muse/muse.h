@@ -421,6 +421,17 @@ int muse_mkdir(struct muse *muse, const char *name, mode_t mode);
 ssize_t muse_pwrite(struct muse_file *file, const void *buf, size_t len, off_t offset);
 
 /**
+ * muse_append() - write to the end of an object, wherever it is by then, as write(2) with O_APPEND
+ * @file:       opened for writing
+ * @buf:        @len bytes, caller's
+ * @len:        bytes; up to 8 MiB stay together, whoever else appends
+ * @ret_offset: where the first one went; may be NULL
+ *
+ * Return: as muse_pwrite().
+ */
+ssize_t muse_append(struct muse_file *file, const void *buf, size_t len, off_t *ret_offset);
+
+/**
  * muse_ftruncate() - give an object another size, as ftruncate(2)
  * @file: opened for writing
  * @size: bytes. What is cut off is gone for every mapping: SIGBUS. What is added reads as zeros.
