@@ -226,7 +226,7 @@ static bool is_served(int fd)
     return shim_depth == 0 && fds_is_served(fd);
 }
 
-static int print(int fd, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int print(int fd, const char *format, va_list args)
 {
     char *text;
     int n = vasprintf(&text, format, args);
