@@ -199,6 +199,7 @@ struct object {
         uint64_t backoff_ns;     /* after a failure of the driver */
         int error;               /* errno of the last failure; 0: none yet */
         uint64_t error_seq;      /* how many failures */
+        uint64_t told_seq;       /* the last one that anybody was told of */
         uint64_t n_written;      /* pages written back */
     } wb;
     struct evict_object evict;

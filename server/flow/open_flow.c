@@ -154,6 +154,7 @@ int file_new(const struct open_ask *ask, const Muse__Wire__DriverOpened *opened,
     if (opened->has_map_align && opened->map_align > file->map_align)
         file->map_align = opened->map_align;
     file->uid = space->uid;
+    file->wb_seen_seq = object->wb.told_seq; /* what nobody was told of is its, too */
     read_attr(opened->attr, &file->attr);
     driver->n.opened++;
     *ret_file = file;

@@ -735,11 +735,11 @@ uint64_t writeback_n_refs(const struct object *object)
 
 int file_take_error(struct file *file)
 {
-    const struct object *object = file->object;
+    struct object *object = file->object;
 
     if (file->wb_seen_seq == object->wb.error_seq)
         return 0;
-    file->wb_seen_seq = object->wb.error_seq;
+    file->wb_seen_seq = object->wb.told_seq = object->wb.error_seq;
     return -object->wb.error;
 }
 

@@ -5,6 +5,7 @@
  * some are clean.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <muse/muse.h>
 #include <pthread.h>
 #include <signal.h>
@@ -99,6 +100,48 @@ START_TEST(what_is_dirty_is_seen_and_audited)
     ck_assert_uint_eq(number_of(object, "written_pages"), 2);
     ck_assert(json_is_null(json_object_get(object, "writeback_error")));
     json_decref(document);
+    end();
+}
+END_TEST
+
+static bool has_failed(const struct rig *of, void *arg)
+{
+    (void)arg;
+    return rig_stat(of, "writeback_errors") > 0;
+}
+
+static int sync_errno(struct muse_file *file)
+{
+    return muse_fsync(file) < 0 ? errno : 0;
+}
+
+/* As errseq_t of Linux: a file that is opened later is told of what nobody was told of before. */
+START_TEST(each_open_file_is_told_once_of_a_failing_writeback)
+{
+    static const char name[] = "faulty/x,writeback-fails=1";
+    struct muse_file *files[4];
+    struct muse *other;
+    char *mapped;
+
+    begin("muse-faulty --register=writes");
+    other = client_connect();
+    files[0] = client_open(muse, name, O_RDWR);
+    files[1] = client_open(other, name, O_RDONLY);
+    mapped = map_of(name);
+    mapped[0] = 1;
+    ck_assert_int_eq(muse_munmap(muse, mapped, N_PAGES * PAGE), 0); /* nobody waits for this one */
+    rig_wait(has_failed, &rig, NULL, "writing back to fail");
+    files[2] = client_open(muse, name, O_RDONLY);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(sync_errno(files[i]), EIO);
+        ck_assert_int_eq(sync_errno(files[i]), 0);
+    }
+    files[3] = client_open(muse, name, O_RDWR);
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_int_eq(sync_errno(files[i]), 0);
+        ck_assert_int_eq(muse_close(files[i]), 0);
+    }
+    muse_disconnect(other);
     end();
 }
 END_TEST
@@ -350,6 +393,7 @@ int main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, what_is_dirty_is_seen_and_audited);
+    tcase_add_test(tcase, each_open_file_is_told_once_of_a_failing_writeback);
     tcase_add_test(tcase, what_was_dirty_and_is_cut_off_is_not_held);
     tcase_add_test(tcase, writing_in_order_costs_a_fault_for_each_doubling);
     tcase_add_test(tcase, who_waits_for_room_is_seen_as_that);
