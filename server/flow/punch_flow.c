@@ -23,11 +23,13 @@
 #include "server/flow/writeback.h"
 
 struct punch {
-    struct driver_call call;
+    struct resize resize;
     struct sync sync;
     struct space *space; /* ref */
     struct file *file;   /* ref */
     struct range bytes;
+    bool is_starting; /* what comes of it meanwhile is in @error */
+    int error;
     void (*done)(void *ctx, int error); /* NULL: nobody wants to hear of it any more */
     void *ctx;
 };
@@ -52,36 +54,30 @@ static void finish(struct punch *punch, int error)
         done(ctx, error);
 }
 
-static void on_punched(struct driver_call *call, enum call_end end, struct frame *frame)
+static void on_punched(struct resize *resize, int error, const char *text)
 {
-    struct punch *punch = CONTAINER_OF(call, struct punch, call);
-    struct object *object = punch->file->object;
-    const struct flow_where where = {punch->space, punch->file->driver, object->name, "fallocate"};
-    char text[ERROR_TEXT_BYTES_MAX / 2] = "the driver died, or did not answer in time";
-    int error = -EIO;
+    struct punch *punch = CONTAINER_OF(resize, struct punch, resize);
+    const struct flow_where where = {punch->space, punch->file->driver, punch->file->object->name,
+                                     "fallocate"};
 
-    if (end == CALL_ANSWERED)
-        error = hook_completed(punch->file->driver, call, punch->space, frame, text, sizeof(text));
-    else if (end == CALL_DEADLINE)
-        error = -ETIMEDOUT;
-    hook_ended(punch->file->driver, call, error);
-    if (error == 0)
-        resize_make_hole(object, punch->bytes);
-    else
+    if (error < 0)
         flow_error("punch.failed", &where, error, text);
-    finish(punch, error);
+    if (punch->is_starting)
+        punch->error = error; /* punch_start() says so */
+    else
+        finish(punch, error);
 }
 
-/* Return: 0; -EIO; -ETIMEDOUT an earlier writeback of these pages is not answered. */
+/* Return: 0; -errno: it is over, and was not told; -ETIMEDOUT an earlier writeback is not answered. */
 static int ask(struct punch *punch)
 {
     if (punch->sync.error < 0)
         return punch->sync.error;
-    punch->call.end = on_punched;
-    return hook_fallocate(punch->file->driver, &punch->call, punch->file,
-                          FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, punch->bytes) < 0
-               ? -EIO
-               : 0;
+    punch->is_starting = true;
+    resize_start_fallocate(&punch->resize, punch->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           punch->bytes);
+    punch->is_starting = false;
+    return punch->error;
 }
 
 static void on_synced(struct sync *sync)
@@ -107,7 +103,8 @@ static int punch_new(struct file *file, struct range bytes, struct space *space,
     punch->space = space_ref(space);
     punch->file = file_ref(file);
     punch->bytes = bytes;
-    punch->call.space_id = space->id;
+    punch->resize.call.space_id = space->id;
+    punch->resize.done = on_punched;
     punch->sync = (struct sync){.done = on_synced, .what = "madvise", .space = space};
     *ret_punch = punch;
     return 0;

@@ -177,53 +177,106 @@ static void finish(struct resize *resize, int error, const char *text)
     file_unref(file);
 }
 
-static void on_truncated(struct driver_call *call, enum call_end end, struct frame *frame)
+/* Whole pages are asked for again, and are zero then; the edges are zeroed in place. */
+static void make_hole(struct object *object, struct range bytes)
+{
+    const uint64_t page_bytes = object_page_bytes(object);
+    const uint64_t end =
+        object_n_pages(object) * page_bytes; /* with what lies behind the object's */
+    struct range inner;
+
+    if (bytes.end > end)
+        bytes.end = end;
+    if (range_is_empty(bytes) || bytes.start >= bytes.end)
+        return;
+    inner = range_align_in(bytes, page_bytes);
+    if (range_is_empty(inner)) {
+        fill_zero_bytes(object, bytes);
+        return;
+    }
+    fill_zero_bytes(object, (struct range){bytes.start, inner.start});
+    fill_zero_bytes(object, (struct range){inner.end, bytes.end});
+    fill_discard(
+        object, (struct range){inner.start >> object->page_shift, inner.end >> object->page_shift});
+}
+
+/* What the driver has done. Return: 0 or -ENOMEM. */
+static int carry_out(const struct resize *resize)
+{
+    struct object *object = resize->file->object;
+    uint64_t size = resize->size;
+    int r;
+
+    if (resize->is_fallocate) {
+        if (resize->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+            make_hole(object, resize->bytes);
+        if ((resize->mode & FALLOC_FL_KEEP_SIZE) || resize->bytes.end <= object->size_bytes)
+            return 0;
+        size = resize->bytes.end;
+    }
+    r = set_size(object, size);
+    if (r < 0)
+        resize_tell(object);
+    return r;
+}
+
+static void on_answered(struct driver_call *call, enum call_end end, struct frame *frame)
 {
     struct resize *resize = CONTAINER_OF(call, struct resize, call);
     char text[ERROR_TEXT_BYTES_MAX / 2] = "the driver died";
     int error = -EIO;
 
     if (end == CALL_ANSWERED) {
-        (void)snprintf(text, sizeof(text), "the driver refused the size");
+        (void)snprintf(text, sizeof(text), "the driver refused");
         error = hook_completed(resize->file->driver, call, NULL, frame, text, sizeof(text));
     } else if (end == CALL_DEADLINE) {
-        (void)snprintf(text, sizeof(text), "the driver did not answer truncate in time");
+        (void)snprintf(text, sizeof(text), "the driver did not answer %s in time", call->hook);
         error = -ETIMEDOUT;
     }
     hook_ended(resize->file->driver, call, error);
     if (error == 0) {
         (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
-        error = set_size(resize->file->object, resize->size);
-        if (error < 0)
-            resize_tell(resize->file->object);
+        error = carry_out(resize);
     }
     finish(resize, error, text);
 }
 
+static int ask_driver(struct resize *resize)
+{
+    struct driver *driver = resize->file->driver;
+
+    resize->is_asked = true;
+    resize->call.end = on_answered;
+    if (resize->is_fallocate)
+        return hook_fallocate(driver, &resize->call, resize->file, resize->mode, resize->bytes);
+    resize->file->object->was_resized = true;
+    return hook_truncate(driver, &resize->call, resize->file, resize->size);
+}
+
 /* Nothing is written back from the new end on: a driver that is late with it would make its own file
- * longer again. */
+ * longer again; or what was written before it became a hole would be there again. */
 static void ask(struct resize *resize)
 {
     struct object *object = resize->file->object;
+    struct range pages = {resize->size >> object->page_shift, UINT64_MAX};
     int r;
 
+    if (resize->is_fallocate)
+        pages.end = ((resize->bytes.end - 1) >> object->page_shift) + 1;
     if (resize->only_grows && resize->size <= object->size_bytes) {
         finish(resize, 0, NULL);
         return;
     }
-    r = writeback_is_busy(object, resize->size >> object->page_shift);
+    r = writeback_is_busy(object, pages);
     if (r > 0)
         return; /* resize_go_on() */
     if (r < 0) {
         finish(resize, r, "an earlier writeback of these pages is not answered");
         return;
     }
-    resize->is_asked = true;
-    object->was_resized = true;
-    resize->call.end = on_truncated;
-    r = hook_truncate(resize->file->driver, &resize->call, resize->file, resize->size);
+    r = ask_driver(resize);
     if (r < 0)
-        finish(resize, r == -EBUSY ? -EAGAIN : r, "the driver cannot be asked for another size");
+        finish(resize, r == -EBUSY ? -EAGAIN : r, "the driver cannot be asked");
 }
 
 void resize_go_on(struct object *object)
@@ -234,17 +287,24 @@ void resize_go_on(struct object *object)
         ask(resize);
 }
 
+/* The size that an object of @end bytes has after it. */
+static uint64_t end_after(const struct resize *resize, uint64_t end)
+{
+    const bool keeps = resize->is_fallocate && (resize->mode & FALLOC_FL_KEEP_SIZE);
+    const uint64_t size = resize->is_fallocate ? resize->bytes.end : resize->size;
+
+    if (keeps || ((resize->is_fallocate || resize->only_grows) && size < end))
+        return end;
+    return size;
+}
+
 uint64_t resize_end(const struct object *object)
 {
     uint64_t end = object->size_bytes;
     const struct list *node;
 
-    list_for_each(node, &object->resizes) {
-        const struct resize *resize = CONTAINER_OF_CONST(node, struct resize, node);
-
-        if (!resize->only_grows || resize->size > end)
-            end = resize->size;
-    }
+    list_for_each(node, &object->resizes)
+        end = end_after(CONTAINER_OF_CONST(node, struct resize, node), end);
     return end;
 }
 
@@ -255,19 +315,42 @@ uint64_t resize_border(const struct object *object)
     return resize ? resize->size >> object->page_shift : UINT64_MAX;
 }
 
+static void start(struct resize *resize, struct file *file)
+{
+    resize->file = file_ref(file);
+    resize->since_ns = loop_now_ns();
+    resize->is_asked = false;
+    list_add_tail(&file->object->resizes, &resize->node);
+    resize_go_on(file->object);
+}
+
 int resize_start(struct resize *resize, struct file *file, uint64_t size)
 {
     if (!resize_is_possible(file->object) || file->object->page_shift != VMA_PAGE_SHIFT)
         return -EOPNOTSUPP;
     if (size > OBJECT_BYTES_MAX)
         return -EFBIG;
-    resize->file = file_ref(file);
     resize->size = size;
-    resize->since_ns = loop_now_ns();
-    resize->is_asked = false;
-    list_add_tail(&file->object->resizes, &resize->node);
-    resize_go_on(file->object);
+    resize->is_fallocate = false;
+    start(resize, file);
     return 0;
+}
+
+void resize_start_fallocate(struct resize *resize, struct file *file, uint32_t mode,
+                            struct range bytes)
+{
+    resize->size = bytes.start;
+    resize->bytes = bytes;
+    resize->mode = mode;
+    resize->is_fallocate = true;
+    start(resize, file);
+}
+
+static const char *what_it_is(const struct resize *resize)
+{
+    if (resize->is_fallocate)
+        return "fallocate";
+    return resize->only_grows ? "pwrite" : "truncate";
 }
 
 bool wait_of_resize(const struct list *node, struct wait_view *ret_view)
@@ -279,7 +362,7 @@ bool wait_of_resize(const struct list *node, struct wait_view *ret_view)
     if (resize->is_asked)
         return false; /* its call is one */
     *ret_view = (struct wait_view){
-        .what = resize->only_grows ? "pwrite" : "truncate",
+        .what = what_it_is(resize),
         .stage = is_first ? "writeback" : "queued",
         .space = idmap_get(&object->engine->spaces, resize->call.space_id),
         .object = object,
@@ -296,9 +379,8 @@ bool wait_of_resize(const struct list *node, struct wait_view *ret_view)
 struct size_request {
     struct resize resize;
     struct sync sync;
-    struct driver_call call; /* fallocate */
-    struct space *space;     /* ref */
-    struct file *file;       /* ref */
+    struct space *space; /* ref */
+    struct file *file;   /* ref */
     uint64_t id;
     const char *what;
     uint32_t mode; /* FALLOC_FL_* */
@@ -354,7 +436,7 @@ static struct size_request *request_new(struct space *space, uint64_t id, uint64
     request->file = file_ref(file);
     request->id = id;
     request->what = what;
-    request->call.space_id = request->resize.call.space_id = space->id;
+    request->resize.call.space_id = space->id;
     return request;
 }
 
@@ -397,63 +479,13 @@ int request_truncate(struct space *space, struct frame *frame)
 
 /* ---- fallocate ---- */
 
-void resize_make_hole(struct object *object, struct range bytes)
-{
-    const uint64_t page_bytes = object_page_bytes(object);
-    const uint64_t end =
-        object_n_pages(object) * page_bytes; /* with what lies behind the object's */
-    struct range inner;
-
-    if (bytes.end > end)
-        bytes.end = end;
-    if (range_is_empty(bytes) || bytes.start >= bytes.end)
-        return;
-    inner = range_align_in(bytes, page_bytes);
-    if (range_is_empty(inner)) {
-        fill_zero_bytes(object, bytes);
-        return;
-    }
-    fill_zero_bytes(object, (struct range){bytes.start, inner.start});
-    fill_zero_bytes(object, (struct range){inner.end, bytes.end});
-    fill_discard(
-        object, (struct range){inner.start >> object->page_shift, inner.end >> object->page_shift});
-}
-
-static void on_fallocated(struct driver_call *call, enum call_end call_end, struct frame *frame)
-{
-    struct size_request *request = CONTAINER_OF(call, struct size_request, call);
-    struct object *object = request->file->object;
-    char text[ERROR_TEXT_BYTES_MAX / 2] = "the driver died";
-    int error = -EIO;
-
-    if (call_end == CALL_ANSWERED) {
-        (void)snprintf(text, sizeof(text), "the driver refused");
-        error =
-            hook_completed(request->file->driver, call, request->space, frame, text, sizeof(text));
-    } else if (call_end == CALL_DEADLINE) {
-        (void)snprintf(text, sizeof(text), "the driver did not answer fallocate in time");
-        error = -ETIMEDOUT;
-    }
-    hook_ended(request->file->driver, call, error);
-    if (error == 0 && (request->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
-        resize_make_hole(object, request->bytes);
-    if (error == 0 && !(request->mode & FALLOC_FL_KEEP_SIZE) &&
-        request->bytes.end > object->size_bytes) {
-        (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
-        error = set_size(object, request->bytes.end);
-    }
-    end(request, error, text);
-}
-
-/* What was dirty is with the driver: nothing older can land on the zeros. */
+/* What was dirty is with the driver. */
 static void ask_fallocate(struct size_request *request)
 {
-    request->call.end = on_fallocated;
     if (request->sync.error < 0)
         end(request, request->sync.error, "an earlier writeback of these pages is not answered");
-    else if (hook_fallocate(request->file->driver, &request->call, request->file, request->mode,
-                            request->bytes) < 0)
-        end(request, -EIO, "the driver cannot be asked for fallocate");
+    else
+        resize_start_fallocate(&request->resize, request->file, request->mode, request->bytes);
 }
 
 static void on_synced(struct sync *sync)
@@ -530,6 +562,7 @@ int request_fallocate(struct space *space, struct frame *frame)
         request->mode = message->mode;
         request->bytes =
             range_make(message->offset, message->offset + (r < 0 ? 0 : message->length));
+        request->resize.done = on_resized;
         request->sync.done = on_synced;
         request->sync.what = request->what;
         request->sync.space = request->space;

@@ -542,10 +542,8 @@ static void step_all(struct object *object)
     object_unref(object);
 }
 
-int writeback_is_busy(const struct object *object, uint64_t first_page)
+int writeback_is_busy(const struct object *object, struct range pages)
 {
-    const struct range pages = {first_page, UINT64_MAX};
-
     if (find_run(object, pages, UINT64_MAX, false))
         return 1;
     return find_run(object, pages, UINT64_MAX, true) ? -ETIMEDOUT : 0;

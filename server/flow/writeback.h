@@ -48,12 +48,12 @@ bool object_takes_pages_back(const struct object *object);
 void object_dirty(struct object *object, struct range pages);
 
 /**
- * writeback_is_busy() - whether pages from @first_page on are being written back
+ * writeback_is_busy() - whether some of @pages are being written back
  *
  * Return: 1 yes: resize_go_on() is called when that ends; 0 no; -ETIMEDOUT the driver has not
  * answered about them in time.
  */
-MUST_CHECK int writeback_is_busy(const struct object *object, uint64_t first_page);
+MUST_CHECK int writeback_is_busy(const struct object *object, struct range pages);
 
 /** writeback_go_on() - pages that could not be written back for resize_border() may be now */
 void writeback_go_on(struct object *object);

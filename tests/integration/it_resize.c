@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Objects that change their size while others are at them: several writers behind the end at once,
- * and changes of size that have to wait for what is being written back.
+ * and changes of size, and holes, that have to wait for what is being written back.
  */
 #include <fcntl.h>
 #include <muse/muse.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,12 +186,81 @@ START_TEST(changes_of_size_that_wait_for_a_writeback_are_seen)
 }
 END_TEST
 
+/* ---- holes ---- */
+
+#define N_STORED 64u
+#define N_HOLES  200u
+
+static struct {
+    unsigned char *mapped;
+    atomic_bool stop;
+} storer;
+
+/* So that pages are being written back at any time. */
+static void *store_main(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&storer.stop)) {
+        for (size_t page = 0; page < N_STORED; page++)
+            storer.mapped[page * PAGE + 100] = 's';
+    }
+    return NULL;
+}
+
+static unsigned char *map_stored(struct muse *of)
+{
+    void *mapped =
+        client_map(of, "file/stored", O_RDWR, N_STORED * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    return mapped;
+}
+
+/* An older writeback that lands in the hole would bring back what was there. */
+START_TEST(what_was_in_a_hole_does_not_come_back_while_others_store_there)
+{
+    const bool by_advice = _i;
+    pthread_t thread;
+
+    rig_start(&rig, "[deadlines]\nwriteback_ms = 1\n", drivers);
+    rig_file(&rig, "stored", N_STORED * PAGE);
+    muse = client_connect();
+    struct muse *other = client_connect();
+    struct muse_file *file = client_open(muse, "file/stored", O_RDWR);
+    unsigned char *mapped = map_stored(muse);
+
+    storer.mapped = map_stored(other);
+    atomic_store(&storer.stop, false);
+    ck_assert_int_eq(pthread_create(&thread, NULL, store_main, NULL), 0);
+    for (size_t i = 0; i < N_HOLES; i++) {
+        unsigned char *hole = mapped + i % (N_STORED - 4) * PAGE;
+
+        hole[0] = 'x';
+        if (by_advice)
+            ck_assert_int_eq(muse_madvise(muse, hole, 4 * PAGE, MADV_REMOVE), 0);
+        else
+            ck_assert_int_eq(muse_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                            hole - mapped, 4 * PAGE),
+                             0);
+        for (size_t page = 0; page < 4; page++)
+            ck_assert_int_eq(hole[page * PAGE], 0);
+    }
+    atomic_store(&storer.stop, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(other);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("resize");
 
     tcase_add_test(tcase, writers_that_all_make_it_grow_lose_nothing);
     tcase_add_test(tcase, changes_of_size_that_wait_for_a_writeback_are_seen);
+    tcase_add_loop_test(tcase, what_was_in_a_hole_does_not_come_back_while_others_store_there, 0,
+                        2);
     tcase_set_timeout(tcase, 60);
     return unit_run("resize", tcase);
 }
