@@ -15,8 +15,10 @@ static bool is_hint_outside(bool in_arena, const struct step *step)
 static bool populates_copies(bool in_arena, const struct step *step)
 {
     (void)in_arena;
-    return step->op == OP_MMAP && (step->flags & MAP_POPULATE) && (step->prot & PROT_WRITE) &&
-           (step->flags & MAP_TYPE) == MAP_PRIVATE;
+    return step->op == OP_MMAP && !(step->flags & MAP_ANONYMOUS) &&
+           (step->flags & MAP_TYPE) == MAP_PRIVATE &&
+           ((step->flags & MAP_LOCKED) ||
+            ((step->flags & MAP_POPULATE) && (step->prot & PROT_WRITE)));
 }
 
 static bool resizes_many_pages(bool in_arena, const struct step *step)
@@ -55,7 +57,7 @@ static const struct difference list[] = {
      "kernel: 'p' in /proc/self/maps ('s' in musectl maps)",
      NULL, NULL},
     {"populate-copies",
-     "MAP_POPULATE of a private writable mapping makes no copies: later writes "
+     "MAP_POPULATE and MAP_LOCKED of a private writable mapping make no copies: later writes "
      "to the file may be seen there, which mmap(2) leaves open",
      populates_copies, NULL},
     {"one-mapping",

@@ -83,6 +83,8 @@ static void draw_mapping_kind(struct draw *draw, struct step *step)
         step->flags |= MAP_POPULATE;
     if (one_in(draw, 8))
         step->flags |= MAP_NORESERVE;
+    if (one_in(draw, 12) && (draw->in_arena || (step->flags & MAP_ANONYMOUS)))
+        step->flags |= MAP_LOCKED; /* elsewhere it grows in another way: locked-outside */
 }
 
 static void spoil_mapping(struct draw *draw, struct step *step)

@@ -23,6 +23,7 @@ static const struct word map_flags[] = {{"shared", MAP_SHARED},
                                         {"noreplace", MAP_FIXED_NOREPLACE},
                                         {"populate", MAP_POPULATE},
                                         {"noreserve", MAP_NORESERVE},
+                                        {"locked", MAP_LOCKED},
                                         {NULL, 0}};
 static const struct word remap_flags[] = {{"maymove", MREMAP_MAYMOVE},
                                           {"fixed", MREMAP_FIXED},
