@@ -63,6 +63,33 @@ START_TEST(locked_pages_stay)
 }
 END_TEST
 
+/* Two files fill most of the cache; of the second it was said that it is not needed. */
+START_TEST(what_madvise_calls_cold_goes_before_everything_else)
+{
+    static const int advices[] = {MADV_COLD, MADV_PAGEOUT};
+    const size_t len = 3 * MIB;
+    struct muse *muse;
+    unsigned char *kept, *cold;
+
+    rig_start(&rig, bounded, extents);
+    rig_file(&rig, "kept", len);
+    rig_file(&rig, "cold", len);
+    rig_file(&rig, "more", len);
+    muse = client_connect();
+    kept = map_file(muse, "file/kept", len);
+    cold = map_file(muse, "file/cold", len);
+    expect_all(kept, len);
+    expect_all(cold, len);
+    ck_assert_int_eq(muse_madvise(muse, cold, len, advices[_i]), 0);
+    expect_all(map_file(muse, "file/more", len), len);
+    ck_assert_uint_eq(count_resident(kept, len), len / PAGE);
+    ck_assert_uint_lt(count_resident(cold, len), len / PAGE);
+    expect_all(cold, len);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(private_pages_stay_and_the_others_come_again)
 {
     struct muse *muse;
@@ -380,6 +407,7 @@ int main(void)
 
     tcase_set_timeout(tcase, 100);
     tcase_add_loop_test(tcase, locked_pages_stay, 0, 2);
+    tcase_add_loop_test(tcase, what_madvise_calls_cold_goes_before_everything_else, 0, 2);
     tcase_add_loop_test(tcase, private_pages_stay_and_the_others_come_again, 0, 2);
     tcase_add_loop_test(tcase, a_user_over_his_quota_evicts_his_own_pages_only, 0, 2);
     tcase_add_loop_test(tcase, the_limit_on_all_takes_from_who_has_most, 0, 2);
