@@ -507,6 +507,38 @@ START_TEST(a_system_call_writes_into_a_shared_mapping)
 }
 END_TEST
 
+static void touch_cut_file(char *mapped, size_t page)
+{
+    char path[160];
+
+    (void)snprintf(path, sizeof(path), "%s/f", rig.data);
+    ck_assert_int_eq(truncate(path, PAGE), 0); /* nobody has told the driver */
+    expect_sigbus(mapped + page * PAGE);
+    rig_file(&rig, "f", FILE_BYTES);
+    expect_sigbus(mapped + page * PAGE);
+}
+
+START_TEST(a_failed_page_stays_so_until_it_is_dropped_or_comes_for_another_mapping)
+{
+    static const char *const names[] = {"file/f", "filled/f"};
+
+    begin(NULL, both_modes);
+    rig_file(&rig, "f", FILE_BYTES);
+    char *mapped = client_map_ro(muse, names[_i], FILE_PAGES);
+    char *other = client_map_ro(muse, names[_i], FILE_PAGES);
+
+    ck_assert_int_eq(muse_madvise(muse, mapped, FILE_PAGES * PAGE, MADV_RANDOM), 0);
+    ck_assert_int_eq(muse_madvise(muse, other, FILE_PAGES * PAGE, MADV_RANDOM), 0);
+    touch_cut_file(mapped, 5);
+    ck_assert_int_eq(muse_madvise(muse, mapped + 5 * PAGE, PAGE, MADV_DONTNEED), 0);
+    ck_assert(file_is(mapped + 5 * PAGE, 5 * PAGE, PAGE));
+    touch_cut_file(mapped, 9);
+    ck_assert(file_is(other + 9 * PAGE, 9 * PAGE, PAGE));
+    ck_assert(file_is(mapped + 9 * PAGE, 9 * PAGE, PAGE));
+    end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("faults");
@@ -528,5 +560,7 @@ int main(void)
     tcase_add_test(tcase, system_calls_read_from_mappings_whose_pages_are_not_there);
     tcase_add_test(tcase, a_system_call_on_a_failing_page_is_efault_or_short);
     tcase_add_test(tcase, a_system_call_writes_into_a_shared_mapping);
+    tcase_add_loop_test(
+        tcase, a_failed_page_stays_so_until_it_is_dropped_or_comes_for_another_mapping, 0, 2);
     return unit_run("faults", tcase);
 }
