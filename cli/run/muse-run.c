@@ -148,6 +148,26 @@ static int set_preload(void)
     return setenv("LD_PRELOAD", value, 1) < 0 ? -errno : 0;
 }
 
+/* The server and its drivers are not for the library, which would take the descriptors that they hand out for served ones. What is set
+ * and empty stays so; what is missing a library that is in this very program, as it is started by one under muse-run, would add again. */
+static int forget_session(const char *folder_of_server)
+{
+    char library[PATH_MAX];
+    const char *value = getenv("LD_PRELOAD");
+    CLEAN(free_p) char *others = strdup(value ? value : "");
+    char *found;
+
+    if (!others)
+        return -ENOMEM;
+    if (find_library(library) == 0) {
+        while ((found = strstr(others, library)))
+            memmove(found, found + strlen(library), strlen(found + strlen(library)) + 1);
+    }
+    if (setenv("LD_PRELOAD", others, 1) < 0)
+        return -errno;
+    return folder_of_server || setenv("MUSE_RUNDIR", "", 1) == 0 ? 0 : -errno;
+}
+
 /* A program may become another user, so the folder is said and not left to be found. */
 static int set_rundir(const struct options *options)
 {
@@ -304,8 +324,11 @@ static int run_captive(const struct options *options)
         say("out of memory");
         return EXIT_FAILED;
     }
-    if (!options->rundir)
-        (void)unsetenv("MUSE_RUNDIR"); /* a server of its own has a folder of its own */
+    r = forget_session(options->rundir); /* a server of its own has a folder of its own */
+    if (r < 0) {
+        say("%s", strerror(-r));
+        return EXIT_FAILED;
+    }
     (void)execv(mused, (char *const *)(uintptr_t)argv); /* execv(3) does not change them */
     say("%s: %s", mused, strerror(errno));
     return EXIT_FAILED;

@@ -23,6 +23,11 @@ run_muse "${d[@]}" -- bash -c 'kill -TERM $$'
 expect "a signal's status" $((128 + 15)) $?
 expect "standard input" hello "$(echo hello | run_muse "${d[@]}" -- cat)"
 
+expect "one within another" "hello
+quoted
+hello" "$(run_muse "${d[@]}" -- bash -c "cat /muse/file/text; '$bin/muse-run' -d 'muse-file $plain/more' -- cat \"/muse/file/it's \\\$(here)\"; cat /muse/file/text")"
+expect "preloaded already" hello "$(LD_PRELOAD=$(realpath "$bin/../lib/libmuse-preload.so") run_muse "${d[@]}" -- cat /muse/file/text)"
+
 run_muse -- cat /muse/file/text 2>"$dir/said"
 expect "no server: status" 1 $?
 expect "no server: it says so" 1 "$(grep -c "no server at $MUSE_RUNDIR" "$dir/said")"
