@@ -53,6 +53,11 @@ static struct stream *find(const FILE *file)
     return stream;
 }
 
+bool stdio_is_served(const FILE *file)
+{
+    return has_streams() && find(file) != NULL;
+}
+
 /* Return: the caller's; NULL: none of ours. */
 static struct stream *unlist(const FILE *file)
 {

@@ -53,6 +53,18 @@ with open("@/moved", "r+b") as f:
     m.close()
 with open("@/python", "w") as f: print("line", file=f)
 print(os.path.getsize("@/python"))'
+has rev && both bash -c 'rev @/new | tail -n 2; rev < @/text | md5sum'
+has python3 && both python3 -c 'import ctypes
+c = ctypes.CDLL(None)
+c.fopen.restype = ctypes.c_void_p
+c.setlocale(6, b"C.UTF-8")
+f = ctypes.c_void_p(c.fopen(b"@/wide", b"w"))
+print(c.fputws("h\u00e9llo\n", f) >= 0, c.fwprintf(f, "%d %ls\n", 42, "\u20ac" * 300), c.fputwc(0x1F600, f), c.fclose(f))
+f = ctypes.c_void_p(c.fopen(b"@/wide", b"r"))
+text = ctypes.create_unicode_buffer(400)
+c.fgetws.restype = ctypes.c_wchar_p
+print(c.fgetwc(f), c.fgetwc(f), c.ungetwc(0xe9, f), ascii(c.fgetws(text, 3, f)), ascii(c.fgetws(text, 400, f)))
+print(len(c.fgetws(text, 400, f)), c.fgetwc(f), c.fgetwc(f), c.feof(f) != 0, c.fclose(f))'
 if has sqlite3; then
     both sqlite3 @/db 'create table t(a integer primary key, b text);
         insert into t select value, hex(value * 7919) from generate_series(1, 20000);'
