@@ -236,12 +236,13 @@ START_TEST(what_was_in_a_hole_does_not_come_back_while_others_store_there)
         unsigned char *hole = mapped + i % (N_STORED - 4) * PAGE;
 
         hole[0] = 'x';
-        if (by_advice)
+        if (by_advice) {
             ck_assert_int_eq(muse_madvise(muse, hole, 4 * PAGE, MADV_REMOVE), 0);
-        else
+        } else {
             ck_assert_int_eq(muse_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                             hole - mapped, 4 * PAGE),
                              0);
+        }
         for (size_t page = 0; page < 4; page++)
             ck_assert_int_eq(hole[page * PAGE], 0);
     }
