@@ -167,6 +167,7 @@ static int say_hello(struct muse *muse, Muse__Wire__ClientWelcome **ret_welcome,
         muse__wire__client_welcome__free_unpacked(welcome, NULL);
         return r;
     }
+    muse->knows_setattr = welcome->knows_setattr;
     *ret_welcome = welcome;
     *ret_device_fd = fd_take(&answer->fds[0]);
     return 0;

@@ -223,6 +223,7 @@ int muse_lock_file(struct muse_file *file, int oflags)
 static void to_stat(const Muse__Wire__Stat *from, uint64_t page_bytes, struct stat *ret)
 {
     int64_t ns = from->mtime_ns % NS_PER_S;
+    int64_t s = from->mtime_ns / NS_PER_S;
 
     *ret = (struct stat){.st_size = (off_t)from->size,
                          .st_mode = from->mode,
@@ -232,9 +233,11 @@ static void to_stat(const Muse__Wire__Stat *from, uint64_t page_bytes, struct st
                          .st_nlink = from->nlink,
                          .st_blksize = (blksize_t)page_bytes,
                          .st_blocks = (blkcnt_t)(from->size / 512 + (from->size % 512 != 0))};
-    if (ns < 0)
+    if (ns < 0) {
         ns += NS_PER_S;
-    ret->st_mtim.tv_sec = (from->mtime_ns - ns) / NS_PER_S;
+        s--;
+    }
+    ret->st_mtim.tv_sec = s;
     ret->st_mtim.tv_nsec = ns;
 }
 

@@ -42,6 +42,7 @@ struct muse {
     int uffd;                           /* owned */
     struct range arena;                 /* addresses; empty until reserved */
     bool fds_high;                      /* MUSE_FDS_HIGH */
+    bool knows_setattr;                 /* the server does */
     const volatile unsigned char *mark; /* owned page, MADV_WIPEONFORK; NULL until mapped */
     pthread_mutex_t lock;
     _Atomic uint64_t *taken; /* owned page, see handle_take_count(); NULL: the server has none */

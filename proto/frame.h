@@ -74,6 +74,7 @@
     X(UNLINK, 0x165)                                                                               \
     X(RENAME, 0x166)                                                                               \
     X(MKDIR, 0x167)                                                                                \
+    X(SETATTR, 0x168)                                                                              \
     X(DRIVER_HELLO, 0x201)                                                                         \
     X(DRIVER_WELCOME, 0x202)                                                                       \
     X(DRIVER_FAILED, 0x203)                                                                        \
@@ -118,6 +119,7 @@
     X(DRIVER_RENAME, 0x266)                                                                        \
     X(DRIVER_DONE, 0x267)                                                                          \
     X(DRIVER_MKDIR, 0x268)                                                                         \
+    X(DRIVER_SETATTR, 0x269)                                                                       \
     X(ADMIN_REQUEST, 0x301)                                                                        \
     X(ADMIN_REPLY, 0x302)
 

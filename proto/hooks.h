@@ -29,7 +29,8 @@
     X(READLINK, "readlink", 26)                                                                    \
     X(UNLINK, "unlink", 27)                                                                        \
     X(RENAME, "rename", 28)                                                                        \
-    X(MKDIR, "mkdir", 29)
+    X(MKDIR, "mkdir", 29)                                                                          \
+    X(SETATTR_PATH, "setattr_path", 30)
 
 #define VM_HOOKS(X)                                                                                \
     X(OPEN, "vm_open", 0)                                                                          \
@@ -54,7 +55,20 @@ enum vm_hook {
 #undef X
 };
 
-#define FILE_HOOKS_ALL 0x3f001fffu
+#define FILE_HOOKS_ALL 0x7f001fffu
 #define VM_HOOKS_ALL   0x1ffu
+
+/* What a change of attributes is about: AttrChange.mask, and the masks of both libraries. */
+enum setattr {
+    SETATTR_MODE = 1u << 0,
+    SETATTR_UID = 1u << 1,
+    SETATTR_GID = 1u << 2,
+    SETATTR_ATIME = 1u << 3,
+    SETATTR_MTIME = 1u << 4,
+    SETATTR_ATIME_NOW = 1u << 5,
+    SETATTR_MTIME_NOW = 1u << 6,
+};
+
+#define SETATTR_ALL 0x7fu
 
 #endif

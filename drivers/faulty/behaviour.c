@@ -41,6 +41,7 @@ static const struct key {
     KEY("open-delay-ms", KIND_NUMBER, open_delay_ms),
     KEY("open-never", KIND_FLAG, open_never),
     KEY("getattr-errno", KIND_NUMBER, getattr_errno),
+    KEY("setattr-errno", KIND_NUMBER, setattr_errno),
     KEY("prepare-errno", KIND_NUMBER, prepare_errno),
     KEY("prepare-delay-ms", KIND_NUMBER, prepare_delay_ms),
     KEY("prepare-sleep-ms", KIND_NUMBER, prepare_sleep_ms),

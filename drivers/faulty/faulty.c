@@ -74,6 +74,7 @@ static const struct muse_driver_ops all_hooks = {
     .getattr_path = faulty_getattr_path,
     .readdir = faulty_readdir,
     .readlink = faulty_readlink,
+    .setattr_path = faulty_setattr_path,
 };
 
 /* Return: whether the word is one. */

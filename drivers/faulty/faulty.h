@@ -35,7 +35,7 @@ struct behaviour {
     char forward[WORD_BYTES_MAX];
     char name[WORD_BYTES_MAX];
     uint64_t size, key;
-    uint64_t open_errno, open_delay_ms, open_never, getattr_errno;
+    uint64_t open_errno, open_delay_ms, open_never, getattr_errno, setattr_errno;
     uint64_t prepare_errno, prepare_delay_ms, prepare_sleep_ms, prepare_never;
     uint64_t complete_errno, complete_delay_ms, complete_sleep_ms, complete_never;
     uint64_t abort_sleep_ms, close_sleep_ms;
@@ -77,6 +77,7 @@ struct behaviour {
     X(mkwrite)                                                                                     \
     X(access)                                                                                      \
     X(name)                                                                                        \
+    X(setattr)                                                                                     \
     X(invalidated)                                                                                 \
     X(locked)                                                                                      \
     X(in_flight)                                                                                   \
@@ -187,6 +188,8 @@ int faulty_getattr_path(void *user, const struct muse_open_args *args, struct mu
 int faulty_readdir(void *user, const struct muse_open_args *args, uint64_t cursor,
                    struct muse_dir *dir);
 int faulty_readlink(void *user, const struct muse_open_args *args, char *ret_target, size_t size);
+int faulty_setattr_path(void *user, const struct muse_open_args *args,
+                        struct muse_driver_file *file, struct muse_attr_change *change);
 
 /* hooks.c: the mapping hooks, and the vm operations */
 
@@ -232,6 +235,10 @@ bool lie_in_access(struct faulty *faulty, const struct behaviour *behaviour, uin
 
 /** lie_in_name() - the same for a name. Return: whether. */
 bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour);
+/** lie_in_setattr() - what no change of attributes returns, or an answer that does not decode. Return:
+ * whether; then *ret_result is the hook's. */
+bool lie_in_setattr(struct faulty *faulty, const struct behaviour *behaviour, int *ret_result);
+
 /** lie_in_complete() - answer with verbs that no SDK would send. Return: whether it did. */
 bool lie_in_complete(struct faulty *faulty, const struct behaviour *behaviour);
 

@@ -190,6 +190,15 @@ bool lie_in_name(struct faulty *faulty, const struct behaviour *behaviour)
     return lied();
 }
 
+bool lie_in_setattr(struct faulty *faulty, const struct behaviour *behaviour, int *ret_result)
+{
+    *ret_result = lying_result(behaviour->lie);
+    if (!is_word(behaviour->lie, "setattr-truncated"))
+        return *ret_result != 0;
+    send_truncated(faulty, FRAME_DRIVER_DONE);
+    return lied();
+}
+
 bool lie_in_hook(struct faulty *faulty, const struct behaviour *behaviour, const char *word)
 {
     if (!is_word(behaviour->lie, word))

@@ -3,6 +3,7 @@
  * thread only. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,4 +74,26 @@ int faulty_readlink(void *user, const struct muse_open_args *args, char *ret_tar
         return -EINVAL;
     (void)snprintf(ret_target, size, "%s", "");
     return 0;
+}
+
+/* Nothing is changed: what counts is who was asked, and how often. */
+int faulty_setattr_path(void *user, const struct muse_open_args *args,
+                        struct muse_driver_file *file, struct muse_attr_change *change)
+{
+    struct faulty *faulty = user;
+    struct behaviour behaviour;
+    int r;
+
+    (void)file;
+    atomic_fetch_add(&faulty->n.setattr, 1);
+    if (args->path[0] == '\0')
+        return -EPERM;
+    r = obey(faulty, args->path, "setattr", &behaviour);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (lie_in_setattr(faulty, &behaviour, &r))
+        return r;
+    change->has_object = behaviour.key != 0;
+    change->object_key = behaviour.key;
+    return -(int)behaviour.setattr_errno;
 }

@@ -352,6 +352,43 @@ static int file_mkdir(void *user, const struct muse_open_args *args, unsigned mo
     return names_mkdir(&file->roots, args, mode);
 }
 
+static int setattr_by_name(struct file_driver *file, const struct muse_open_args *args,
+                           struct muse_attr_change *change)
+{
+    const struct inode *inode;
+    struct stat stat;
+    int r = names_setattr(&file->roots, args, change, &stat);
+
+    if (r < 0)
+        return r;
+    inode = inodes_find_stat(&file->inodes, &stat);
+    if (inode) {
+        change->has_object = true;
+        change->object_key = inode->key;
+    }
+    return 0;
+}
+
+static int file_setattr_path(void *user, const struct muse_open_args *args,
+                             struct muse_driver_file *open_file, struct muse_attr_change *change)
+{
+    struct file_driver *file = user;
+    const struct inode *inode =
+        open_file ? inodes_find(&file->inodes, open_file->object_key) : NULL;
+    struct muse_attr attr;
+    int r = 0;
+
+    if (open_file && !inode)
+        return -EBADF;
+    if (!file->writable) { /* what is not there is told first, as by the kernel */
+        if (!open_file)
+            r = names_stat(&file->roots, args, &attr);
+        return r < 0 ? r : check_writable(file);
+    }
+    return inode ? names_setattr_open(inode->fd, args, change)
+                 : setattr_by_name(file, args, change);
+}
+
 static void add_root(struct file_driver *file, const char *name, struct argp_state *state)
 {
     int r = roots_add(&file->roots, name);
@@ -427,6 +464,7 @@ int main(int argc, char **argv)
         .unlink = file_unlink,
         .rename = file_rename,
         .mkdir = file_mkdir,
+        .setattr_path = file_setattr_path,
     };
     struct file_driver file = {.page_bytes = MUSE_PAGE_BYTES};
     int status = muse_driver_main(argc, argv, &ops, &file);

@@ -117,6 +117,19 @@ struct inode *inodes_find(struct inodes *inodes, uint64_t key)
     return idmap_get(&inodes->by_key, key);
 }
 
+struct inode *inodes_find_stat(struct inodes *inodes, const struct stat *stat)
+{
+    uint64_t key = hash_stat(stat, inodes->by_number);
+    struct inode *inode;
+
+    while ((inode = idmap_get(&inodes->by_key, key)) != NULL) {
+        if (is_same(&inode->stat, stat, inodes->by_number))
+            return inode;
+        key++;
+    }
+    return NULL;
+}
+
 void inodes_drop(struct inodes *inodes, uint64_t key)
 {
     struct inode *inode = idmap_take(&inodes->by_key, key);

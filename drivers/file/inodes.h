@@ -49,6 +49,9 @@ MUST_CHECK int inodes_get(struct inodes *inodes, int *fd, bool is_writable, cons
 /** inodes_find() - by key; borrowed; NULL */
 struct inode *inodes_find(struct inodes *inodes, uint64_t key);
 
+/** inodes_find_stat() - the entry of what stat(2) says this about; borrowed; NULL: it is not open */
+struct inode *inodes_find_stat(struct inodes *inodes, const struct stat *stat);
+
 /** inodes_drop() - nobody uses the object any more. Unknown keys are ignored. */
 void inodes_drop(struct inodes *inodes, uint64_t key);
 

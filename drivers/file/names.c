@@ -13,9 +13,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/own.h"
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* Of file systems whose times go further than 64 bits of nanoseconds do. */
+static int64_t to_ns(struct timespec time)
+{
+    if (time.tv_sec <= INT64_MIN / NS_PER_S)
+        return INT64_MIN;
+    if (time.tv_sec >= INT64_MAX / NS_PER_S)
+        return INT64_MAX;
+    return time.tv_sec * NS_PER_S + time.tv_nsec;
+}
 
 struct muse_attr names_attr(const struct stat *stat)
 {
@@ -25,7 +38,7 @@ struct muse_attr names_attr(const struct stat *stat)
         .inode = stat->st_ino,
         .uid = stat->st_uid,
         .gid = stat->st_gid,
-        .mtime_ns = (int64_t)stat->st_mtim.tv_sec * 1000000000 + stat->st_mtim.tv_nsec,
+        .mtime_ns = to_ns(stat->st_mtim),
         .nlink = (uint32_t)stat->st_nlink,
     };
 }
@@ -334,6 +347,83 @@ int names_mkdir(const struct roots *roots, const struct muse_open_args *args, un
     if (r < 0)
         return r;
     r = mkdir_as_is(roots, args->path, mode);
+    lookup_leave(args, &own);
+    return r;
+}
+
+/* ---- attributes ---- */
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452 /* Linux 6.6; the headers may be older */
+#endif
+
+/* As the two of utimensat(2) have it. */
+static struct timespec wanted_time(const struct muse_attr_change *change, unsigned explicit_bit,
+                                   unsigned now_bit, int64_t ns)
+{
+    int64_t s = ns / NS_PER_S;
+    int64_t rest = ns % NS_PER_S;
+
+    if (change->mask & now_bit)
+        return (struct timespec){.tv_nsec = UTIME_NOW};
+    if (!(change->mask & explicit_bit))
+        return (struct timespec){.tv_nsec = UTIME_OMIT};
+    if (rest < 0) {
+        rest += NS_PER_S;
+        s--;
+    }
+    return (struct timespec){.tv_sec = s, .tv_nsec = rest};
+}
+
+/* @fd: may be an O_PATH one, of a symbolic link, too */
+static int change_fd(int fd, const struct muse_attr_change *change)
+{
+    const struct timespec times[2] = {
+        wanted_time(change, MUSE_SETATTR_ATIME, MUSE_SETATTR_ATIME_NOW, change->atime_ns),
+        wanted_time(change, MUSE_SETATTR_MTIME, MUSE_SETATTR_MTIME_NOW, change->mtime_ns)};
+    const uid_t uid = change->mask & MUSE_SETATTR_UID ? change->uid : (uid_t)-1;
+    const gid_t gid = change->mask & MUSE_SETATTR_GID ? change->gid : (gid_t)-1;
+
+    /* The owner first: the kernel takes set-uid bits away then. */
+    if ((change->mask & (MUSE_SETATTR_UID | MUSE_SETATTR_GID)) &&
+        fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+        return -errno;
+    if ((change->mask & MUSE_SETATTR_MODE) &&
+        syscall(SYS_fchmodat2, fd, "", change->mode, AT_EMPTY_PATH) < 0)
+        return -errno;
+    if ((times[0].tv_nsec != UTIME_OMIT || times[1].tv_nsec != UTIME_OMIT) &&
+        utimensat(fd, "", times, AT_EMPTY_PATH) < 0)
+        return -errno;
+    return 0;
+}
+
+int names_setattr(const struct roots *roots, const struct muse_open_args *args,
+                  const struct muse_attr_change *change, struct stat *ret_stat)
+{
+    CLEAN(fd_close_p) int fd = -1;
+    struct identity own;
+    int r = lookup_enter(args, &own);
+
+    if (r < 0)
+        return r;
+    r = lookup_in_roots(roots, args->path, args->oflags & O_NOFOLLOW, &fd);
+    if (r == 0)
+        r = change_fd(fd, change);
+    if (r == 0 && fstat(fd, ret_stat) < 0)
+        r = -errno;
+    lookup_leave(args, &own);
+    return r;
+}
+
+int names_setattr_open(int fd, const struct muse_open_args *args,
+                       const struct muse_attr_change *change)
+{
+    struct identity own;
+    int r = lookup_enter(args, &own);
+
+    if (r < 0)
+        return r;
+    r = change_fd(fd, change);
     lookup_leave(args, &own);
     return r;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What can be done with a name below the roots without opening it: attributes, listing, links,
- * removing, renaming, making folders. All of it with the client's own rights, and never outside a root. Main thread
- * only.
+ * removing, renaming, making folders, changing attributes. All of it with the client's own rights, and never
+ * outside a root. Main thread only.
  */
 #ifndef MUSE_DRIVERS_FILE_NAMES_H
 #define MUSE_DRIVERS_FILE_NAMES_H
@@ -44,5 +44,19 @@ MUST_CHECK int names_rename(const struct roots *roots, const struct muse_open_ar
 /** names_mkdir() - mkdir(2) in the first root that has the folder it goes to. Return: 0; -errno. */
 MUST_CHECK int names_mkdir(const struct roots *roots, const struct muse_open_args *args,
                            unsigned mode);
+
+/**
+ * names_setattr() - chmod(2), chown(2), utimensat(2) in the first root that has the name
+ * @args:     with O_NOFOLLOW: of a symbolic link itself
+ * @ret_stat: what it is afterwards
+ *
+ * Return: 0; -EOPNOTSUPP the mode of a link; -errno.
+ */
+MUST_CHECK int names_setattr(const struct roots *roots, const struct muse_open_args *args,
+                             const struct muse_attr_change *change, struct stat *ret_stat);
+
+/** names_setattr_open() - the same of an open file. Return: 0; -errno. */
+MUST_CHECK int names_setattr_open(int fd, const struct muse_open_args *args,
+                                  const struct muse_attr_change *change);
 
 #endif

@@ -92,6 +92,12 @@ static uint32_t file_hooks(const struct muse_driver_ops *ops)
            (ops->mkdir ? FILE_HOOK_MKDIR : 0u) | (ops->debug_held ? FILE_HOOK_DEBUG_HELD : 0u);
 }
 
+/* What an older server may not know, and the driver can do without. */
+static uint32_t optional_hooks(const struct muse_driver_ops *ops)
+{
+    return ops->setattr_path ? FILE_HOOK_SETATTR_PATH : 0u;
+}
+
 static uint32_t vm_hooks(const struct muse_vm_ops *ops)
 {
     return (ops->open ? VM_HOOK_OPEN : 0u) | (ops->close ? VM_HOOK_CLOSE : 0u) |
@@ -127,6 +133,8 @@ static int say_hello(struct muse_driver *driver)
     hello.version_max = PROTO_VERSION_MAX;
     hello.name = driver->name;
     hello.file_hooks = file_hooks(&driver->ops);
+    hello.has_optional_hooks = true;
+    hello.optional_hooks = optional_hooks(&driver->ops);
     hello.n_vm_ops = n;
     hello.vm_ops = pointers;
     hello.version_text = text_or_null(driver->ops.version);

@@ -102,6 +102,7 @@ static const struct handler {
     {FRAME_DRIVER_UNLINK, 0, &muse__wire__path_ask__descriptor, hook_path},
     {FRAME_DRIVER_RENAME, 0, &muse__wire__path_ask__descriptor, hook_path},
     {FRAME_DRIVER_MKDIR, 0, &muse__wire__path_ask__descriptor, hook_path},
+    {FRAME_DRIVER_SETATTR, 0, &muse__wire__path_ask__descriptor, hook_path},
 };
 
 static const struct handler *find_handler(uint16_t type)

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The hooks about names: getattr_path, readdir, readlink, unlink, rename, mkdir. Runs them on the main
- * thread, as hooks.c does the others, and keeps what they answer until it was sent.
+ * The hooks about names: getattr_path, readdir, readlink, unlink, rename, mkdir, setattr_path. Runs them
+ * on the main thread, as hooks.c does the others, and keeps what they answer until it was sent.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
 #include "drivers/sdk/sdk.h"
+#include "proto/hooks.h"
+
+_Static_assert(MUSE_SETATTR_MODE == SETATTR_MODE && MUSE_SETATTR_UID == SETATTR_UID &&
+                   MUSE_SETATTR_GID == SETATTR_GID && MUSE_SETATTR_ATIME == SETATTR_ATIME &&
+                   MUSE_SETATTR_MTIME == SETATTR_MTIME &&
+                   MUSE_SETATTR_ATIME_NOW == SETATTR_ATIME_NOW &&
+                   MUSE_SETATTR_MTIME_NOW == SETATTR_MTIME_NOW,
+               "a mask travels as it is");
 
 /* One answer to readdir has to fit a frame. Chosen: the number of entries; what an entry costs
  * beside its name is at most four tags, three numbers and two lengths. */
@@ -28,6 +36,7 @@ struct path_result {
     struct muse_dir dir;
     Muse__Wire__LinkTarget link;
     Muse__Wire__DriverDone done;
+    struct muse_attr_change change;
     char target[NAME_BYTES_MAX];
 };
 
@@ -95,9 +104,45 @@ const ProtobufCMessage *path_answer(struct muse_request *request, uint16_t *ret_
         *ret_type = FRAME_DRIVER_LINK_TARGET;
         return &result->link.base;
     default: /* a number from the wire, not an enum of ours */
+        result->done.has_object_key = result->change.has_object;
+        result->done.object_key = result->change.object_key;
         *ret_type = FRAME_DRIVER_DONE;
         return &result->done.base;
     }
+}
+
+/* Of a file that is open: counted among its users until the answer was sent. */
+static int use_file(struct muse_request *request, uint64_t handle)
+{
+    struct file *file = file_find(request->driver, handle);
+
+    if (!file)
+        return -EBADF;
+    request->file = file;
+    file->n_users++;
+    return 0;
+}
+
+static int run_setattr(struct muse_request *request, const Muse__Wire__PathAsk *ask)
+{
+    const struct muse_driver_ops *ops = &request->driver->ops;
+    struct muse_attr_change *change = &request->path->change;
+    int r = 0;
+
+    if (!ops->setattr_path || !ask->change)
+        return -EOPNOTSUPP;
+    *change = (struct muse_attr_change){.mask = ask->change->mask,
+                                        .mode = ask->change->mode,
+                                        .uid = ask->change->uid,
+                                        .gid = ask->change->gid,
+                                        .atime_ns = ask->change->atime_ns,
+                                        .mtime_ns = ask->change->mtime_ns};
+    if (ask->has_file)
+        r = use_file(request, ask->file);
+    if (r < 0)
+        return r;
+    return ops->setattr_path(request->driver->user, &request->open_args,
+                             request->file ? &request->file->pub : NULL, change);
 }
 
 static int run(struct muse_request *request, const Muse__Wire__PathAsk *ask)
@@ -119,6 +164,8 @@ static int run(struct muse_request *request, const Muse__Wire__PathAsk *ask)
         return ops->unlink ? ops->unlink(user, args, (int)ask->flags) : -EOPNOTSUPP;
     case FRAME_DRIVER_MKDIR:
         return ops->mkdir ? ops->mkdir(user, args, ask->flags) : -EOPNOTSUPP;
+    case FRAME_DRIVER_SETATTR:
+        return run_setattr(request, ask);
     default: /* RENAME; a number from the wire, not an enum of ours */
         return ops->rename && ask->name2 ? ops->rename(user, args, ask->name2, ask->flags)
                                          : -EOPNOTSUPP;

@@ -344,7 +344,7 @@ void hook_objects_gone(struct muse_driver *driver);
 
 /* paths.c */
 
-/** hook_path() - DRIVER_STATAT, READDIR, READLINK, UNLINK, RENAME, MKDIR */
+/** hook_path() - DRIVER_STATAT, READDIR, READLINK, UNLINK, RENAME, MKDIR, SETATTR */
 MUST_CHECK int hook_path(struct muse_driver *driver, struct event *event);
 /** path_result_free() - NULL is a no-op. Return: NULL. */
 struct path_result *path_result_free(struct path_result *result);

@@ -148,6 +148,12 @@ static int read_vm_ops(struct driver *driver, const Muse__Wire__DriverHello *hel
     return 0;
 }
 
+/* Of the optional ones, which we know. */
+static uint32_t hooks_of(const Muse__Wire__DriverHello *hello)
+{
+    return hello->file_hooks | (hello->optional_hooks & FILE_HOOKS_ALL);
+}
+
 static int check_hello(const struct engine *engine, const Muse__Wire__DriverHello *hello,
                        const char **ret_why)
 {
@@ -160,7 +166,7 @@ static int check_hello(const struct engine *engine, const Muse__Wire__DriverHell
     *ret_why = "a driver of this name is here already";
     if (name_is_taken(engine, hello->name))
         return -EEXIST;
-    return map_check_hooks(hello->file_hooks, ret_why);
+    return map_check_hooks(hooks_of(hello), ret_why);
 }
 
 static int driver_new(struct engine *engine, struct driver_link *link,
@@ -192,7 +198,7 @@ static int driver_new(struct engine *engine, struct driver_link *link,
     driver->link = link;
     driver->alive = true;
     driver->read_only = hello->read_only;
-    driver->file_hooks = hello->file_hooks;
+    driver->file_hooks = hooks_of(hello);
     driver->hook_deadline_ns = config_hook_deadline_ns(engine->config, hello->name);
     driver->uid = link->conn.uid;
     driver->pid = link->conn.pid;

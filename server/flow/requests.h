@@ -14,6 +14,6 @@ request_fn request_open, request_close, request_fstat, request_pread, request_ma
     request_error_at, request_madvise, request_protect, request_lock, request_remap,
     request_mincore, request_msync, request_fsync, request_pwrite, request_truncate,
     request_fallocate, request_fork_begin, request_fork_ranges, request_fork_end, request_prefetch,
-    request_read_done, request_path, request_access, request_lock_file;
+    request_read_done, request_path, request_setattr, request_access, request_lock_file;
 
 #endif

@@ -338,6 +338,7 @@ static int on_hello(struct session *session, struct frame *frame)
     welcome.arena_bytes = config->arena_bytes;
     welcome.arena_bytes_max = ARENA_BYTES_MAX;
     welcome.uffd_features = uffd_port_features();
+    welcome.has_knows_setattr = welcome.knows_setattr = true;
     session->stage = SESSION_ATTACH;
     return conn_send(&session->conn, FRAME_CLIENT_WELCOME, frame->header.id, &welcome.base, &fd,
                      fd >= 0 ? 1 : 0);
@@ -565,6 +566,7 @@ static const struct request_row {
     {FRAME_UNLINK, request_path},
     {FRAME_RENAME, request_path},
     {FRAME_MKDIR, request_path},
+    {FRAME_SETATTR, request_setattr},
 };
 
 /* How many fds come with a request. */

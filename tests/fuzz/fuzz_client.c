@@ -12,6 +12,7 @@ static const uint16_t types[] = {
     FRAME_FORK_RANGES,  FRAME_FORK_END, FRAME_FORK_ATTACH,  FRAME_STATAT,    FRAME_READDIR,
     FRAME_READLINK,     FRAME_UNLINK,   FRAME_RENAME,       FRAME_PROTECT,   FRAME_REMAP,
     FRAME_LOCK,         FRAME_MINCORE,  FRAME_ACCESS,       FRAME_LOCK_FILE, FRAME_MKDIR,
+    FRAME_SETATTR,
 };
 
 /* Past hello and attach, so that requests are reached: a sane arena and a real userfaultfd. */

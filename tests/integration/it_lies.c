@@ -493,7 +493,8 @@ START_TEST(a_driver_without_a_server_says_so)
 }
 END_TEST
 
-static void say_driver_hello(struct raw *raw, const char *name, uint32_t file_hooks)
+static void say_hello_of(struct raw *raw, const char *name, uint32_t file_hooks,
+                         uint32_t optional_hooks)
 {
     Muse__Wire__DriverHello hello = MUSE__WIRE__DRIVER_HELLO__INIT;
     int sock = raw_socket(&rig, "driver.sock");
@@ -504,7 +505,14 @@ static void say_driver_hello(struct raw *raw, const char *name, uint32_t file_ho
     hello.version_max = PROTO_VERSION_MAX;
     hello.name = (char *)(uintptr_t)name; /* only read */
     hello.file_hooks = file_hooks;
+    hello.has_optional_hooks = optional_hooks != 0;
+    hello.optional_hooks = optional_hooks;
     (void)raw_ask(raw, FRAME_DRIVER_HELLO, &hello.base);
+}
+
+static void say_driver_hello(struct raw *raw, const char *name, uint32_t file_hooks)
+{
+    say_hello_of(raw, name, file_hooks, 0);
 }
 
 START_TEST(names_and_hooks_that_make_no_sense_are_refused)
@@ -530,6 +538,29 @@ START_TEST(names_and_hooks_that_make_no_sense_are_refused)
         ck_assert_msg(raw_is_cut_off(raw.chan.fd), "%zu: %s", i, wrongs[i].name);
         raw_done(&raw);
     }
+    others_go_on();
+    end();
+}
+END_TEST
+
+static bool is_gone(const struct rig *at, void *name)
+{
+    return rig_driver_pid(at, name) == 0;
+}
+
+START_TEST(an_optional_hook_that_nobody_knows_is_left_alone)
+{
+    const struct muse_setattr change = {.mask = 0};
+    char name[] = "newer";
+    struct raw raw;
+
+    begin(NULL);
+    say_hello_of(&raw, name, FILE_HOOK_OPEN, 0x80000000u);
+    (void)raw_answer(&raw, FRAME_DRIVER_WELCOME, 0);
+    ck_assert_int_eq(muse_setattr(muse, "newer/x", &change), -1);
+    ck_assert_int_eq(errno, EROFS); /* it has not the one that is known */
+    raw_done(&raw);
+    rig_wait(is_gone, &rig, name, "the driver that hung up is gone");
     others_go_on();
     end();
 }
@@ -582,6 +613,7 @@ int main(void)
     tcase_add_test(tcase, a_registration_that_is_not_allowed_is_refused_with_the_reason);
     tcase_add_test(tcase, a_driver_without_a_server_says_so);
     tcase_add_test(tcase, names_and_hooks_that_make_no_sense_are_refused);
+    tcase_add_test(tcase, an_optional_hook_that_nobody_knows_is_left_alone);
     tcase_add_test(tcase, a_registered_driver_that_sends_what_does_not_belong_is_cut_off);
     return unit_run("lies", tcase);
 }

@@ -55,6 +55,7 @@ struct server {
     uint64_t arena_start; /* as the client says */
     uint64_t arena_bytes;
     bool is_user_mode_only; /* the test runs without the privilege for a full userfaultfd */
+    bool knows_setattr;     /* set by the script, before it greets */
     int memfd;              /* the object's; -1 for none */
     size_t n_fds_before;
 };
@@ -123,6 +124,7 @@ static inline void server_welcome(struct server *server, uint64_t id, uint32_t v
     welcome.arena_bytes = SERVER_ARENA_BYTES;
     welcome.arena_bytes_max = 4 * SERVER_ARENA_BYTES;
     welcome.uffd_features = UFFD_FEATURE_EVENT_REMAP;
+    welcome.has_knows_setattr = welcome.knows_setattr = server->knows_setattr;
     server_send(server, FRAME_CLIENT_WELCOME, id, &welcome, -1);
 }
 

@@ -8,6 +8,7 @@
 #define MUSE_TESTS_UNIT_SDK_PROBE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <muse/driver.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -426,6 +427,23 @@ static int probe_readdir(void *user, const struct muse_open_args *args, uint64_t
     return 0;
 }
 
+static int probe_setattr_path(void *user, const struct muse_open_args *args,
+                              struct muse_driver_file *file, struct muse_attr_change *change)
+{
+    (void)user;
+    say("setattr %s %s%s %#x %o %u %u %lld %lld", args->path,
+        file ? (const char *)file->private_data : "-", args->oflags & O_NOFOLLOW ? " itself" : "",
+        change->mask, change->mode, change->uid, change->gid, (long long)change->atime_ns,
+        (long long)change->mtime_ns);
+    if (strcmp(args->path, "refuse") == 0)
+        return -EPERM;
+    change->has_object = strcmp(args->path, "known") == 0;
+    change->object_key = KEY;
+    if (strcmp(args->path, "later") == 0)
+        start_worker(reply_later, muse_request_defer());
+    return 0;
+}
+
 static const struct muse_driver_ops probe_ops = {
     MUSE_DRIVER_OPS,
     .name = "probe",
@@ -437,6 +455,7 @@ static const struct muse_driver_ops probe_ops = {
     .getattr_path = probe_getattr_path,
     .readlink = probe_readlink,
     .readdir = probe_readdir,
+    .setattr_path = probe_setattr_path,
     .release = probe_release,
     .mmap_prepare = probe_prepare,
     .mmap_complete = probe_complete,

@@ -16,6 +16,7 @@
 #include "common/ipc/chan.h"
 #include "proto/driver.pb-c.h"
 #include "proto/fill_ring.h"
+#include "proto/hooks.h"
 #include "proto/path.pb-c.h"
 #include "tests/unit/sdk_probe.h"
 
@@ -217,6 +218,26 @@ static inline void post_path(uint16_t type, uint64_t id, const char *name, uint6
     ask.has_cursor = true;
     ask.cursor = cursor;
     post(type, id, &ask);
+}
+
+/* Of what shall be changed all but the mask is the same each time. @handle: 0: of the name */
+static inline void post_setattr(uint64_t id, const char *name, uint64_t handle, uint32_t flags)
+{
+    Muse__Wire__PathAsk ask = MUSE__WIRE__PATH_ASK__INIT;
+    Muse__Wire__AttrChange change = MUSE__WIRE__ATTR_CHANGE__INIT;
+
+    ask.name = (char *)(uintptr_t)name; /* as above */
+    ask.has_flags = true;
+    ask.flags = flags;
+    ask.has_file = handle != 0;
+    ask.file = handle;
+    ask.change = &change;
+    change.mask = SETATTR_MODE | SETATTR_UID | SETATTR_ATIME_NOW | SETATTR_MTIME;
+    change.has_mode = change.has_uid = change.has_mtime_ns = true;
+    change.mode = 0640;
+    change.uid = 7;
+    change.mtime_ns = -8;
+    post(FRAME_DRIVER_SETATTR, id, &ask);
 }
 
 static inline void post_prepare(uint64_t id, uint64_t handle, uint64_t start, uint64_t n_pages)

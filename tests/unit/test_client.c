@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "proto/limits.h"
+#include "proto/path.pb-c.h"
 #include "proto/status.h"
 #include "tests/unit/scripted_server.h"
 
@@ -199,6 +200,73 @@ START_TEST(a_file_opens_tells_its_attributes_and_closes)
     ck_assert_int_eq(st.st_mtim.tv_sec, -1);
     ck_assert_int_eq(st.st_mtim.tv_nsec, 999999999);
     ck_assert_int_eq(muse_close(file), 0);
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+/* Nothing but the hellos: an older server would end the connection. */
+static void script_older(struct server *server)
+{
+    server_greet(server);
+    server_expect_end(server);
+}
+
+START_TEST(an_older_server_is_not_asked_to_change_attributes)
+{
+    const struct muse_setattr change = {.mask = MUSE_SETATTR_MODE};
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_older, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_setattr(muse, "test/object", &change), -1);
+    ck_assert_int_eq(errno, EROFS);
+    ck_assert_ptr_nonnull(strstr(muse_last_error_text(), "older"));
+    muse_disconnect(muse);
+    server_stop(&server);
+}
+END_TEST
+
+static void script_setattr(struct server *server)
+{
+    Muse__Wire__PathAsk *ask;
+    struct frame *frame;
+
+    server->knows_setattr = true;
+    server_greet(server);
+    frame = server_read(server, FRAME_SETATTR);
+    ask = muse__wire__path_ask__unpack(NULL, frame->n_payload, frame->payload);
+    REQUIRE(ask && strcmp(ask->name, "test/object") == 0 && !ask->has_file);
+    REQUIRE(ask->flags == AT_SYMLINK_NOFOLLOW && ask->change);
+    REQUIRE(ask->change->mask == (MUSE_SETATTR_MODE | MUSE_SETATTR_GID | MUSE_SETATTR_MTIME));
+    REQUIRE(ask->change->has_mode && ask->change->mode == 07640 && !ask->change->has_uid);
+    REQUIRE(ask->change->gid == 9 && !ask->change->has_atime_ns);
+    REQUIRE(ask->change->mtime_ns == -1999999999);
+    muse__wire__path_ask__free_unpacked(ask, NULL);
+    server_done(server, frame->header.id);
+    server_fail(server, server_await(server, FRAME_SETATTR), EPERM, NULL);
+    server_expect_end(server);
+}
+
+START_TEST(a_change_of_attributes_says_what_its_mask_names)
+{
+    const struct muse_setattr change = {.mask = MUSE_SETATTR_MODE | MUSE_SETATTR_GID |
+                                                MUSE_SETATTR_MTIME,
+                                        .flags = AT_SYMLINK_NOFOLLOW,
+                                        .mode = 0177640,
+                                        .uid = 8,
+                                        .gid = 9,
+                                        .atime = {.tv_sec = 5},
+                                        .mtime = {.tv_sec = -2, .tv_nsec = 1}};
+    struct server server;
+    struct muse *muse;
+
+    server_start(&server, script_setattr, NULL, 0);
+    muse = server_connect(&server);
+    ck_assert_int_eq(muse_setattr(muse, "test/object", &change), 0);
+    ck_assert_int_eq(muse_setattr(muse, "test/object", &change), -1);
+    ck_assert_int_eq(errno, EPERM);
     muse_disconnect(muse);
     server_stop(&server);
 }
@@ -663,6 +731,8 @@ static Suite *client_suite(void)
     tcase_add_test(tcase, without_a_server_connecting_is_ENOTCONN);
     tcase_add_test(tcase, unknown_options_are_EINVAL);
     tcase_add_test(tcase, a_file_opens_tells_its_attributes_and_closes);
+    tcase_add_test(tcase, an_older_server_is_not_asked_to_change_attributes);
+    tcase_add_test(tcase, a_change_of_attributes_says_what_its_mask_names);
     tcase_add_test(tcase, a_lock_file_has_the_lowest_number_and_an_answer_without_one_is_EPROTO);
     tcase_add_test(tcase, a_failure_is_the_servers_errno_and_its_printable_sentence);
     tcase_add_test(tcase, bad_names_and_missing_arguments_never_reach_the_server);

@@ -458,7 +458,8 @@ START_TEST(the_hooks_bits_are_those_of_the_wire)
     ck_assert_int_eq(FILE_HOOK_WRITEBACK, 0x100);
     ck_assert_int_eq(FILE_HOOK_GETATTR_PATH, 0x01000000);
     ck_assert_int_eq(FILE_HOOK_RENAME, 0x10000000);
-    ck_assert_uint_eq(FILE_HOOKS_ALL, 0x3f001fff);
+    ck_assert_uint_eq(FILE_HOOK_SETATTR_PATH, 0x40000000);
+    ck_assert_uint_eq(FILE_HOOKS_ALL, 0x7f001fff);
 }
 END_TEST
 

@@ -31,7 +31,8 @@ START_TEST(hello_lists_the_hooks_and_the_tables_that_are_there)
                           ~(uint32_t)(FILE_HOOK_MMAP | FILE_HOOK_GETATTR | FILE_HOOK_WRITEBACK |
                                       FILE_HOOK_FSYNC | FILE_HOOK_TRUNCATE | FILE_HOOK_FALLOCATE |
                                       FILE_HOOK_UNLINK | FILE_HOOK_RENAME | FILE_HOOK_MKDIR |
-                                      FILE_HOOK_DEBUG_HELD));
+                                      FILE_HOOK_DEBUG_HELD | FILE_HOOK_SETATTR_PATH));
+    ck_assert_uint_eq(hello->optional_hooks, FILE_HOOK_SETATTR_PATH);
     ck_assert_uint_eq(hello->n_vm_ops, 2);
     ck_assert_uint_eq(hello->vm_ops[0]->id, 1);
     ck_assert_uint_eq(hello->vm_ops[0]->hooks, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of libmuse-driver, continued: access, vma_name and resized. See test_sdk.c. */
+/* Tests of libmuse-driver, continued: access, vma_name, resized and setattr_path. See test_sdk.c. */
 #include <linux/memfd.h>
 #include <muse/driver.h>
 #include <string.h>
@@ -147,6 +147,77 @@ START_TEST(a_driver_is_told_the_size_of_an_object_that_it_has)
 }
 END_TEST
 
+/* ---- attributes ---- */
+
+static const Muse__Wire__DriverDone *next_done(uint64_t id)
+{
+    return next_message(FRAME_DRIVER_DONE, id, &muse__wire__driver_done__descriptor);
+}
+
+START_TEST(a_change_of_attributes_reaches_the_hook_and_says_whose_they_are)
+{
+    Muse__Wire__PathAsk nothing = MUSE__WIRE__PATH_ASK__INIT;
+    char name[] = "plain";
+    uint64_t handle;
+
+    start(&probe_ops);
+    handle = open_file("some");
+    post_setattr(5, "plain", 0, 0);
+    expect_line("setattr plain - 0x33 640 7 0 0 -8");
+    ck_assert(!next_done(5)->has_object_key);
+    post_setattr(6, "known", 0, AT_SYMLINK_NOFOLLOW);
+    expect_line("setattr known - itself 0x33 640 7 0 0 -8");
+    ck_assert_uint_eq(next_done(6)->object_key, KEY);
+    post_setattr(7, "plain", handle, 0);
+    expect_line("setattr plain some 0x33 640 7 0 0 -8");
+    (void)next_done(7);
+    post_setattr(8, "plain", handle + 1000, 0); /* no such file: nobody is asked */
+    ck_assert_uint_eq(next_failed(8)->error, EBADF);
+    post_setattr(9, "refuse", 0, 0);
+    expect_line("setattr refuse - 0x33 640 7 0 0 -8");
+    ck_assert_uint_eq(next_failed(9)->error, EPERM);
+    nothing.name = name;
+    post(FRAME_DRIVER_SETATTR, 10, &nothing);
+    ck_assert_uint_eq(next_failed(10)->error, EOPNOTSUPP);
+    end_with(0);
+}
+END_TEST
+
+START_TEST(a_file_whose_attributes_are_being_changed_is_not_released)
+{
+    uint64_t handle;
+
+    start(&probe_ops);
+    handle = open_file("some");
+    post_setattr(5, "later", handle, 0);
+    expect_line("setattr later some 0x33 640 7 0 0 -8");
+    post_handle(FRAME_DRIVER_RELEASE, 0, handle);
+    post_path(FRAME_DRIVER_STATAT, 6, "plain", 0); /* behind it, and done before it */
+    expect_line("getattr_path plain");
+    (void)next_frame(FRAME_DRIVER_ATTR, 6);
+    open_gate();
+    (void)next_done(5);
+    expect_line("release some");
+    end_with(0);
+}
+END_TEST
+
+START_TEST(a_driver_that_is_older_than_a_hook_does_not_have_it)
+{
+    const Muse__Wire__DriverHello *hello;
+    struct muse_driver_ops older = probe_ops;
+
+    older.struct_size = offsetof(struct muse_driver_ops, setattr_path);
+    start_driver(&older, false);
+    hello = next_message(FRAME_DRIVER_HELLO, 0, &muse__wire__driver_hello__descriptor);
+    ck_assert_uint_eq(hello->optional_hooks, 0);
+    welcome();
+    post_setattr(5, "plain", 0, 0);
+    ck_assert_uint_eq(next_failed(5)->error, EOPNOTSUPP);
+    end_with(0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("sdk_vmops");
@@ -157,5 +228,8 @@ int main(void)
                    a_deferred_access_is_answered_with_a_number_of_bytes_and_others_of_the_vma_wait);
     tcase_add_test(tcase, a_name_is_passed_on_cut_and_may_be_missing);
     tcase_add_test(tcase, a_driver_is_told_the_size_of_an_object_that_it_has);
+    tcase_add_test(tcase, a_change_of_attributes_reaches_the_hook_and_says_whose_they_are);
+    tcase_add_test(tcase, a_file_whose_attributes_are_being_changed_is_not_released);
+    tcase_add_test(tcase, a_driver_that_is_older_than_a_hook_does_not_have_it);
     return unit_run("sdk_vmops", tcase);
 }

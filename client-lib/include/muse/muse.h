@@ -50,6 +50,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -404,6 +405,56 @@ int muse_rename(struct muse *muse, const char *from, const char *to, unsigned fl
  * Return: 0; -1 and errno: as muse_stat(), EEXIST, EROFS, EOPNOTSUPP.
  */
 int muse_mkdir(struct muse *muse, const char *name, mode_t mode);
+
+/* What muse_setattr() is to change: bits of its mask. */
+#define MUSE_SETATTR_MODE      0x01u
+#define MUSE_SETATTR_UID       0x02u
+#define MUSE_SETATTR_GID       0x04u
+#define MUSE_SETATTR_ATIME     0x08u
+#define MUSE_SETATTR_MTIME     0x10u
+#define MUSE_SETATTR_ATIME_NOW 0x20u /* not with ATIME */
+#define MUSE_SETATTR_MTIME_NOW 0x40u /* not with MTIME */
+
+/* What the mask does not name stays as it is, and its member is not looked at. Times are since 1970,
+ * tv_nsec 0..999999999; what 64 bits of nanoseconds do not hold (before 1678, after 2261) becomes the
+ * nearest that they do. */
+struct muse_setattr {
+    unsigned mask; /* MUSE_SETATTR_* */
+    int flags;     /* 0 or AT_SYMLINK_NOFOLLOW: of a symbolic link itself */
+    mode_t mode;   /* permission bits; what is more than 07777 is ignored, as by chmod(2) */
+    uid_t uid;
+    gid_t gid;
+    struct timespec atime;
+    struct timespec mtime;
+};
+
+/**
+ * muse_setattr() - change attributes of a name, as chmod(2), chown(2) and utimensat(2)
+ * @muse:   the handle
+ * @name:   "DRIVER/OBJECT"; "DRIVER" is the driver's own folder
+ * @change: borrowed; mask 0 changes nothing, and says whether the name is there
+ *
+ * Who may is the driver's decision, by the user and group of this process when it connected; those that
+ * have the hook follow Linux (setattr_prepare() of fs/attr.c): the mode by the owner or root; the user by
+ * root; the group by the owner, when he is in it, or root; explicit times by the owner or root; both times
+ * "now" also by who may write. Owner, mode and times are changed in this order; what was done before one
+ * that fails stays. Before an explicit mtime what was stored through mappings is written back, so that the
+ * time stays; what is stored later moves it on.
+ *
+ * Return: 0; -1 and errno: as muse_stat(), EPERM, EACCES, EROFS the driver changes none, or has no hook
+ * for it, EOPNOTSUPP the mode of a symbolic link, EINVAL unknown bits of mask or flags, ATIME with
+ * ATIME_NOW, MTIME with MTIME_NOW, a tv_nsec out of range.
+ */
+int muse_setattr(struct muse *muse, const char *name, const struct muse_setattr *change);
+
+/**
+ * muse_fsetattr() - as muse_setattr(), of an open object, whatever it is called now
+ * @file:   the file, open for reading or writing
+ * @change: borrowed; flags 0
+ *
+ * Return: as muse_setattr(); EBADF @file is NULL.
+ */
+int muse_fsetattr(struct muse_file *file, const struct muse_setattr *change);
 
 /**
  * muse_pwrite() - write to an object, as pwrite(2); coherent with its mappings

@@ -210,6 +210,29 @@ struct muse_open_args {
     pid_t pid; /* 0: the server itself, to write back what a client stored */
 };
 
+/* What setattr_path is to change. Both libraries have the same bits. */
+#define MUSE_SETATTR_MODE      0x01u
+#define MUSE_SETATTR_UID       0x02u
+#define MUSE_SETATTR_GID       0x04u
+#define MUSE_SETATTR_ATIME     0x08u
+#define MUSE_SETATTR_MTIME     0x10u
+#define MUSE_SETATTR_ATIME_NOW 0x20u /* never with ATIME */
+#define MUSE_SETATTR_MTIME_NOW 0x40u /* never with MTIME */
+
+struct muse_attr_change {
+    unsigned
+        mask; /* MUSE_SETATTR_*, checked; 0: nothing is to change, and the name has to be there */
+    mode_t mode; /* the permission bits, 07777 */
+    uid_t uid;
+    gid_t gid;
+    int64_t atime_ns, mtime_ns; /* since 1970 */
+    /* Set by the driver, when it likes: whose attributes they are, by the key that open gives. Where
+     * clients have stored into that object what is not written back yet, and an explicit mtime shall
+     * stay, the server writes it back and asks once more. Open files it knows by itself. */
+    bool has_object;
+    uint64_t object_key;
+};
+
 /* A run of pages somebody waits for. Pages are the object's own (page_bytes). */
 struct muse_fault {
     uint64_t object_key;
@@ -298,6 +321,13 @@ struct muse_driver_ops {
      * (truncate, fallocate, muse_vma_grow()) and that came to nothing. Before the close of a mapping that
      * failed. Not deferred. */
     void (*resized)(void *user, uint64_t object_key, void *object, uint64_t size_bytes);
+
+    /* One more about names, optional, 0 or -errno: change attributes, as chmod(2), chown(2) and
+     * utimensat(2), and by the same rules for who may. @file: not NULL: of this open file, whatever
+     * it is called now; args->path is how it was opened. O_NOFOLLOW in args->oflags: of a symbolic
+     * link itself. Absent: EROFS. */
+    int (*setattr_path)(void *user, const struct muse_open_args *args,
+                        struct muse_driver_file *file, struct muse_attr_change *change);
 };
 
 /* The first two members, as in struct muse_driver_ops ops = { MUSE_DRIVER_OPS, .name = ... }; */
