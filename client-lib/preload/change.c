@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Entry points that change names or attributes: through the driver where it can, else EROFS. */
+/* Entry points that change names: through the driver where it can, else EROFS. Attributes are attr.c's. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include <utime.h>
 
 #include "client-lib/preload/names.h"
 #include "client-lib/preload/session.h"
@@ -244,69 +242,6 @@ EXPORT int link(const char *from, const char *to)
     return link_at(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
-EXPORT int chmod(const char *path, mode_t mode)
-{
-    REFUSE(refuse, AT_FDCWD, path);
-    return REAL(chmod)(where.path, mode);
-}
-
-EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags)
-{
-    REFUSE(refuse, dirfd, path);
-    return REAL(fchmodat)(where.dirfd, where.path, mode, flags);
-}
-
-EXPORT int fchmod(int fd, mode_t mode)
-{
-    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(fchmod)(fd, mode);
-}
-
-EXPORT int chown(const char *path, uid_t uid, gid_t gid)
-{
-    REFUSE(refuse, AT_FDCWD, path);
-    return REAL(chown)(where.path, uid, gid);
-}
-
-EXPORT int lchown(const char *path, uid_t uid, gid_t gid)
-{
-    REFUSE(refuse, AT_FDCWD, path);
-    return REAL(lchown)(where.path, uid, gid);
-}
-
-EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
-{
-    REFUSE(refuse, dirfd, path);
-    return REAL(fchownat)(where.dirfd, where.path, uid, gid, flags);
-}
-
-EXPORT int fchown(int fd, uid_t uid, gid_t gid)
-{
-    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(fchown)(fd, uid, gid);
-}
-
-EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
-{
-    REFUSE(refuse, dirfd, path);
-    return REAL(utimensat)(where.dirfd, where.path, times, flags);
-}
-
-EXPORT int utimes(const char *path, const struct timeval times[2])
-{
-    REFUSE(refuse, AT_FDCWD, path);
-    return REAL(utimes)(where.path, times);
-}
-
-EXPORT int utime(const char *path, const struct utimbuf *times)
-{
-    REFUSE(refuse, AT_FDCWD, path);
-    return REAL(utime)(where.path, times);
-}
-
-EXPORT int futimens(int fd, const struct timespec times[2])
-{
-    return fds_is_served(fd) && shim_depth == 0 ? fail(EROFS) : REAL(futimens)(fd, times);
-}
-
 EXPORT int truncate(const char *path, off_t length)
 {
     struct where where;
@@ -375,6 +310,7 @@ EXPORT ssize_t flistxattr(int fd, char *list, size_t size)
                                                 : REAL(flistxattr)(fd, list, size);
 }
 
+/* Copies of attributes try this first; EOPNOTSUPP sends them to chmod. */
 EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
 {
     struct where where;
@@ -393,6 +329,12 @@ EXPORT int lsetxattr(const char *path, const char *name, const void *value, size
                : REAL(lsetxattr)(where.path, name, value, size, flags);
 }
 
+EXPORT int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EOPNOTSUPP)
+                                                : REAL(fsetxattr)(fd, name, value, size, flags);
+}
+
 EXPORT int removexattr(const char *path, const char *name)
 {
     struct where where;
@@ -405,4 +347,9 @@ EXPORT int lremovexattr(const char *path, const char *name)
     struct where where;
 
     return no_xattr(path, false, &where) == -1 ? -1 : REAL(lremovexattr)(where.path, name);
+}
+
+EXPORT int fremovexattr(int fd, const char *name)
+{
+    return fds_is_served(fd) && shim_depth == 0 ? fail(EOPNOTSUPP) : REAL(fremovexattr)(fd, name);
 }

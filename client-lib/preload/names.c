@@ -290,3 +290,64 @@ int names_truncate(struct where *where, off_t length, bool *ret_outside)
     *ret_outside = r > 0;
     return r == 0 ? truncate_once(where, length) : r;
 }
+
+/* ---- changing attributes ---- */
+
+static int setattr_once(const char *name, const struct muse_setattr *change)
+{
+    struct muse *muse = session_get(NULL);
+
+    return muse && INSIDE(muse_setattr(muse, name, change)) == 0 ? 0 : names_error();
+}
+
+/* It was refused by a driver that does not follow links, or changes nothing: then a name that is not there
+ * is told first, and what is behind links may be another driver's. */
+static int setattr_behind_links(struct where *where, const struct muse_setattr *change,
+                                bool *ret_outside)
+{
+    char before[PATH_MAX];
+    struct stat stat;
+    int error = errno;
+
+    where_copy(before, where->name);
+    if (names_stat(where, !(change->flags & AT_SYMLINK_NOFOLLOW), &stat, ret_outside) < 0)
+        return -1;
+    if (*ret_outside)
+        return 0;
+    if (strcmp(before, where->name) != 0)
+        return setattr_once(where->name, change);
+    return fail(S_ISLNK(stat.st_mode) && (change->mask & MUSE_SETATTR_MODE) ? EOPNOTSUPP : error);
+}
+
+int names_setattr(struct where *where, const struct muse_setattr *change, bool *ret_outside)
+{
+    struct muse_setattr followed = *change;
+    struct stat stat;
+    int r;
+
+    *ret_outside = false;
+    if (where->wants_folder) {
+        followed.flags = 0;
+        if (names_stat(where, true, &stat, ret_outside) < 0 || *ret_outside)
+            return *ret_outside ? 0 : -1;
+    }
+    r = setattr_once(where->name, &followed);
+    if (r == 0 || (errno != ELOOP && errno != EROFS))
+        return r;
+    return setattr_behind_links(where, &followed, ret_outside);
+}
+
+int names_fsetattr(struct served *served, const struct muse_setattr *change)
+{
+    struct muse_file *file;
+    int r = -1;
+
+    if (served->is_folder)
+        return setattr_once(served->name, change);
+    (void)pthread_mutex_lock(&served->lock);
+    file = fds_file(served);
+    if (file)
+        r = INSIDE(muse_fsetattr(file, change));
+    (void)pthread_mutex_unlock(&served->lock);
+    return r < 0 ? names_error() : 0;
+}

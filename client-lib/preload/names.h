@@ -30,6 +30,23 @@ int names_open(struct where *where, int oflags, bool *ret_outside);
  * locks of the object. @where, @ret_outside: as names_stat(). Return: 0; -1 and errno. */
 int names_truncate(struct where *where, off_t length, bool *ret_outside);
 
+/** names_is_placeholder() - a memfd of nobody's name: perhaps a descriptor of ours */
+static inline bool names_is_placeholder(const struct stat *stat)
+{
+    return stat->st_nlink == 0 && S_ISREG(stat->st_mode);
+}
+
+/**
+ * names_setattr() - as chmod(2), chown(2), utimensat(2)
+ * @where, @ret_outside: as names_stat()   @change: its flags say whether a link is followed
+ *
+ * Return: 0; -1 and errno.
+ */
+int names_setattr(struct where *where, const struct muse_setattr *change, bool *ret_outside);
+
+/** names_fsetattr() - the same of an open object or folder. @change: flags 0. Return: 0; -1 and errno. */
+int names_fsetattr(struct served *served, const struct muse_setattr *change);
+
 /** names_fstat() - of an open object or folder. Return: 0; -1 and errno. */
 int names_fstat(struct served *served, struct stat *ret);
 

@@ -27,12 +27,6 @@ EXPORT int __fxstatat(int version, int dirfd, const char *path, struct stat *ret
 
 /* ---- stat ---- */
 
-/* A memfd of nobody's name: perhaps a placeholder. */
-static bool looks_like_placeholder(const struct stat *stat)
-{
-    return stat->st_nlink == 0 && S_ISREG(stat->st_mode);
-}
-
 static int stat_fd(int fd, struct stat *ret)
 {
     struct served *served = fds_get(fd);
@@ -40,7 +34,7 @@ static int stat_fd(int fd, struct stat *ret)
 
     if (!served) {
         r = REAL(fstat)(fd, ret);
-        if (r == 0 && looks_like_placeholder(ret) && fds_adopt(fd))
+        if (r == 0 && names_is_placeholder(ret) && fds_adopt(fd))
             served = fds_get(fd);
     }
     if (served)
