@@ -2,6 +2,7 @@
 /* Decides; asks the system's database for groups only where they matter. */
 #include "drivers/common/permission.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -50,6 +51,72 @@ bool permission_allows(const struct muse_open_args *args, const struct muse_attr
     else if (class_matters && is_in_group(args, attr->gid))
         shift = 3;
     return (attr->mode >> shift & wanted) == wanted;
+}
+
+static bool is_owner(const struct muse_open_args *args, const struct muse_attr *attr)
+{
+    return args->uid == 0 || args->uid == attr->uid;
+}
+
+/* Source: chown_ok() and chgrp_ok() */
+static bool may_own(const struct muse_open_args *args, const struct muse_attr *attr,
+                    const struct muse_attr_change *change)
+{
+    const bool has_uid = change->mask & MUSE_SETATTR_UID;
+    const bool has_gid = change->mask & MUSE_SETATTR_GID;
+
+    if (args->uid == 0 || (!has_uid && !has_gid))
+        return true;
+    if (args->uid != attr->uid || (has_uid && change->uid != attr->uid))
+        return false;
+    return !has_gid || change->gid == attr->gid || is_in_group(args, change->gid);
+}
+
+int permission_check_change(const struct muse_open_args *args, const struct muse_attr *attr,
+                            const struct muse_attr_change *change)
+{
+    const unsigned now = MUSE_SETATTR_ATIME_NOW | MUSE_SETATTR_MTIME_NOW;
+    const unsigned times = now | MUSE_SETATTR_ATIME | MUSE_SETATTR_MTIME;
+
+    if (!may_own(args, attr, change))
+        return -EPERM;
+    if (is_owner(args, attr))
+        return 0;
+    if (change->mask & MUSE_SETATTR_MODE)
+        return -EPERM;
+    if ((change->mask & times) == now)
+        return permission_allows(args, attr, PERMISSION_WRITE) ? 0 : -EACCES;
+    return change->mask & times ? -EPERM : 0;
+}
+
+static bool may_set_gid(const struct muse_open_args *args, gid_t gid)
+{
+    return args->uid == 0 || is_in_group(args, gid);
+}
+
+void permission_change(const struct muse_open_args *args, const struct muse_attr_change *change,
+                       int64_t now_ns, struct muse_attr *attr)
+{
+    const unsigned own = MUSE_SETATTR_UID | MUSE_SETATTR_GID;
+
+    if (change->mask & own) {
+        attr->mode &= ~(mode_t)S_ISUID;
+        if ((attr->mode & S_IXGRP) || !may_set_gid(args, attr->gid)) /* else it is but a mark */
+            attr->mode &= ~(mode_t)S_ISGID;
+    }
+    if (change->mask & MUSE_SETATTR_UID)
+        attr->uid = change->uid;
+    if (change->mask & MUSE_SETATTR_GID)
+        attr->gid = change->gid;
+    if (change->mask & MUSE_SETATTR_MODE) {
+        attr->mode = (attr->mode & S_IFMT) | (change->mode & 07777u);
+        if (!may_set_gid(args, attr->gid))
+            attr->mode &= ~(mode_t)S_ISGID;
+    }
+    if (change->mask & MUSE_SETATTR_MTIME)
+        attr->mtime_ns = change->mtime_ns;
+    if (change->mask & MUSE_SETATTR_MTIME_NOW)
+        attr->mtime_ns = now_ns;
 }
 
 unsigned permission_of_open(int oflags)

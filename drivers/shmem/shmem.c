@@ -17,6 +17,7 @@
 
 #include "common/base/number.h"
 #include "common/base/own.h"
+#include "drivers/common/made.h"
 #include "drivers/common/permission.h"
 #include "drivers/shmem/nodes.h"
 
@@ -189,6 +190,24 @@ static int shmem_rename(void *user, const struct muse_open_args *args, const cha
     return r < 0 && r != -ENOENT ? r : nodes_rename(&shmem->nodes, node, to);
 }
 
+static int shmem_setattr_path(void *user, const struct muse_open_args *args,
+                              struct muse_driver_file *file, struct muse_attr_change *change)
+{
+    const struct open_file *open_file = file ? file->private_data : NULL;
+    const struct shmem *shmem = user;
+    struct node *node = open_file ? open_file->node : nodes_find(&shmem->nodes, args->path);
+    int r;
+
+    if (!node && args->path[0] == '\0')
+        return change->mask == 0 ? 0 : -EPERM; /* the folder is nobody's */
+    if (!node)
+        return -ENOENT;
+    r = permission_check_change(args, &node->attr, change);
+    if (r == 0)
+        permission_change(args, change, made_now_ns(), &node->attr);
+    return r;
+}
+
 /* ---- mappings ---- */
 
 static const char *name_of_anon(struct muse_vma *vma)
@@ -355,6 +374,7 @@ int main(int argc, char **argv)
         .readdir = shmem_readdir,
         .unlink = shmem_unlink,
         .rename = shmem_rename,
+        .setattr_path = shmem_setattr_path,
     };
     struct shmem shmem = {.max_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) *
                                        (uint64_t)sysconf(_SC_PAGESIZE) / 2};
