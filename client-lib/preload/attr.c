@@ -19,13 +19,11 @@ static struct muse_setattr to_mode(mode_t mode)
     return (struct muse_setattr){.mask = MUSE_SETATTR_MODE, .mode = mode};
 }
 
-/* -1: it stays */
+/* -1 is told, too: it stays, but set-uid does not */
 static struct muse_setattr to_owner(uid_t uid, gid_t gid)
 {
-    return (struct muse_setattr){.mask = (uid == (uid_t)-1 ? 0 : MUSE_SETATTR_UID) |
-                                         (gid == (gid_t)-1 ? 0 : MUSE_SETATTR_GID),
-                                 .uid = uid,
-                                 .gid = gid};
+    return (struct muse_setattr){
+        .mask = MUSE_SETATTR_UID | MUSE_SETATTR_GID, .uid = uid, .gid = gid};
 }
 
 /* Return: the bit for this time; 0 it stays. */

@@ -300,8 +300,8 @@ static int setattr_once(const char *name, const struct muse_setattr *change)
     return muse && INSIDE(muse_setattr(muse, name, change)) == 0 ? 0 : names_error();
 }
 
-/* It was refused by a driver that does not follow links, or changes nothing: then a name that is not there
- * is told first, and what is behind links may be another driver's. */
+/* It was refused by a driver that does not follow links, or changes nothing, or makes no sense: then a name that
+ * is not there is told first, and what is behind links may be another driver's. */
 static int setattr_behind_links(struct where *where, const struct muse_setattr *change,
                                 bool *ret_outside)
 {
@@ -332,7 +332,7 @@ int names_setattr(struct where *where, const struct muse_setattr *change, bool *
             return *ret_outside ? 0 : -1;
     }
     r = setattr_once(where->name, &followed);
-    if (r == 0 || (errno != ELOOP && errno != EROFS))
+    if (r == 0 || (errno != ELOOP && errno != EROFS && errno != EINVAL))
         return r;
     return setattr_behind_links(where, &followed, ret_outside);
 }

@@ -58,15 +58,30 @@ static bool is_owner(const struct muse_open_args *args, const struct muse_attr *
     return args->uid == 0 || args->uid == attr->uid;
 }
 
-/* Source: chown_ok() and chgrp_ok() */
+static bool may_set_gid(const struct muse_open_args *args, gid_t gid)
+{
+    return args->uid == 0 || is_in_group(args, gid);
+}
+
+/* Does set-gid go with a new owner? Without execution it is but a mark, which the group may keep. */
+static bool drops_gid(const struct muse_open_args *args, const struct muse_attr *attr)
+{
+    return (attr->mode & S_ISGID) && ((attr->mode & S_IXGRP) || !may_set_gid(args, attr->gid));
+}
+
+/* Of -1 chown(2) changes nothing but these bits. Source: chown_ok() and chgrp_ok() */
 static bool may_own(const struct muse_open_args *args, const struct muse_attr *attr,
                     const struct muse_attr_change *change)
 {
-    const bool has_uid = change->mask & MUSE_SETATTR_UID;
-    const bool has_gid = change->mask & MUSE_SETATTR_GID;
+    const bool has_uid = (change->mask & MUSE_SETATTR_UID) && change->uid != (uid_t)-1;
+    const bool has_gid = (change->mask & MUSE_SETATTR_GID) && change->gid != (gid_t)-1;
 
-    if (args->uid == 0 || (!has_uid && !has_gid))
+    if (is_owner(args, attr) && !has_uid && !has_gid)
         return true;
+    if (args->uid == 0 || !(change->mask & (MUSE_SETATTR_UID | MUSE_SETATTR_GID)))
+        return true;
+    if (!has_uid && !has_gid)
+        return !(attr->mode & S_ISUID) && !drops_gid(args, attr);
     if (args->uid != attr->uid || (has_uid && change->uid != attr->uid))
         return false;
     return !has_gid || change->gid == attr->gid || is_in_group(args, change->gid);
@@ -89,24 +104,19 @@ int permission_check_change(const struct muse_open_args *args, const struct muse
     return change->mask & times ? -EPERM : 0;
 }
 
-static bool may_set_gid(const struct muse_open_args *args, gid_t gid)
-{
-    return args->uid == 0 || is_in_group(args, gid);
-}
-
 void permission_change(const struct muse_open_args *args, const struct muse_attr_change *change,
                        int64_t now_ns, struct muse_attr *attr)
 {
     const unsigned own = MUSE_SETATTR_UID | MUSE_SETATTR_GID;
 
     if (change->mask & own) {
-        attr->mode &= ~(mode_t)S_ISUID;
-        if ((attr->mode & S_IXGRP) || !may_set_gid(args, attr->gid)) /* else it is but a mark */
+        if (drops_gid(args, attr))
             attr->mode &= ~(mode_t)S_ISGID;
+        attr->mode &= ~(mode_t)S_ISUID;
     }
-    if (change->mask & MUSE_SETATTR_UID)
+    if ((change->mask & MUSE_SETATTR_UID) && change->uid != (uid_t)-1)
         attr->uid = change->uid;
-    if (change->mask & MUSE_SETATTR_GID)
+    if ((change->mask & MUSE_SETATTR_GID) && change->gid != (gid_t)-1)
         attr->gid = change->gid;
     if (change->mask & MUSE_SETATTR_MODE) {
         attr->mode = (attr->mode & S_IFMT) | (change->mode & 07777u);

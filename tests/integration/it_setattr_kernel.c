@@ -68,7 +68,8 @@ static const struct item {
     {"shared", S_IFREG, 0666, 0},        {"suid", S_IFREG, 06755, 0},
     {"my-suid", S_IFREG, 06755, NOBODY}, {"dir", S_IFDIR, 0755, 0},
     {"my-dir", S_IFDIR, 0755, NOBODY},   {"link", S_IFLNK, 0777, 0},
-    {"hidden", S_IFDIR, 0700, 0},
+    {"hidden", S_IFDIR, 0700, 0},        {"root-suid", S_IFREG, 04755, 0},
+    {"mark", S_IFREG, 02744, NOBODY},
 };
 
 static void make_item(const struct item *item, const char *prefix)
@@ -204,6 +205,13 @@ static const struct step {
     {"chown and the mode",
      "suid",
      {.mask = OWNER | MUSE_SETATTR_MODE, .mode = 06711, .uid = 1, .gid = 1}},
+    {"chown to nobody else", "my-suid", {MODE(06755)}},
+    {"chown to nobody else", "my-suid", {.mask = OWNER, .uid = (uid_t)-1, .gid = (gid_t)-1}},
+    {"the same without set-uid", "my-suid", {.mask = OWNER, .uid = (uid_t)-1, .gid = (gid_t)-1}},
+    {"the same of root's", "root", {.mask = OWNER, .uid = (uid_t)-1, .gid = (gid_t)-1}},
+    {"and with set-uid", "root-suid", {.mask = OWNER, .uid = (uid_t)-1, .gid = (gid_t)-1}},
+    {"a mark without execution", "mark", {.mask = OWNER, .uid = (uid_t)-1, .gid = (gid_t)-1}},
+    {"a user that stays, a new group", "suid", {.mask = OWNER, .uid = (uid_t)-1, .gid = 4}},
     {"times", "root", {.mask = TIMES, .atime = {1, 2}, .mtime = {3, 4}}},
     {"times of mine", "mine", {.mask = TIMES, .atime = {5, 999999999}, .mtime = {-5, 999999999}}},
     {"mtime alone", "mine", {.mask = MUSE_SETATTR_MTIME, .mtime = {77, 0}}},

@@ -422,8 +422,8 @@ struct muse_setattr {
     unsigned mask; /* MUSE_SETATTR_* */
     int flags;     /* 0 or AT_SYMLINK_NOFOLLOW: of a symbolic link itself */
     mode_t mode;   /* permission bits; what is more than 07777 is ignored, as by chmod(2) */
-    uid_t uid;
-    gid_t gid;
+    uid_t uid; /* -1: stays, as with chown(2), which takes set-uid and set-gid away all the same */
+    gid_t gid; /* likewise */
     struct timespec atime;
     struct timespec mtime;
 };

@@ -223,8 +223,8 @@ struct muse_attr_change {
     unsigned
         mask; /* MUSE_SETATTR_*, checked; 0: nothing is to change, and the name has to be there */
     mode_t mode; /* the permission bits, 07777 */
-    uid_t uid;
-    gid_t gid;
+    uid_t uid; /* -1: stays, as with chown(2), which takes set-uid and set-gid away all the same */
+    gid_t gid; /* likewise */
     int64_t atime_ns, mtime_ns; /* since 1970 */
     /* Set by the driver, when it likes: whose attributes they are, by the key that open gives. Where
      * clients have stored into that object what is not written back yet, and an explicit mtime shall
