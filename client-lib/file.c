@@ -124,7 +124,9 @@ static int take_opened(struct muse *muse, struct mail *answer, struct muse_file 
     return r;
 }
 
-static int open_file(struct muse *muse, const char *name, int oflags, struct muse_file **ret)
+/* @mode: counts with O_CREAT */
+static int open_file(struct muse *muse, const char *name, int oflags, mode_t mode,
+                     struct muse_file **ret)
 {
     Muse__Wire__Open message = MUSE__WIRE__OPEN__INIT;
     const struct question question = {
@@ -142,7 +144,7 @@ static int open_file(struct muse *muse, const char *name, int oflags, struct mus
         address_pointer((uintptr_t)name); /* only read, but the generated struct says otherwise */
     message.oflags = (uint32_t)oflags;
     message.has_mode = (oflags & O_CREAT) != 0;
-    message.mode = CREATE_MODE;
+    message.mode = mode & 07777u;
     r = call_ask(muse, &question, &answer);
     return r < 0 ? r : take_opened(muse, answer, ret);
 }
@@ -150,7 +152,14 @@ static int open_file(struct muse *muse, const char *name, int oflags, struct mus
 int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file **ret)
 {
     error_clear();
-    return error_return("muse_open", open_file(muse, name, oflags, ret));
+    return error_return("muse_open", open_file(muse, name, oflags, CREATE_MODE, ret));
+}
+
+int muse_create(struct muse *muse, const char *name, int oflags, mode_t mode,
+                struct muse_file **ret)
+{
+    error_clear();
+    return error_return("muse_create", open_file(muse, name, oflags | O_CREAT, mode, ret));
 }
 
 /* --- close --- */

@@ -10,6 +10,7 @@
 
 #include "client-lib/preload/names.h"
 #include "client-lib/preload/session.h"
+#include "client-lib/preload/umask.h"
 
 /* The last part of a path, when it is "." or "..". Return: how many dots; 0: it is none. */
 static size_t last_dots(const char *path)
@@ -170,7 +171,7 @@ static int mkdir_at(int dirfd, const char *path, mode_t mode)
     if (!where_is_served(dirfd, path, &where))
         return REAL(mkdirat)(where.dirfd, where.path, mode);
     muse = session_get(NULL);
-    if (muse && INSIDE(muse_mkdir(muse, where.name, mode)) == 0)
+    if (muse && INSIDE(muse_mkdir(muse, where.name, umask_apply(mode))) == 0)
         return 0;
     if (muse && errno == EOPNOTSUPP && refuse_new(dirfd, path, &where) == -2)
         return REAL(mkdirat)(where.dirfd, where.path, mode);

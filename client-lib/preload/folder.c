@@ -102,7 +102,7 @@ EXPORT DIR *opendir(const char *path)
 
     if (!where_follows(AT_FDCWD, path, &where))
         return REAL(opendir)(where.path);
-    fd = names_open(&where, O_RDONLY | O_DIRECTORY | O_CLOEXEC, &is_outside);
+    fd = names_open(&where, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &is_outside);
     if (is_outside)
         return REAL(opendir)(where.path);
     if (fd < 0)
@@ -304,7 +304,7 @@ EXPORT int scandirat(int dirfd, const char *path, struct dirent ***ret_list, fil
 
     if (!where_is_served(dirfd, path, &where))
         return REAL(scandirat)(where.dirfd, where.path, ret_list, filter, compare);
-    fd = names_open(&where, O_RDONLY | O_DIRECTORY | O_CLOEXEC, &is_outside);
+    fd = names_open(&where, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &is_outside);
     if (is_outside)
         return REAL(scandirat)(AT_FDCWD, where.path, ret_list, filter, compare);
     dir = fd < 0 ? NULL : fdopendir(fd);

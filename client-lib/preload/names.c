@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client-lib/preload/session.h"
+#include "client-lib/preload/umask.h"
 
 #define LINKS_MAX 40 /* MAXSYMLINKS of Linux */
 
@@ -218,7 +219,14 @@ static int truncate_opened(struct muse_file *file, int oflags)
     return fail(error);
 }
 
-static int open_once(const struct where *where, int oflags)
+static int open_file(struct muse *muse, const char *name, int oflags, mode_t mode,
+                     struct muse_file **ret)
+{
+    return oflags & O_CREAT ? INSIDE(muse_create(muse, name, oflags, umask_apply(mode), ret))
+                            : INSIDE(muse_open(muse, name, oflags, ret));
+}
+
+static int open_once(const struct where *where, int oflags, mode_t mode)
 {
     unsigned generation;
     struct muse *muse = session_get(&generation);
@@ -228,7 +236,7 @@ static int open_once(const struct where *where, int oflags)
         return -1;
     if ((oflags & O_DIRECTORY) || where->wants_folder || !strchr(where->name, '/'))
         return open_folder(where, oflags);
-    if (INSIDE(muse_open(muse, where->name, wanted_oflags(oflags), &file)) == 0)
+    if (open_file(muse, where->name, wanted_oflags(oflags), mode, &file) == 0)
         return truncate_opened(file, oflags) < 0 ? -1
                                                  : fds_open(where->name, oflags, file, generation);
     return errno == EISDIR ? open_folder(where, oflags) : names_error();
@@ -242,7 +250,7 @@ static bool is_link(const struct where *where)
     return stat_once(where->name, false, &stat) == 0 && S_ISLNK(stat.st_mode);
 }
 
-int names_open(struct where *where, int oflags, bool *ret_outside)
+int names_open(struct where *where, int oflags, mode_t mode, bool *ret_outside)
 {
     int r;
 
@@ -251,13 +259,13 @@ int names_open(struct where *where, int oflags, bool *ret_outside)
         return fail(EOPNOTSUPP);
     if ((oflags & O_NOFOLLOW) && is_link(where))
         return fail(ELOOP);
-    r = open_once(where, oflags);
+    r = open_once(where, oflags, mode);
     if (r >= 0 || errno != ELOOP || (oflags & O_NOFOLLOW))
         return r;
     r = names_resolve(where, true);
     if (r > 0)
         *ret_outside = true;
-    return r == 0 ? open_once(where, oflags) : r;
+    return r == 0 ? open_once(where, oflags, mode) : r;
 }
 
 static int truncate_once(const struct where *where, off_t length)

@@ -22,9 +22,9 @@
  */
 int names_stat(struct where *where, bool follow, struct stat *ret, bool *ret_outside);
 
-/** names_open() - as open(2). @where, @ret_outside: as names_stat(). Return: the fd; -1 and errno.
- */
-int names_open(struct where *where, int oflags, bool *ret_outside);
+/** names_open() - as open(2). @mode: with O_CREAT   @where, @ret_outside: as names_stat(). Return: the fd; -1
+ * and errno. */
+int names_open(struct where *where, int oflags, mode_t mode, bool *ret_outside);
 
 /** names_truncate() - as truncate(2). Without a descriptor: closing one would give up the process's
  * locks of the object. @where, @ret_outside: as names_stat(). Return: 0; -1 and errno. */

@@ -17,11 +17,11 @@ EXPORT int __open_2(const char *path, int oflags);
 EXPORT int __openat_2(int dirfd, const char *path, int oflags);
 
 /* Return: whether @ret_fd says it all; false: @where is for the C library. */
-static bool open_served(struct where *where, int oflags, int *ret_fd)
+static bool open_served(struct where *where, int oflags, mode_t mode, int *ret_fd)
 {
     bool is_outside;
 
-    *ret_fd = names_open(where, oflags, &is_outside);
+    *ret_fd = names_open(where, oflags, mode, &is_outside);
     return !is_outside;
 }
 
@@ -32,7 +32,7 @@ static int open_at(int dirfd, const char *path, int oflags, mode_t mode)
                                              : where_follows(dirfd, path, &where);
     int fd;
 
-    if (is_ours && open_served(&where, oflags, &fd)) {
+    if (is_ours && open_served(&where, oflags, mode, &fd)) {
         stdio_changed(fd);
         return fd;
     }

@@ -20,6 +20,7 @@
 #include "client-lib/preload/fds.h"
 #include "client-lib/preload/session.h"
 #include "client-lib/preload/stdio.h"
+#include "client-lib/preload/umask.h"
 #include "client-lib/preload/where.h"
 
 #define ENV_MORE 4u /* variables that may be added, and the end */
@@ -258,6 +259,7 @@ static void after_fork_child(void)
 
 __attribute__((constructor)) static void begin(void)
 {
+    umask_begin();
     session_begin();
     where_begin();
     stdio_begin();

@@ -167,7 +167,7 @@ EXPORT FILE *fopen(const char *path, const char *mode)
     flags = mode_flags(mode);
     if (flags < 0)
         return NULL;
-    fd = names_open(&where, flags, &is_outside);
+    fd = names_open(&where, flags, 0666, &is_outside);
     if (is_outside)
         return REAL(fopen)(where.path, mode);
     if (fd < 0)
@@ -338,7 +338,7 @@ static FILE *reopen_copy(struct where *where, const char *mode, FILE *file, bool
         errno = EOPNOTSUPP;
         return NULL;
     }
-    fd = names_open(where, O_RDONLY | O_CLOEXEC, ret_outside);
+    fd = names_open(where, O_RDONLY | O_CLOEXEC, 0, ret_outside);
     if (fd < 0)
         return NULL;
     copy = snapshot(fd);

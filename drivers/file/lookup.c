@@ -171,41 +171,31 @@ static int open_really(int path_fd, bool writable, int *ret_fd)
 }
 
 /* O_CREAT of a name that is not there. It is another's if somebody was faster: then the caller looks
- * again. Return: 0; -EEXIST; -errno. */
-static int create_in_roots(const struct roots *roots, const struct muse_open_args *args,
-                           int *ret_fd)
+ * again. What is created is open, whatever its mode, as by open(2). Return: 0; -EEXIST; -errno. */
+static int create(const struct roots *roots, const struct muse_open_args *args, bool writable,
+                  int *ret_fd, struct stat *ret_stat)
 {
-    const struct open_how how = {.flags = (unsigned)(O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC),
-                                 .mode = args->mode & 0777u,
-                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    const struct open_how how = {
+        .flags = (unsigned)((writable ? O_RDWR : O_RDONLY) | O_CREAT | O_EXCL | O_CLOEXEC),
+        .mode = args->mode & 0777u,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int r = -ENOENT;
 
     for (size_t i = 0; i < roots->n; i++) {
-        long fd = syscall(SYS_openat2, roots->fds[i], args->path, &how, sizeof(how));
+        CLEAN(fd_close_p)
+        int fd = (int)syscall(SYS_openat2, roots->fds[i], args->path, &how, sizeof(how));
 
         if (fd >= 0) {
-            *ret_fd = (int)fd;
-            return 0;
+            r = check_kind(fd, ret_stat);
+            if (r == 0)
+                *ret_fd = fd_take(&fd);
+            return r;
         }
         r = -errno;
         if (r != -ENOENT && r != -ENOTDIR)
             break;
     }
     return r == -EXDEV ? -EACCES : r;
-}
-
-/* Opened once more, so that it is as an open of what was there. */
-static int create(const struct roots *roots, const struct muse_open_args *args, bool writable,
-                  int *ret_fd, struct stat *ret_stat)
-{
-    CLEAN(fd_close_p) int fd = -1;
-    int r = create_in_roots(roots, args, &fd);
-
-    if (r == 0)
-        r = check_kind(fd, ret_stat);
-    if (r == 0)
-        r = open_really(fd, writable, ret_fd);
-    return r;
 }
 
 static int open_there(const struct roots *roots, const char *path, bool writable, int *ret_fd,

@@ -207,6 +207,36 @@ START_TEST(names_are_made_renamed_and_removed_below_the_root_only)
 }
 END_TEST
 
+START_TEST(what_is_created_has_the_mode_that_was_asked_for)
+{
+    static const mode_t modes[] = {0600, 0640, 0444, 0, 0755};
+    struct muse_file *file;
+    struct stat stat;
+
+    begin(NULL, writable);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        ck_assert_int_eq(muse_create(muse, "file/new", O_RDWR | O_EXCL, modes[i], &file), 0);
+        ck_assert_int_eq(lstat(data("new"), &stat), 0);
+        ck_assert_uint_eq(stat.st_mode, S_IFREG | modes[i]);
+        ck_assert_int_eq(muse_ftruncate(file, 1), 0);
+        ck_assert_int_eq(muse_pwrite(file, "x", 1, 0), 1); /* whatever the mode */
+        ck_assert_int_eq(muse_close(file), 0);
+        ck_assert_int_eq(muse_create(muse, "file/new", O_RDWR | O_EXCL, 0600, &file), -1);
+        ck_assert_int_eq(errno, EEXIST);
+        ck_assert_int_eq(unlink(data("new")), 0);
+    }
+    ck_assert_int_eq(muse_create(muse, "file/new", O_RDWR, 0177600, &file), 0);
+    ck_assert_int_eq(muse_fstat(file, &stat), 0);
+    ck_assert_uint_eq(stat.st_mode, S_IFREG | 0600);
+    ck_assert_int_eq(muse_close(file), 0);
+    ck_assert_int_eq(muse_create(muse, "file/new", O_RDWR, 0644, &file), 0); /* it is there */
+    ck_assert_int_eq(muse_fstat(file, &stat), 0);
+    ck_assert_uint_eq(stat.st_mode, S_IFREG | 0600);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_read_only_driver_changes_nothing)
 {
     struct muse_file *file;
@@ -305,6 +335,7 @@ int main(void)
     tcase_add_test(tcase, attributes_and_links_are_those_of_the_files);
     tcase_add_test(tcase, a_long_listing_has_each_name_once);
     tcase_add_test(tcase, names_are_made_renamed_and_removed_below_the_root_only);
+    tcase_add_test(tcase, what_is_created_has_the_mode_that_was_asked_for);
     tcase_add_test(tcase, a_read_only_driver_changes_nothing);
     tcase_add_test(tcase, a_driver_that_does_not_answer_is_etimedout_and_others_go_on);
     tcase_add_test(tcase, nonsense_of_a_driver_is_eremoteio);

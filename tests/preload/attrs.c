@@ -211,6 +211,7 @@ static void check_futimens(void)
     int fd = open(path("f"), O_RDWR);
     int folder_fd = open(path("sub"), O_RDONLY | O_DIRECTORY);
 
+    (void)chmod(path("f"), 0644); /* what is written to loses set-uid in Linux, and keeps it here */
     (void)!pwrite(fd, "stored before", 13, 0);
     for (size_t i = 0; i < N_SPECS; i++) {
         (void)say_result("futimens", entry(fd, specs[i]));
@@ -287,6 +288,48 @@ static void check_utime(void)
     (void)say_result("    of a link", entry(path("link"), &times));
     say_all();
     (void)say_result("    nothing there", entry(path("none"), &times));
+}
+
+/* ---- what is made ---- */
+
+static void say_made(const char *what, int fd)
+{
+    struct stat stat;
+
+    (void)say_result(what, fd < 0 ? -1 : 0);
+    if (fd >= 0 && fstat(fd, &stat) == 0)
+        printf("    %o, %s\n", stat.st_mode,
+               write(fd, "x", 1) == 1 ? "written to" : "not writable");
+    (void)close(fd);
+    (void)unlink(path("made"));
+}
+
+static void check_made(mode_t mask)
+{
+    const mode_t before = umask(mask);
+    char temp[512];
+    FILE *file;
+
+    printf("umask %o\n", mask);
+    say_made("open", open(path("made"), O_RDWR | O_CREAT, 0644));
+    say_made("    no mode at all", open(path("made"), O_RDWR | O_CREAT | O_EXCL, 0));
+    say_made("    read-only", open(path("made"), O_WRONLY | O_CREAT, 0444));
+    say_made("    for reading", open(path("made"), O_RDONLY | O_CREAT, 0200));
+    say_made("    executable", openat(AT_FDCWD, path("made"), O_RDWR | O_CREAT, 0755));
+    say_made("creat", creat(path("made"), 0640));
+    file = fopen(path("made"), "w+x");
+    say_made("fopen", file ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1);
+    if (file)
+        (void)fclose(file);
+    (void)snprintf(temp, sizeof(temp), "%s", path("made-XXXXXX"));
+    say_made("mkstemp", mkstemp(temp));
+    (void)unlink(temp);
+    (void)say_result("mkdir", mkdir(path("made"), 0755));
+    say_made("    a folder", open(path("made"), O_RDONLY | O_DIRECTORY));
+    (void)rmdir(path("made"));
+    (void)close(open(path("made"), O_RDWR | O_CREAT, 0600));
+    say_made("one that is there", open(path("made"), O_RDWR | O_CREAT, 0644));
+    printf("umask was %o\n", umask(before));
 }
 
 /* ---- descriptors that came a long way ---- */
@@ -369,6 +412,9 @@ int main(int argc, char **argv)
     check_futimes();
     check_futimesat();
     check_utime();
+    check_made(022);
+    check_made(077);
+    check_made(0127);
     check_removed();
     check_inherited(argv[0]);
     check_working_folder();

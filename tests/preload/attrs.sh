@@ -49,6 +49,9 @@ both install -m 751 -o 11 -g 12 @/text @/installed
 both install -p @/tree/one @/installed-with-times
 both install -d -m 711 @/folder-installed
 both bash -c 'mkdir @/extracted && tar -C @/extracted -xpf @/archive.tar'
+both bash -c 'tar -C @/tree -cf - . | tar -C @/extracted -xf -'
+both bash -c 'umask 027; mkdir @/masked; cp @/tree/one @/masked/copied; echo x > @/masked/new-file; chmod 600 @/masked/new-file; cp @/masked/new-file @/masked/private
+    stat -c "%n %a" @/masked/*'
 has unzip && has zip && both bash -c 'cd @ && zip -q archive.zip text && mkdir unzipped && unzip -q archive.zip -d unzipped'
 has rsync && both rsync -a @/tree/ @/synchronized
 has rsync && both rsync -rtpog --inplace @/tree/ @/synchronized-inplace
@@ -63,6 +66,18 @@ with open("@/python", "r+b") as f:
 # another user: what is his, and what is not
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 if has setpriv; then
+    chown 65534 "$plain/sub" "$own/sub"
+    chmod 600 "$plain/nobodys" "$own/nobodys"
+    both "${nobody[@]}" bash -c 'cp @/nobodys @/sub/private; chmod 444 @/sub/private; cp @/sub/private @/sub/for-reading; stat -c "%n %a %u" @/sub/*'
+    both "${nobody[@]}" "$MUSE_BUILD_DIR/tests/preload_attrs" @/sub # where nothing is
+    for folder in "$plain" "$own"; do
+        seq 3 >"$folder/sub/f"
+        ln -s f "$folder/sub/link"
+        mkdir "$folder/sub/sub"
+        chown -h 65534:65534 "$folder"/sub/{f,link,sub}
+    done
+    both "${nobody[@]}" "$MUSE_BUILD_DIR/tests/preload_attrs" @/sub
+    both "${nobody[@]}" "$MUSE_BUILD_DIR/tests/preload_attrs" @ # where most is another's
     for words in "chmod 640 @/nobodys" "chmod 640 @/text" "chown 1 @/nobodys" "chgrp 65534 @/nobodys" "chgrp 1 @/nobodys" \
         "touch -d 2002-02-02 @/nobodys" "touch -d 2002-02-02 @/f" "touch @/f"; do
         # shellcheck disable=SC2086 # words
@@ -74,8 +89,8 @@ fi
 (cd "$plain" && find . -type f -printf '/muse/file/%P\0') >"$dir/files"
 run bash -c 'xargs -0 sync < "$1"' - "$dir/files" || bad sync
 left() { # FOLDER: no times of what got the present one
-    (cd "$1" && find . -name new -printf '%p %m %U %G\n' -o -name gone -printf '%p %m %U %G\n' -o -name archive.\* -printf '%p\n' -o \
-        -name folder-installed -printf '%p %m\n' -o -name installed -printf '%p %m %U %G\n' -o -name unzipped -printf '%p %m\n' -o -name extracted -printf '%p %m\n' -o \
+    (cd "$1" && find . -path ./masked\* -printf '%p %m\n' -o -name new -printf '%p %m %U %G\n' -o -name gone -printf '%p %m %U %G\n' -o -name archive.\* -printf '%p\n' -o \
+        -name folder-installed -printf '%p %m\n' -o -name installed -printf '%p %m %U %G\n' -o -name unzipped -printf '%p %m\n' -o -name extracted -printf '%p %m\n' -o -path ./sub\* -printf '%p %m\n' -o \
         -path . -printf '%p %m\n' -o -name synchronized\* -prune -printf '%p %m %U %G %T@\n' -o -printf '%p %m %U %G %T@\n' | sort)
 }
 expect "what they left" "$(left "$own")" "$(left "$plain")"

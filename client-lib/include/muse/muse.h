@@ -137,6 +137,18 @@ void muse_arena(const struct muse *muse, void **ret_start, size_t *ret_bytes);
 int muse_open(struct muse *muse, const char *name, int oflags, struct muse_file **ret);
 
 /**
+ * muse_create() - the same, with O_CREAT and a mode
+ * @mode: of an object that is created: permission bits. The driver may narrow it; the umask of this process
+ *        does not count
+ *
+ * As with open(2) a file that is created is open as @oflags say, whatever the mode.
+ *
+ * Return: as muse_open().
+ */
+int muse_create(struct muse *muse, const char *name, int oflags, mode_t mode,
+                struct muse_file **ret);
+
+/**
  * muse_close() - close a file
  * @file: takes, whatever the result; NULL is EBADF. Mappings of it stay, and keep the object.
  *
