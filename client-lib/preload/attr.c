@@ -250,10 +250,13 @@ EXPORT int futimes(int fd, const struct timeval times[2])
 EXPORT int futimesat(int dirfd, const char *path, const struct timeval times[2])
 {
     struct muse_setattr change = to_timevals(times);
-    struct where where = {.dirfd = dirfd, .path = path};
+    struct where where;
     int r = path ? change_at(dirfd, path, 0, &change, &where) : change_fd(dirfd, &change);
 
-    return r == 1 ? REAL(futimesat)(where.dirfd, where.path, times) : r;
+    if (r != 1)
+        return r;
+    return path ? REAL(futimesat)(where.dirfd, where.path, times)
+                : REAL(futimesat)(dirfd, NULL, times);
 }
 
 EXPORT int utime(const char *path, const struct utimbuf *times)
