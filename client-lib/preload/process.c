@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "client-lib/preload/fds.h"
+#include "client-lib/preload/names.h"
 #include "client-lib/preload/session.h"
 #include "client-lib/preload/stdio.h"
 #include "client-lib/preload/umask.h"
@@ -77,13 +78,28 @@ static void complete(char *const *env, const char *cwd, const char **ret_env)
 
 /* ---- exec ---- */
 
+/* What is served cannot be executed, as on a file system that is mounted noexec; but what its links lead to outside can. Return:
+ * whether @where is the C library's; else errno says why not. */
+static bool may_execute(const char *path, struct where *where)
+{
+    struct stat stat;
+    bool is_outside;
+
+    if (!where_is_served(AT_FDCWD, path, where))
+        return true;
+    if (names_stat(where, true, &stat, &is_outside) < 0)
+        return false;
+    errno = EACCES;
+    return is_outside;
+}
+
 EXPORT int execve(const char *path, char *const argv[], char *const env[])
 {
     char cwd[PATH_MAX + 32];
     struct where where;
 
-    if (where_is_served(AT_FDCWD, path, &where))
-        return fail(EACCES); /* as from a file system that is mounted noexec */
+    if (!may_execute(path, &where))
+        return -1;
     return REAL(execve)(where.path, argv, COMPLETED(env, cwd));
 }
 
@@ -174,10 +190,15 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
                        const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
     char cwd[PATH_MAX + 32];
+    const int saved = errno;
     struct where where;
+    int r;
 
-    if (where_is_served(AT_FDCWD, path, &where))
-        return EACCES;
+    if (!may_execute(path, &where)) {
+        r = errno;
+        errno = saved;
+        return r;
+    }
     return REAL(posix_spawn)(pid, where.path, actions, attributes, argv, COMPLETED(env, cwd));
 }
 

@@ -39,6 +39,7 @@ both bash -c 'cat /dev/stdin < @/text | md5sum; cat /dev/fd/5 5< @/text | md5sum
 both bash -c 'stat -L -c "%s %F" /dev/stdin < @/text; readlink -f /dev/stdin < @/text; realpath /proc/self/fd/0 < @/text; test -f /dev/stdin < @/text'
 both bash -c '(echo a; echo b > /dev/stdout) >> @/stdout; { seq 3 | tee /dev/stderr; } 2> @/stderr; cp /dev/stdin @/copied < @/new; cat @/stdout @/stderr @/copied'
 both bash -c 'cd @ && tar --mtime=2020-01-01 -cf archive.tar text new && tar tf archive.tar'
+both bash -c '@/none; echo $?; @/text/below; echo $?; @/made-again; echo $?'
 both bash -c 'set -o noclobber; echo x > @/new'
 has zstd && both bash -c 'zstd -q @/text -o @/text.zst && zstd -dc @/text.zst | md5sum'
 has gcc && both bash -c 'gcc -c -o @/answer.o @/answer.c && nm @/answer.o'
