@@ -101,7 +101,7 @@ static int change_fd(int fd, const struct muse_setattr *change)
 static int change_at(int dirfd, const char *path, int flags, struct muse_setattr *change,
                      struct where *where)
 {
-    bool is_outside;
+    bool is_ours, is_outside;
     int r;
 
     if (path && path[0] == '\0' && (flags & AT_EMPTY_PATH) && dirfd >= 0) {
@@ -109,7 +109,9 @@ static int change_at(int dirfd, const char *path, int flags, struct muse_setattr
         where->path = path;
         return change_fd(dirfd, change);
     }
-    if (!where_is_served(dirfd, path, where))
+    is_ours = flags & AT_SYMLINK_NOFOLLOW ? where_is_served(dirfd, path, where)
+                                          : where_follows(dirfd, path, where);
+    if (!is_ours)
         return 1;
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return fail(EINVAL);

@@ -36,6 +36,7 @@ both touch -h -d '1998-01-01' @/link
 both touch -r @/tree/one @/tree/deeper/two
 both chmod 4711 @/text
 both chmod u=rwx,g-x,o= @/text @/link
+both bash -c 'chmod 640 /dev/fd/5 5< @/text; touch -d 1997-01-01 /proc/self/fd/5 5< @/text; stat -L -c "%a %Y" /dev/fd/5 5< @/text'
 both chmod -R go-rwx @/tree
 both chmod 600 @/none
 both chown 7:8 @/text
