@@ -223,8 +223,10 @@ EXPORT_AS(fileno_unlocked, fileno);
 
 /* ---- printing to a descriptor: the C library writes what it has made without us ---- */
 
-EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...);
-EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 static bool is_served(int fd)
 {

@@ -32,7 +32,9 @@ static void *find(const char *name)
     return entry;
 }
 
-#define ENTRY(type, name) __typeof__(type) *entry = (__typeof__(type) *)find(name)
+#define ENTRY(type, name)                                                                          \
+    __typeof__(type) *entry;                                                                       \
+    entry = (__typeof__(type) *)find(name)
 
 static void say_stat(const char *name, const struct stat *stat)
 {
@@ -49,10 +51,11 @@ static void say_all(void)
     int fd = open(path("f"), O_RDONLY);
     struct stat by_name, by_fd;
 
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         if (lstat(path(names[i]), &by_name) == 0)
             say_stat(names[i], &by_name);
-    if (stat(path("f"), &by_name) == 0 && fstat(fd, &by_fd) == 0)
+    }
+    if (stat(path("f"), &by_name) == 0 && fstat(fd, &by_fd) == 0) {
         printf("    the descriptor says %s\n",
                by_fd.st_mode == by_name.st_mode && by_fd.st_uid == by_name.st_uid &&
                        by_fd.st_gid == by_name.st_gid &&
@@ -60,6 +63,7 @@ static void say_all(void)
                        by_fd.st_mtim.tv_nsec == by_name.st_mtim.tv_nsec
                    ? "the same"
                    : "something else");
+    }
     (void)close(fd);
 }
 
@@ -390,7 +394,7 @@ static void check_working_folder(void)
 int main(int argc, char **argv)
 {
     if (argc == 3)
-        return change_inherited(atoi(argv[2]));
+        return change_inherited((int)strtol(argv[2], NULL, 10));
     if (argc != 2) {
         fprintf(stderr, "usage: attrs FOLDER\n");
         return 2;
