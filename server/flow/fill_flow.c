@@ -422,9 +422,9 @@ static void finish_part(struct object *object, struct run *run, struct range pag
                page_table_move_range(&object->pages, pages, PAGE_BIT(PAGE_FILLING), PAGE_CLEAN));
     run_table_take_waiters(&object->runs, pages, &batch);
     poison_drop(&object->poison, pages);
-    fault_show_part(object, pages, &batch, &reader);
-    if (was_poison)
+    if (was_poison) /* before anybody goes on who may look at another mapping of it next */
         fault_show_healed(object, pages.start);
+    fault_show_part(object, pages, &batch, &reader);
     evict_flow_room(object->engine);
 }
 
