@@ -167,6 +167,22 @@ static void be_told_to_move(void *name)
     _exit(probe_read((void *)(uintptr_t)start).signal == SIGBUS ? EIO : 0);
 }
 
+static void be_told_to_open(void *name)
+{
+    struct raw raw;
+    uint64_t id;
+
+    raw_client(&raw);
+    id = raw_map(&raw, raw_open(&raw, name), raw_place(&raw), PAGE, MAP_FIXED);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id)); /* without access */
+    struct frame *open = raw_answer(&raw, FRAME_MEM_OPS, id);
+
+    wait_here();
+    raw_carry_out(&raw, open);
+    (void)raw_answer(&raw, FRAME_MAPPED, id);
+    _exit(probe_read((void *)(uintptr_t)raw_place(&raw)).signal == SIGBUS ? EIO : 0);
+}
+
 /* ---- the table ---- */
 
 static const struct row {
@@ -189,6 +205,7 @@ static const struct row {
     {"finishing", map_one, "faulty/v,lock,verb=prefault=1,fault-delay-ms=" HOLD, NULL, false, 1, 1,
      0, 1, EIO},
     {"committing", be_told_to_move, "faulty/v,lock", NULL, true, 2, 2, 0, 2, EIO},
+    {"committing", be_told_to_open, "faulty/v,lock", NULL, true, 1, 1, 0, 1, EIO},
     {"owed-prepare", map_and_stay, "faulty/v,lock,prepare-delay-ms=" HOLD, impatient, true, 1, 0, 1,
      0, ETIMEDOUT},
     {"owed-complete", map_and_stay, "faulty/v,lock,complete-delay-ms=" HOLD, impatient, true, 1, 1,

@@ -428,6 +428,38 @@ START_TEST(a_mapping_that_cannot_be_opened_of_a_driver_without_complete_counts_a
 }
 END_TEST
 
+/* What mremap adds at an address that was named is made elsewhere: the client cannot move it, or goes at this point. */
+START_TEST(a_growth_that_cannot_be_moved_into_place_leaves_the_source_and_nothing_else)
+{
+    Muse__Wire__Remap message = MUSE__WIRE__REMAP__INIT;
+    struct raw raw;
+    uint64_t id;
+
+    begin(NULL, faulty);
+    raw_hello(&raw, &rig);
+    raw_attach(&raw);
+    message.addr = raw_map_page(&raw, raw_open(&raw, "faulty/x"));
+    message.old_length = PAGE;
+    message.new_length = 2 * PAGE;
+    message.flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    message.new_addr = message.addr + 16 * PAGE;
+    id = raw_ask(&raw, FRAME_REMAP, &message.base);
+    raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id));
+    (void)raw_answer(&raw, FRAME_MEM_OPS, id);
+    if (_i == 0) {
+        raw_ops_done(&raw, id, ENOMEM);
+        raw_carry_out(&raw, raw_answer(&raw, FRAME_MEM_OPS, id)); /* undo */
+        ck_assert_int_eq(raw_failure(&raw, id), ENOMEM);
+        wait_for_counter("close", 1); /* of the copy that was opened */
+    }
+    raw_done(&raw);
+    wait_for_counter("close", 2);
+    ck_assert_uint_eq(rig_counter("open"), 1);
+    driver_saw(1, 1, 0, 2);
+    end();
+}
+END_TEST
+
 /* A child that connects, maps and is killed by its parent while the driver sits in a hook. */
 static pid_t start_victim(const char *name)
 {
@@ -640,6 +672,8 @@ int main(void)
     tcase_add_test(tcase, a_move_that_fails_after_complete_is_closed);
     tcase_add_test(tcase, a_move_that_fails_for_a_driver_without_complete_counts_as_aborted);
     tcase_add_loop_test(tcase, a_mapping_that_cannot_be_opened_after_complete_is_closed, 0, 2);
+    tcase_add_loop_test(
+        tcase, a_growth_that_cannot_be_moved_into_place_leaves_the_source_and_nothing_else, 0, 2);
     tcase_add_loop_test(
         tcase, a_mapping_that_cannot_be_opened_of_a_driver_without_complete_counts_as_aborted, 0,
         2);
