@@ -26,6 +26,8 @@
 
 #define ENV_MORE 4u /* variables that may be added, and the end */
 
+#define CWD_BYTES ((size_t)PATH_MAX + 32) /* a variable that says it */
+
 extern char **environ;
 
 /* ---- the environment ---- */
@@ -95,7 +97,7 @@ static bool may_execute(const char *path, struct where *where)
 
 EXPORT int execve(const char *path, char *const argv[], char *const env[])
 {
-    char cwd[PATH_MAX + 32];
+    char cwd[CWD_BYTES];
     struct where where;
 
     if (!may_execute(path, &where))
@@ -110,7 +112,7 @@ EXPORT int execv(const char *path, char *const argv[])
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const env[])
 {
-    char cwd[PATH_MAX + 32];
+    char cwd[CWD_BYTES];
 
     if (strchr(file, '/'))
         return execve(file, argv, env);
@@ -124,7 +126,7 @@ EXPORT int execvp(const char *file, char *const argv[])
 
 EXPORT int fexecve(int fd, char *const argv[], char *const env[])
 {
-    char cwd[PATH_MAX + 32];
+    char cwd[CWD_BYTES];
 
     return REAL(fexecve)(fd, argv, COMPLETED(env, cwd));
 }
@@ -189,7 +191,7 @@ EXPORT int execle(const char *path, const char *arg, ...)
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
-    char cwd[PATH_MAX + 32];
+    char cwd[CWD_BYTES];
     const int saved = errno;
     struct where where;
     int r;
@@ -205,7 +207,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
-    char cwd[PATH_MAX + 32];
+    char cwd[CWD_BYTES];
 
     if (strchr(file, '/'))
         return posix_spawn(pid, file, actions, attributes, argv, env);
@@ -225,25 +227,82 @@ static bool is_complete(void)
     return !where_cwd(name);
 }
 
-#define WITH_ENVIRON(call)                                                                         \
-    ({                                                                                             \
-        char **const before_ = environ;                                                            \
-        char cwd_[PATH_MAX + 32];                                                                  \
-        __typeof__(call) result_;                                                                  \
-        environ = (char **)(uintptr_t)COMPLETED(environ, cwd_);                                    \
-        result_ = (call);                                                                          \
-        environ = before_;                                                                         \
-        result_;                                                                                   \
-    })
+/* For as long as calls are under way that start something: several threads have one, and the first one's is
+ * everybody's. A program that sets a variable meanwhile makes its own of it, and then that stays. */
+static struct {
+    pthread_mutex_t lock;
+    unsigned n_users;
+    char **before; /* borrowed: what the program had */
+    char **made;   /* owned; NULL: what it had was complete */
+} borrowed = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Return: an environment with the library and the working folder; NULL: out of memory. */
+static char **make_environ(void)
+{
+    const size_t n_bytes = (count(environ) + ENV_MORE) * sizeof(char *);
+    char *made = malloc(n_bytes + CWD_BYTES);
+
+    if (made)
+        complete(environ, where_env(made + n_bytes, CWD_BYTES), (const char **)(void *)made);
+    return (char **)(void *)made;
+}
+
+static void environ_begin(void)
+{
+    (void)pthread_mutex_lock(&borrowed.lock);
+    if (borrowed.n_users++ == 0 && !is_complete()) {
+        borrowed.before = environ;
+        borrowed.made = make_environ();
+        if (borrowed.made)
+            environ = borrowed.made;
+    }
+    (void)pthread_mutex_unlock(&borrowed.lock);
+}
+
+static void environ_end(void)
+{
+    const int saved = errno;
+
+    (void)pthread_mutex_lock(&borrowed.lock);
+    if (--borrowed.n_users == 0 && borrowed.made) {
+        if (environ == borrowed.made) {
+            environ = borrowed.before;
+            free(borrowed.made);
+        } /* else the program's own shares strings with it, which stay */
+        borrowed.made = NULL;
+    }
+    (void)pthread_mutex_unlock(&borrowed.lock);
+    errno = saved;
+}
+
+/* A child has one thread, which is in none of these calls. */
+static void environ_forked(void)
+{
+    (void)pthread_mutex_init(&borrowed.lock, NULL);
+    borrowed.n_users = 0;
+    if (borrowed.made && environ == borrowed.made)
+        environ = borrowed.before;
+    borrowed.made = NULL;
+}
 
 EXPORT int system(const char *command)
 {
-    return is_complete() ? REAL(system)(command) : WITH_ENVIRON(REAL(system)(command));
+    int status;
+
+    environ_begin();
+    status = REAL(system)(command);
+    environ_end();
+    return status;
 }
 
 EXPORT FILE *popen(const char *command, const char *mode)
 {
-    return is_complete() ? REAL(popen)(command, mode) : WITH_ENVIRON(REAL(popen)(command, mode));
+    FILE *file;
+
+    environ_begin();
+    file = REAL(popen)(command, mode);
+    environ_end();
+    return file;
 }
 
 /* ---- fork ---- */
@@ -274,6 +333,7 @@ static void after_fork_child(void)
     shim_depth--;
     fds_forked(true);
     session_forked();
+    environ_forked();
 }
 
 /* ---- the beginning ---- */
