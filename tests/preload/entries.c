@@ -11,7 +11,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -433,31 +432,6 @@ static void check_freopen_stdout(void)
     (void)close(fresh(O_RDONLY));
 }
 
-static void *run_command(void *command)
-{
-    return system(command) == 0 ? command : NULL;
-}
-
-/* Two commands at a time, of which the first one ends first, below our folder: the environment is the program's again. */
-static void check_system_of_threads(void)
-{
-    static char commands[2][40] = {"sleep 0.2; test -d sub", "sleep 0.4; test -d sub"};
-    char **const before = environ;
-    pthread_t threads[2];
-    void *done[2];
-
-    (void)say_result("chdir", chdir(folder));
-    for (int i = 0; i < 2; i++) {
-        (void)pthread_create(&threads[i], NULL, run_command, commands[i]);
-        (void)usleep(50000);
-    }
-    for (int i = 0; i < 2; i++)
-        (void)pthread_join(threads[i], &done[i]);
-    (void)say_result("system in two threads", done[0] && done[1] ? 0 : -1);
-    (void)say_result("    environ is as before", environ == before ? 0 : -1);
-    (void)say_result("chdir", chdir("/"));
-}
-
 /* The working folder of what system(3) and popen(3) start. */
 static void check_system(void)
 {
@@ -775,7 +749,6 @@ static void all_descriptors(void)
     EACH(check_dprintf, "dprintf", "__dprintf_chk");
     check_freopen_stdout();
     check_system();
-    check_system_of_threads();
     check_ioctl();
     check_append();
     EACH(check_sendfile, "sendfile", "sendfile64");

@@ -474,6 +474,31 @@ static void threads(void)
     }
 }
 
+static void *run_command(void *command)
+{
+    return system(command) == 0 ? command : NULL;
+}
+
+/* Two commands at a time, of which the first one ends first, below our folder: the environment is the program's again. */
+static void commands_of_threads(void)
+{
+    static char commands[2][40] = {"sleep 0.2; test -d sub", "sleep 0.4; test -d sub"};
+    char **const before = environ;
+    pthread_t threads[2];
+    void *done[2];
+
+    (void)say_result("chdir", chdir(folder));
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_create(&threads[i], NULL, run_command, commands[i]);
+        (void)usleep(50000);
+    }
+    for (int i = 0; i < 2; i++)
+        (void)pthread_join(threads[i], &done[i]);
+    (void)say_result("system in two threads", done[0] && done[1] ? 0 : -1);
+    (void)say_result("    environ is as before", environ == before ? 0 : -1);
+    (void)say_result("chdir", chdir("/"));
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--inherited") == 0)
@@ -489,6 +514,7 @@ int main(int argc, char **argv)
     listings();
     changes();
     mappings();
+    commands_of_threads();
     copies();
     forks();
     fork_with_mapping();
