@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -165,6 +166,24 @@ bool compare_elsewhere(const struct worlds *worlds, const struct step *step,
     ck_assert_int_eq(kernel_munmap(worlds->kernel.window + kernel->result, len), 0);
     ck_assert_int_eq(muse_munmap(worlds->ours.muse, worlds->ours.window + ours->result, len), 0);
     return true;
+}
+
+bool compare_unlocked(const struct worlds *worlds, const struct step *step,
+                      const struct outcome *kernel, struct finding *ret)
+{
+    char *window = worlds->kernel.window;
+    uint64_t at, len;
+    int results[2];
+
+    if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP) || is_errno(kernel->result) ||
+        is_elsewhere(step, kernel->result) ||
+        !layout_merged(window, step->at, (uint64_t)kernel->result, &at, &len))
+        return true;
+    results[0] = kernel_munlock(window + at, len);
+    results[1] = muse_munlock(worlds->ours.muse, worlds->ours.window + at, len);
+    return (results[0] == 0 && results[1] == 0) ||
+           difference_of(ret, FOUND_OUTCOME, "munlock: the kernel: %d, Muse: %d (%.300s)",
+                         results[0], results[1], muse_last_error_text());
 }
 
 /* ---- files ---- */

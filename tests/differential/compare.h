@@ -54,6 +54,10 @@ bool compare_elsewhere(const struct worlds *worlds, const struct step *step,
                        const struct outcome *kernel, const struct outcome *ours,
                        struct finding *ret);
 
+/** compare_unlocked() - what MREMAP_DONTUNMAP has unlocked in the kernel's world only is, in both */
+bool compare_unlocked(const struct worlds *worlds, const struct step *step,
+                      const struct outcome *kernel, struct finding *ret);
+
 /** compare_bytes() - every page of [@at, @at + @len) of both windows: signal, or all bytes */
 bool compare_bytes(const struct worlds *worlds, uint64_t at, uint64_t len, struct finding *ret);
 
@@ -65,6 +69,19 @@ bool compare_written(const struct worlds *worlds, const char *data, struct findi
 
 /** compare_layout() - rights, offset and sharing of each page as /proc/self/maps has them */
 bool compare_layout(const struct worlds *worlds, struct finding *ret);
+
+/**
+ * layout_merged() - the one mapping of the kernel, if it is one, that a range and another lie in
+ * @window:  its address
+ * @at:      an address of the one, in bytes from the window's start
+ * @to:      of the other
+ * @ret_at:  where in the window that mapping starts
+ * @ret_len: how many of its bytes lie in the window
+ *
+ * Return: whether it is one.
+ */
+bool layout_merged(const char *window, uint64_t at, uint64_t to, uint64_t *ret_at,
+                   uint64_t *ret_len);
 
 /** compare_maps() - the same as `musectl maps` has them */
 bool compare_maps(const struct worlds *worlds, const struct rig *rig, struct finding *ret);

@@ -68,6 +68,10 @@ static const struct difference list[] = {
      "outside the arena a locked mapping of an object does not grow in place, it "
      "moves: nothing is locked there",
      locks_outside, NULL},
+    {"merged-unlocked",
+     "memory that nobody has touched, and that MREMAP_DONTUNMAP moves beside itself, is one "
+     "mapping with its target for the kernel, which unlocks all of it: Muse unlocks the source",
+     NULL, NULL},
     {"freed",
      "after MADV_FREE bytes are the old ones or zeros, as the kernel likes: both worlds "
      "drop them at once",

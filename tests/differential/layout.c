@@ -62,6 +62,31 @@ static void read_kernel(const struct worlds *worlds, struct table *kernel, struc
     (void)fclose(maps);
 }
 
+bool layout_merged(const char *window, uint64_t at, uint64_t to, uint64_t *ret_at,
+                   uint64_t *ret_len)
+{
+    const uint64_t base = (uintptr_t)window;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long long start = 0, end = 0;
+    bool is_one = false;
+    char text[512];
+
+    ck_assert_ptr_nonnull(maps);
+    while (!is_one && fgets(text, sizeof(text), maps)) {
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+        is_one = sscanf(text, "%llx-%llx", &start, &end) == 2 && start <= base + at &&
+                 base + at < end && start <= base + to && base + to < end;
+    }
+    (void)fclose(maps);
+    if (!is_one)
+        return false;
+    start = start > base ? start : base;
+    end = end < base + WINDOW_BYTES ? end : base + WINDOW_BYTES;
+    *ret_at = start - base;
+    *ret_len = end - start;
+    return true;
+}
+
 static bool compare_tables(const struct table *kernel, const struct table *ours, size_t n_perms,
                            const char *where, struct finding *ret)
 {

@@ -32,5 +32,5 @@ found() {
 found protect 4
 found store 8
 found crash 2
-found hang 2 --deadline 1000
+found hang 2 --deadline 2000
 ((n_bad == 0))

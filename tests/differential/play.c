@@ -111,7 +111,8 @@ static bool call_both(struct actor *actor, const struct step *step, struct findi
     if (step->op != bent.op) /* a mistake that is to be found later */
         ours = kernel;
     return compare_outcomes(worlds, step, &kernel, &ours, finding) &&
-           compare_elsewhere(worlds, step, &kernel, &ours, finding);
+           compare_elsewhere(worlds, step, &kernel, &ours, finding) &&
+           compare_unlocked(worlds, step, &kernel, finding);
 }
 
 /* The child tells that it is there by its place on the board. */
@@ -247,6 +248,7 @@ static void start_actor(const struct manager *manager, uint32_t place)
     if (pid == 0) {
         (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for an actor's children */
         worlds_open(&actor.worlds, &actor.plain, play->script->in_arena);
+        (void)atomic_fetch_add(&play->board->beat, 1);
         act(&actor);
     }
     atomic_store(&play->board->pid[place], pid);
@@ -327,6 +329,7 @@ static bool play_steps(struct manager *manager)
     const struct script *script = manager->play->script;
     uint32_t turn;
 
+    manager->since_ms = now_ms(); /* that a server takes long to start is not a step's fault */
     start_actor(manager, 0);
     pass_on(manager->play, 0);
     while ((turn = manager_wait(manager)) != 0 && turn <= script->n_steps) {
@@ -353,7 +356,7 @@ static bool finish_actors(struct manager *manager)
 
 void play(const struct play *play)
 {
-    struct manager manager = {.play = play, .since_ms = now_ms()};
+    struct manager manager = {.play = play};
     struct rig rig; /* not the board's: a fork writes its result there, in both processes */
 
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
