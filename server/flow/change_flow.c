@@ -9,6 +9,7 @@
  *     may_split     for the edges, when the part has to be cut out
  *     the client    does its share: mprotect(2), madvise(2), mlock(2) of the part
  *     commit        the part is cut out, or becomes part of a neighbour, with its new flags
+ *     copies        the client brings in the part's pages to write to, when the story says so
  *   last()          one more op for the whole range, and the answer
  *
  * An error ends the call; what lies below is changed and stays so, as in the kernel. Nothing of a
@@ -21,7 +22,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
+#include "common/base/linux_abi.h"
+#include "proto/client.pb-c.h"
 #include "proto/limits.h"
 #include "server/flow/evict_flow.h"
 #include "server/flow/flow_log.h"
@@ -53,7 +57,8 @@ static const char *reason_of(const struct change_request *request, int error)
         return request->mm.space->refusal;
     if (error == -ENOMEM && request->at < request->range.end)
         return "a part of the range is not mapped, or the limit of mappings is reached";
-    if (request->state == CHANGE_TELLING || request->state == CHANGE_LAST)
+    if (request->state == CHANGE_TELLING || request->state == CHANGE_COPYING ||
+        request->state == CHANGE_LAST)
         return "the client's kernel refused";
     if (request->state == CHANGE_PUNCHING)
         return error == -EOPNOTSUPP ? "objects of this driver cannot have holes punched"
@@ -149,6 +154,28 @@ static void commit(struct change_request *request)
         evict_flow_changed(request->mm.space->engine);
 }
 
+/* As many as there are, as populate_vma_page_range() does in mprotect_fixup(). */
+static void on_copied(void *ctx, enum client_end end, int error)
+{
+    (void)error;
+    if (end != CLIENT_LOST)
+        walk(ctx);
+}
+
+static void make_copies(struct change_request *request)
+{
+    const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MADVISE,
+                              .range = request->part,
+                              .advice = MADV_POPULATE_WRITE,
+                              .fd = -1};
+    int r;
+
+    request->state = CHANGE_COPYING;
+    r = session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_copied, request);
+    if (r < 0)
+        finish(request, r);
+}
+
 static void on_told(void *ctx, enum client_end end, int error)
 {
     struct change_request *request = ctx;
@@ -160,7 +187,10 @@ static void on_told(void *ctx, enum client_end end, int error)
         return;
     }
     commit(request);
-    walk(request);
+    if (request->step.makes_copies)
+        make_copies(request);
+    else
+        walk(request);
 }
 
 static void on_punched(void *ctx, int error)

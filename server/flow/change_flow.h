@@ -19,7 +19,8 @@ struct change_step {
     bool asks_mprotect;
     bool punches; /* the driver is to punch the part out of its object, instead of an op */
     bool has_op;
-    struct mem_op op; /* the client's share; range and fd are pre-filled */
+    struct mem_op op;  /* the client's share; range and fd are pre-filled */
+    bool makes_copies; /* afterwards the client writes to each page, as far as they can be had */
 };
 
 struct change_request;
@@ -42,6 +43,7 @@ enum change_state {
     CHANGE_SPLITTING, /* may_split */
     CHANGE_PUNCHING,  /* the driver's hole */
     CHANGE_TELLING,   /* the client does its share for this part */
+    CHANGE_COPYING,   /* the client makes copies of this part's pages, which is changed by now */
     CHANGE_LAST,      /* the client does the last op */
 };
 

@@ -19,6 +19,14 @@ static uint32_t access_flags(uint32_t prot)
            ((prot & PROT_EXEC) ? VMF_EXEC : 0u);
 }
 
+/* Source: mprotect_fixup(), "trigger cow to avoid major fault later". It does so itself for pages that are
+ * there; for one that has to come it does not wait. Anonymous memory has no others. */
+static bool makes_copies(const struct vma *vma, uint32_t flags, uint32_t prot)
+{
+    return !vma_is_anon(vma) && !vma->direct && (flags & VMF_LOCKED) && (prot & PROT_WRITE) &&
+           !(vma->flags & (VMF_WRITE | VMF_SHARED));
+}
+
 /* Source: do_mprotect_pkey(): rights, the driver's hook, then mprotect_fixup(), which does nothing
  * when nothing changes. */
 static int plan(struct change_request *request, const struct vma *vma, struct range part,
@@ -34,6 +42,7 @@ static int plan(struct change_request *request, const struct vma *vma, struct ra
     step->has_op = step->flags != vma->flags;
     step->op.kind = MUSE__WIRE__MEM_OPS__KIND__MPROTECT;
     step->op.prot = request->arg & (PROT_READ | PROT_WRITE | PROT_EXEC) & vma->prot_narrow;
+    step->makes_copies = makes_copies(vma, step->flags, step->op.prot);
     return 0;
 }
 

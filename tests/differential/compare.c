@@ -168,22 +168,32 @@ bool compare_elsewhere(const struct worlds *worlds, const struct step *step,
     return true;
 }
 
+static bool unlock_run(const struct worlds *worlds, const struct run *run, struct finding *ret)
+{
+    const size_t len = run->end - run->start;
+    const int kernel = kernel_munlock(worlds->kernel.window + run->start, len);
+    const int ours = muse_munlock(worlds->ours.muse, worlds->ours.window + run->start, len);
+
+    return (kernel == 0 && ours == 0) ||
+           difference_of(ret, FOUND_OUTCOME, "munlock: the kernel: %d, Muse: %d (%.300s)", kernel,
+                         ours, muse_last_error_text());
+}
+
 bool compare_unlocked(const struct worlds *worlds, const struct step *step,
                       const struct outcome *kernel, struct finding *ret)
 {
-    char *window = worlds->kernel.window;
-    uint64_t at, len;
-    int results[2];
+    const uint64_t end = step->at + step->len;
+    uint64_t at = step->at;
+    struct run run;
 
-    if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP) || is_errno(kernel->result) ||
-        is_elsewhere(step, kernel->result) ||
-        !layout_merged(window, step->at, (uint64_t)kernel->result, &at, &len))
+    if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP) || is_errno(kernel->result))
         return true;
-    results[0] = kernel_munlock(window + at, len);
-    results[1] = muse_munlock(worlds->ours.muse, worlds->ours.window + at, len);
-    return (results[0] == 0 && results[1] == 0) ||
-           difference_of(ret, FOUND_OUTCOME, "munlock: the kernel: %d, Muse: %d (%.300s)",
-                         results[0], results[1], muse_last_error_text());
+    while (at < end && layout_run(worlds->kernel.window, at, (uint64_t)kernel->result, &run)) {
+        if ((!run.is_one || run.has_also) && !unlock_run(worlds, &run, ret))
+            return false;
+        at = run.end;
+    }
+    return true;
 }
 
 /* ---- files ---- */

@@ -54,7 +54,7 @@ bool compare_elsewhere(const struct worlds *worlds, const struct step *step,
                        const struct outcome *kernel, const struct outcome *ours,
                        struct finding *ret);
 
-/** compare_unlocked() - what MREMAP_DONTUNMAP has unlocked in the kernel's world only is, in both */
+/** compare_unlocked() - what MREMAP_DONTUNMAP may have unlocked in one world only is not locked any more */
 bool compare_unlocked(const struct worlds *worlds, const struct step *step,
                       const struct outcome *kernel, struct finding *ret);
 
@@ -70,18 +70,21 @@ bool compare_written(const struct worlds *worlds, const char *data, struct findi
 /** compare_layout() - rights, offset and sharing of each page as /proc/self/maps has them */
 bool compare_layout(const struct worlds *worlds, struct finding *ret);
 
+/* Neighbours that /proc/self/maps gives no reason to keep apart. The kernel may have one, in Muse they are
+ * one VMA. */
+struct run {
+    uint64_t start, end;   /* of the window, in bytes from its start */
+    bool is_one, has_also; /* the kernel has one mapping; it has @also in it */
+};
+
 /**
- * layout_merged() - the one mapping of the kernel, if it is one, that a range and another lie in
- * @window:  its address
- * @at:      an address of the one, in bytes from the window's start
- * @to:      of the other
- * @ret_at:  where in the window that mapping starts
- * @ret_len: how many of its bytes lie in the window
+ * layout_run() - the run around a place of the kernel's window
+ * @at:   in bytes from its start
+ * @also: another place, for ret->has_also
  *
- * Return: whether it is one.
+ * Return: whether something is mapped at @at.
  */
-bool layout_merged(const char *window, uint64_t at, uint64_t to, uint64_t *ret_at,
-                   uint64_t *ret_len);
+bool layout_run(const char *window, uint64_t at, uint64_t also, struct run *ret);
 
 /** compare_maps() - the same as `musectl maps` has them */
 bool compare_maps(const struct worlds *worlds, const struct rig *rig, struct finding *ret);

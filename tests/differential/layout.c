@@ -28,6 +28,26 @@ struct line {
     bool is_anon;
 };
 
+/* What /proc/self/maps says of one mapping. */
+struct entry {
+    unsigned long long start, end, offset, inode;
+    char perms[8];
+};
+
+/* Return: whether there is one more. */
+static bool next_entry(FILE *maps, struct entry *ret)
+{
+    char text[512];
+
+    while (fgets(text, sizeof(text), maps)) {
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+        if (sscanf(text, "%llx-%llx %7s %llx %*s %llu", &ret->start, &ret->end, ret->perms,
+                   &ret->offset, &ret->inode) == 5)
+            return true;
+    }
+    return false;
+}
+
 static void show(struct table *table, const char *window, const struct line *line)
 {
     for (size_t page = 0; page < WINDOW_PAGES; page++) {
@@ -44,46 +64,62 @@ static void show(struct table *table, const char *window, const struct line *lin
 static void read_kernel(const struct worlds *worlds, struct table *kernel, struct table *ours)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
-    char text[512];
+    struct entry entry;
 
     ck_assert_ptr_nonnull(maps);
-    while (fgets(text, sizeof(text), maps)) {
-        unsigned long long start, end, offset, inode;
-        struct line line;
-        char perms[8];
+    while (next_entry(maps, &entry)) {
+        const struct line line = {entry.start, entry.end, entry.offset / PAGE, entry.perms,
+                                  entry.inode == 0};
 
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
-        if (sscanf(text, "%llx-%llx %7s %llx %*s %llu", &start, &end, perms, &offset, &inode) != 5)
-            continue;
-        line = (struct line){start, end, offset / PAGE, perms, inode == 0};
         show(kernel, worlds->kernel.window, &line);
         show(ours, worlds->ours.window, &line);
     }
     (void)fclose(maps);
 }
 
-bool layout_merged(const char *window, uint64_t at, uint64_t to, uint64_t *ret_at,
-                   uint64_t *ret_len)
+static bool goes_on(const struct entry *entry, const struct entry *next)
 {
-    const uint64_t base = (uintptr_t)window;
+    return entry->end == next->start && entry->inode == next->inode &&
+           strcmp(entry->perms, next->perms) == 0 &&
+           (entry->inode == 0 || entry->offset + (entry->end - entry->start) == next->offset);
+}
+
+/* Return: how many. */
+static size_t window_entries(const char *window, struct entry ret[WINDOW_PAGES])
+{
+    const uint64_t start = (uintptr_t)window, end = start + WINDOW_BYTES;
     FILE *maps = fopen("/proc/self/maps", "re");
-    unsigned long long start = 0, end = 0;
-    bool is_one = false;
-    char text[512];
+    struct entry entry;
+    size_t n = 0;
 
     ck_assert_ptr_nonnull(maps);
-    while (!is_one && fgets(text, sizeof(text), maps)) {
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
-        is_one = sscanf(text, "%llx-%llx", &start, &end) == 2 && start <= base + at &&
-                 base + at < end && start <= base + to && base + to < end;
+    while (next_entry(maps, &entry)) {
+        if (entry.start < end && entry.end > start)
+            ret[n++] = entry;
     }
     (void)fclose(maps);
-    if (!is_one)
+    return n;
+}
+
+bool layout_run(const char *window, uint64_t at, uint64_t also, struct run *ret)
+{
+    const uint64_t base = (uintptr_t)window;
+    struct entry entries[WINDOW_PAGES];
+    const size_t n = window_entries(window, entries);
+    size_t i = 0, first, last;
+
+    while (i < n && entries[i].end <= base + at)
+        i++;
+    if (i == n || entries[i].start > base + at)
         return false;
-    start = start > base ? start : base;
-    end = end < base + WINDOW_BYTES ? end : base + WINDOW_BYTES;
-    *ret_at = start - base;
-    *ret_len = end - start;
+    for (first = i; first > 0 && goes_on(&entries[first - 1], &entries[first]); first--)
+        ;
+    for (last = i; last + 1 < n && goes_on(&entries[last], &entries[last + 1]); last++)
+        ;
+    ret->start = entries[first].start > base ? entries[first].start - base : 0;
+    ret->end = entries[last].end - base < WINDOW_BYTES ? entries[last].end - base : WINDOW_BYTES;
+    ret->is_one = first == last;
+    ret->has_also = entries[i].start <= base + also && base + also < entries[i].end;
     return true;
 }
 

@@ -103,10 +103,15 @@ static bool call_both(struct actor *actor, const struct step *step, struct findi
     struct worlds *worlds = &actor->worlds;
     const struct step bent = mistake_bend(actor->play->mistake, *step, actor->is_child);
     struct outcome kernel, ours;
+    struct run run;
 
     if (difference_skips(worlds->in_arena, step))
         return true;
     world_do(&worlds->kernel, step, &kernel);
+    if (step->op == OP_MREMAP && kernel.result == -EFAULT &&
+        layout_run(worlds->kernel.window, step->at, step->at, &run) &&
+        step->at + step->len <= run.end)
+        return true; /* "one-mapping" */
     world_do(&worlds->ours, &bent, &ours);
     if (step->op != bent.op) /* a mistake that is to be found later */
         ours = kernel;
