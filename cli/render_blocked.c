@@ -81,6 +81,7 @@ static void print_object_line(FILE *out, const json_t *object)
     print_text(out, field_text(object, "driver"));
     (void)fputs(field_is(object, "driver_alive") ? "" : " (dead)", out);
     (void)fputs(field_is(object, "lost") ? ", lost" : "", out);
+    (void)fputs(field_is(object, "stuck") ? ", stuck" : "", out);
     (void)fprintf(out, ", dirty %s", format_size(field_number(object, "dirty_bytes"), dirty));
     if (field_number(object, "writeback_errors") > 0) {
         (void)fprintf(out, ", %" PRIu64 " errors of writing back, the last ",

@@ -205,6 +205,7 @@ bool render_objects(FILE *out, const json_t *document)
         {"SOURCE", "source", COLUMN_TEXT},
         {"", "lost", COLUMN_MARK},
         {"", "kept", COLUMN_MARK},
+        {"", "stuck", COLUMN_MARK},
         {"OBJECT", "name", COLUMN_TEXT},
     };
 

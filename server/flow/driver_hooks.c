@@ -16,6 +16,7 @@
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
 #include "server/flow/loss_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/trace.h"
 
 static const char *flags_text(uint64_t vm_flags, char buf[5])
@@ -487,7 +488,7 @@ void hook_release(struct driver *driver, uint64_t handle)
     tell(driver, FRAME_DRIVER_RELEASE, &message.base, "release", args);
 }
 
-void hook_object(struct driver *driver, const struct object *object)
+void hook_object(struct driver *driver, struct object *object)
 {
     Muse__Wire__DriverObject message = MUSE__WIRE__DRIVER_OBJECT__INIT;
 
@@ -496,8 +497,9 @@ void hook_object(struct driver *driver, const struct object *object)
     message.size = object->size_bytes;
     message.page_bytes = object_page_bytes(object);
     if (driver->alive) { /* a failure ends the connection by itself */
-        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base,
-                               &object->backing.fd, 1);
+        const int fd = object_writable_fd(object, driver->uid);
+
+        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base, &fd, 1);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/settle.h"
 #include "server/flow/touch_log.h"
 #include "server/flow/trace.h"
@@ -53,6 +54,7 @@ int engine_init(struct engine *engine, const struct config *config, const char *
         return r;
     *ret_why = "no memory for the page-state tables";
     r = store_init(&engine->store);
+    engine->store.on_stuck = object_stuck;
     if (r == 0)
         r = trace_new(&engine->trace);
     if (r == 0)

@@ -312,6 +312,13 @@ static inline uint64_t engine_id(struct engine *engine)
     return ++engine->next_id;
 }
 
+/** object_gets_pages() - whether absent pages can be had: the driver lives, and the page cache can be
+ * changed */
+static inline bool object_gets_pages(const struct object *object)
+{
+    return !object->lost && !object->backing.is_stuck;
+}
+
 /** object_n_pages() - in the object's own pages */
 static inline uint64_t object_n_pages(const struct object *object)
 {

@@ -164,7 +164,7 @@ uint64_t evict_flow_clip(const struct object *object, uint64_t offset, uint64_t 
  */
 static bool object_may_evict(const struct object *object)
 {
-    return !object->lost && (!object->had_writer || object_takes_pages_back(object));
+    return object_gets_pages(object) && (!object->had_writer || object_takes_pages_back(object));
 }
 
 static struct object *object_of(const struct evict *index, uint32_t handle)

@@ -341,7 +341,7 @@ static void look(struct touch *touch, struct fault_query *ret_query)
         touch->page = vma_page_at(vma, object, touch->addr);
         touch->addr &= ~(object_page_bytes(object) - 1);
         query.beyond_end = touch->page >= object_n_pages(object);
-        query.lost = object->lost;
+        query.lost = !object_gets_pages(object);
         if (!query.beyond_end)
             query.state = page_table_get(&object->pages, touch->page);
         vma->n_faults++;

@@ -177,7 +177,7 @@ static int charge_claimed(struct object *object, uint64_t needed_end, struct ran
 
 static int check_source(const struct object *object)
 {
-    if (object->lost)
+    if (!object_gets_pages(object))
         return -EIO;
     if (object->source == OBJECT_FILL && !(object->driver->file_hooks & FILE_HOOK_FAULT))
         return -ENXIO;
@@ -434,7 +434,8 @@ static bool welcome_unasked(struct object *object, struct range pages)
 {
     const uint64_t n_bytes = range_len(pages) << object->page_shift;
 
-    if (quota_room(&object->engine->quotas, object->uid, QUOTA_CACHE) >= n_bytes &&
+    if (object_gets_pages(object) &&
+        quota_room(&object->engine->quotas, object->uid, QUOTA_CACHE) >= n_bytes &&
         evict_flow_charge(object, range_len(pages)) == 0) {
         if (evict_flow_filling(object, pages) == 0)
             return true;

@@ -401,6 +401,7 @@ static struct doc *object_document(const struct object *object)
     doc_put_text(document, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");
     doc_put_number(document, "extents", object->n_extents);
     doc_put_bool(document, "lost", object->lost);
+    doc_put_bool(document, "stuck", object->backing.is_stuck);
     doc_put_bool(document, "kept", object->kept != NULL);
     doc_put_number(document, "n_faults", object->n_faults);
     doc_put_number(document, "n_filled_pages", object->n_filled_pages);

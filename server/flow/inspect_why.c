@@ -104,7 +104,7 @@ static void judge(struct place *place)
     }
     if (object) {
         query.fault.beyond_end = place->beyond;
-        query.fault.lost = object->lost;
+        query.fault.lost = !object_gets_pages(object);
         query.has_source =
             object->source == OBJECT_EXTENTS || (object->driver->file_hooks & FILE_HOOK_FAULT) != 0;
         query.mkwrite = place->mkwrite_is;
@@ -232,6 +232,7 @@ static void put_object(struct doc *document, const struct object *object)
     doc_put_text(value, "driver", object->driver->name);
     doc_put_bool(value, "driver_alive", object->driver->alive);
     doc_put_bool(value, "lost", object->lost);
+    doc_put_bool(value, "stuck", object->backing.is_stuck);
     doc_put_number(value, "size_bytes", object->size_bytes);
     doc_put_number(value, "page_bytes", object_page_bytes(object));
     doc_put_text(value, "source", object->source == OBJECT_EXTENTS ? "extents" : "fill");

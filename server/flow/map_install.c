@@ -20,6 +20,7 @@
 #include "server/flow/flow_log.h"
 #include "server/flow/map_flow.h"
 #include "server/flow/name_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/resize_flow.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/unmap_flow.h"
@@ -145,9 +146,9 @@ static int cache_op(struct map_request *request, struct mem_op *ret_op)
     if (client_has_fd)
         ret_op->file_id = file->id;
     else
-        ret_op->fd =
-            shared ? file->object->backing.fd : backing_readonly_fd(&file->object->backing);
-    return !client_has_fd && ret_op->fd < 0 ? -EMFILE : 0;
+        ret_op->fd = shared ? object_writable_fd(file->object, request->mm.space->uid)
+                            : backing_readonly_fd(&file->object->backing);
+    return client_has_fd || ret_op->fd >= 0 ? 0 : ret_op->fd;
 }
 
 /* What prepare has declared as mapped directly is so from the start, and not the page cache first. */

@@ -9,11 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "common/ipc/fd.h"
 #include "proto/limits.h"
 #include "server/flow/driver_hooks.h"
 #include "server/flow/fill_flow.h"
+#include "server/flow/flow_log.h"
 #include "server/flow/writeback.h"
 
 static int by_offset(const void *a, const void *b)
@@ -224,6 +226,37 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     *ret_object = object;
     return 0;
 }
+
+/* ---- who may write to it ---- */
+
+/* Who could stop us by a signal need not do it in a roundabout way. */
+static bool is_trusted(uid_t uid)
+{
+    return uid == 0 || uid == geteuid();
+}
+
+int object_writable_fd(struct object *object, uid_t uid)
+{
+    return backing_writable_fd(&object->engine->store, &object->backing, is_trusted(uid));
+}
+
+bool object_may_be_given(struct object *object, uid_t uid)
+{
+    return is_trusted(uid) || guard_has_room(&object->engine->store.guard);
+}
+
+/* Pages that are there can be used and written back; others cannot come any more. */
+void object_stuck(struct backing *backing)
+{
+    struct object *object = CONTAINER_OF(backing, struct object, backing);
+    const struct flow_where where = {.driver = object->driver, .object = object->name};
+    static const char why[] = "a program that may write to it holds the lock of its page cache";
+
+    flow_error("object.stuck", &where, -EIO, why);
+    poison_add_rest(&object->poison, EIO, "page cache", why);
+}
+
+/* ---- found, or made ---- */
 
 int object_get(struct driver *driver, const Muse__Wire__DriverOpened *opened, struct frame *frame,
                const char *path, uid_t uid, struct object **ret_object, const char **ret_why)

@@ -41,4 +41,16 @@ MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *con
  */
 void object_unset_extents(struct object *object);
 
+/** object_writable_fd() - the page cache for who may write to it, a client or driver of @uid. Return:
+ * borrowed. */
+int object_writable_fd(struct object *object, uid_t uid);
+
+/** object_may_be_given() - whether one more peer of @uid may have it to write to: not when such peers hold
+ * the locks of several page caches already */
+bool object_may_be_given(struct object *object, uid_t uid);
+
+/** object_stuck() - for store.on_stuck: no page of it comes any more; those that are there can be used and
+ * written back */
+void object_stuck(struct backing *backing);
+
 #endif

@@ -61,13 +61,21 @@ static void open_fail(struct open_request *request, int error, const char *text)
                flow_sentence(&where, text, sentence, sizeof(sentence)));
 }
 
+/* Return: borrowed; -errno. */
+static int fd_for(struct object *object, uid_t uid, bool writable)
+{
+    if (!writable)
+        return backing_readonly_fd(&object->backing);
+    return object_may_be_given(object, uid) ? object_writable_fd(object, uid) : -EAGAIN;
+}
+
 static void reply_opened(struct space *space, uint64_t id, struct file *file)
 {
     Muse__Wire__Opened message = MUSE__WIRE__OPENED__INIT;
     Muse__Wire__Stat stat = MUSE__WIRE__STAT__INIT;
     struct object *object = file->object;
     const bool writable = (file->oflags & O_ACCMODE) == O_RDWR;
-    const int fd = writable ? object->backing.fd : backing_readonly_fd(&object->backing);
+    const int fd = fd_for(object, space->uid, writable);
 
     stat.size = file->object->size_bytes;
     stat.mode = file->attr.mode;
@@ -80,7 +88,9 @@ static void reply_opened(struct space *space, uint64_t id, struct file *file)
     message.stat = &stat;
     message.page_bytes = object_page_bytes(object);
     if (fd < 0) {
-        space_fail(space, id, fd, "no fd for the object");
+        space_fail(space, id, fd,
+                   fd == -EAGAIN ? "other programs hold the locks of too many page caches"
+                                 : "no fd for the object");
         file_unhold(file, space);
         return;
     }

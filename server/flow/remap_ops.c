@@ -9,6 +9,7 @@
 #include "common/base/linux_abi.h"
 #include "proto/client.pb-c.h"
 #include "server/flow/anon_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/remap_flow.h"
 
 #ifndef MLOCK_ONFAULT
@@ -32,7 +33,7 @@ static struct mem_op file_op(const struct remap_request *request)
 {
     const struct vma *vma = request->vma;
     const struct vma *copy = request->copy;
-    struct backing *backing = &vma_object(vma)->backing;
+    struct object *object = vma_object(vma);
     const bool shared = vma->flags & VMF_SHARED;
     const bool unaccounted = vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
 
@@ -42,7 +43,8 @@ static struct mem_op file_op(const struct remap_request *request)
                            .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
                                     (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
                            .offset = vma_pgoff_at(copy, request->fresh.start) * VMA_PAGE_BYTES,
-                           .fd = shared ? backing->fd : backing_readonly_fd(backing)};
+                           .fd = shared ? object_writable_fd(object, request->mm.space->uid)
+                                        : backing_readonly_fd(&object->backing)};
 }
 
 /* The memory that the source shows from its start on, once more at @to. */

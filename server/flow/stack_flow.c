@@ -484,7 +484,7 @@ static void on_reinstalled(void *ctx, enum client_end end, int error)
 static int reinstall(struct stack_request *stack)
 {
     struct map_request *outer = stack->outer;
-    struct backing *backing = &stack->file->object->backing;
+    struct object *object = stack->file->object;
     const bool shared = outer->vma->flags & VMF_SHARED;
     const bool unaccounted = outer->vma->flags & (VMF_MAYSHARE | VMF_NORESERVE);
     const struct mem_op op = {.kind = MUSE__WIRE__MEM_OPS__KIND__MMAP_FILE,
@@ -493,7 +493,8 @@ static int reinstall(struct stack_request *stack)
                               .flags = (uint32_t)(shared ? MAP_SHARED : MAP_PRIVATE) |
                                        (unaccounted ? (uint32_t)MAP_NORESERVE : 0),
                               .offset = outer->vma->pgoff * VMA_PAGE_BYTES,
-                              .fd = shared ? backing->fd : backing_readonly_fd(backing)};
+                              .fd = shared ? object_writable_fd(object, stack->space->uid)
+                                           : backing_readonly_fd(&object->backing)};
 
     return session_mem_ops(stack->space, outer->mm.id, &op, 1, 0, on_reinstalled, stack);
 }

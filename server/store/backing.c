@@ -23,19 +23,40 @@
 /* memfd_create(2): 249 bytes; the rest of the name is for people only. */
 #define NAME_BYTES_MAX 200
 
-static int allocate(int fd, int mode, struct range bytes)
+/* Every change of the file goes through here. Return: 0; -errno, -EIO: it is stuck. */
+static int change(struct backing *backing, struct guard_change change)
 {
+    struct store *store = backing->strangers;
     int r;
 
-    do {
-        r = fallocate(fd, mode, (off_t)bytes.start, (off_t)range_len(bytes));
-    } while (r < 0 && errno == EINTR);
-    return r < 0 ? -errno : 0;
+    change.fd = backing->fd;
+    if (!store)
+        return guard_direct(&change);
+    if (backing->is_stuck)
+        return -EIO;
+    r = guard_run(&store->guard, &change);
+    if (r == -EAGAIN || r == -ENOMEM) /* also no worker: it is not known what of it is needed */
+        return change.kind == GUARD_ALLOCATE && change.mode != 0 ? guard_direct(&change) : -ENOMEM;
+    if (r != -ETIMEDOUT)
+        return r;
+    backing->is_stuck = true;
+    store->on_stuck(backing);
+    return -EIO;
 }
 
-static void punch(int fd, struct range bytes)
+static int allocate(struct backing *backing, int mode, struct range bytes)
 {
-    MUST(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, bytes) == 0);
+    return change(backing, (struct guard_change){.kind = GUARD_ALLOCATE,
+                                                 .mode = mode,
+                                                 .offset = bytes.start,
+                                                 .length = range_len(bytes)});
+}
+
+static void punch(struct backing *backing, struct range bytes)
+{
+    const int r = allocate(backing, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, bytes);
+
+    MUST(r == 0 || backing->is_stuck);
 }
 
 /* A file without a name in the store's own tmpfs, but with one in /proc. */
@@ -79,9 +100,9 @@ static int huge_map(struct backing *backing)
 
     if (backing->size_bytes == 0)
         return 0;
-    if (allocate(backing->fd, 0, first) < 0)
+    if (allocate(backing, 0, first) < 0)
         return -ENOMEM; /* not even one page now: the caller had better use small ones */
-    punch(backing->fd, first);
+    punch(backing, first);
     map = mmap(NULL, backing->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                backing->fd, 0);
     if (map == MAP_FAILED)
@@ -125,8 +146,10 @@ int backing_resize(struct backing *backing, uint64_t size_bytes)
     const uint64_t rounded =
         (size_bytes + backing->page_bytes - 1) / backing->page_bytes * backing->page_bytes;
 
-    if (ftruncate(backing->fd, (off_t)rounded) < 0)
-        return -errno;
+    const int r = change(backing, (struct guard_change){.kind = GUARD_TRUNCATE, .length = rounded});
+
+    if (r < 0)
+        return r;
     if (rounded > backing->size_bytes)
         backing->size_bytes = rounded;
     return 0;
@@ -142,6 +165,13 @@ void backing_done(struct backing *backing)
     fd_close_p(&backing->fd);
 }
 
+int backing_writable_fd(struct store *store, struct backing *backing, bool is_trusted)
+{
+    if (!is_trusted)
+        backing->strangers = store;
+    return backing->fd;
+}
+
 int backing_readonly_fd(struct backing *backing)
 {
     char path[64];
@@ -153,30 +183,21 @@ int backing_readonly_fd(struct backing *backing)
     return backing->fd_readonly >= 0 ? backing->fd_readonly : -errno;
 }
 
-static int write_small(const struct backing *backing, uint64_t offset, const uint8_t *data,
+static int write_small(struct backing *backing, uint64_t offset, const uint8_t *data,
                        size_t n_bytes)
 {
-    size_t n_done = 0;
-
-    while (n_done < n_bytes) {
-        ssize_t n = pwrite(backing->fd, data + n_done, n_bytes - n_done, (off_t)(offset + n_done));
-
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n > 0)
-            n_done += (size_t)n;
-    }
-    return 0;
+    return change(backing,
+                  (struct guard_change){
+                      .kind = GUARD_WRITE, .offset = offset, .length = n_bytes, .data = data});
 }
 
-static int write_huge(const struct backing *backing, uint64_t offset, const uint8_t *data,
-                      size_t n_bytes)
+static int write_huge(struct backing *backing, uint64_t offset, const uint8_t *data, size_t n_bytes)
 {
     struct range pages;
     int r;
 
     MUST(range_align_out(range_make(offset, offset + n_bytes), backing->page_bytes, &pages) == 0);
-    r = allocate(backing->fd, 0, pages); /* those present keep their bytes */
+    r = allocate(backing, 0, pages); /* those present keep their bytes */
     if (r < 0)
         return r;
     memcpy(backing->map + offset, data, n_bytes);
@@ -203,15 +224,15 @@ int backing_zero(struct backing *backing, struct range bytes)
     check_pages(backing, bytes);
     if (range_is_empty(bytes))
         return 0;
-    punch(backing->fd, bytes); /* a stray fault may have left a page, with anything in it */
-    return allocate(backing->fd, 0, bytes);
+    punch(backing, bytes); /* a stray fault may have left a page, with anything in it */
+    return allocate(backing, 0, bytes);
 }
 
 void backing_punch(struct backing *backing, struct range bytes)
 {
     check_pages(backing, bytes);
     if (!range_is_empty(bytes))
-        punch(backing->fd, bytes);
+        punch(backing, bytes);
 }
 
 uint64_t backing_resident_bytes(const struct backing *backing)

@@ -20,6 +20,7 @@ int store_init(struct store *store)
 
     *store = (struct store){.states_fd = -1, .cache_mount = -1};
     list_init(&store->free_buffers);
+    guard_init(&store->guard);
     r = states_init(store);
     if (r == 0)
         large_init(store);
@@ -40,6 +41,7 @@ void store_done(struct store *store)
         buffer_unmap(node);
     store->n_buffers = 0;
     store->n_free_buffers = 0;
+    guard_done(&store->guard);
     large_done(store);
     states_done(store);
 }

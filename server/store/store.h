@@ -20,6 +20,7 @@
 #include "common/base/list.h"
 #include "common/base/must.h"
 #include "common/base/range.h"
+#include "server/store/guard.h"
 
 #define STORE_STATES_BYTES (1ull << 30) /* chosen: states of 4 TiB in 4 KiB pages; sparse */
 #define STORE_BUFFER_BYTES (2u << 20)   /* the largest run: a block */
@@ -27,6 +28,8 @@
 #define STORE_WINDOW_BYTES (1ull << 30) /* chosen: moved seldom, and only addresses */
 #define PAGE_BYTES_SMALL   4096u
 #define PAGE_BYTES_HUGE    (2u << 20)
+
+struct backing;
 
 struct store {
     int states_fd;            /* owned: the memfd of all page-state tables */
@@ -38,6 +41,9 @@ struct store {
     unsigned n_free_buffers, n_buffers;
     int cache_mount; /* owned: a detached tmpfs for objects' bytes; -1: memfds */
     bool has_large;  /* whole blocks of 2 MiB are large folios on this machine */
+    struct guard guard;
+    /* A backing is stuck from now on; called within the function that found it so. */
+    void (*on_stuck)(struct backing *backing);
 };
 
 /* One object's bytes. */
@@ -52,6 +58,8 @@ struct backing {
     uint8_t *window; /* owned; NULL: no mapping yet */
     uint64_t window_offset;
     unsigned n_window_users; /* blocks in it that are being filled */
+    struct store *strangers; /* the store, once others than the server's own user can write to it */
+    bool is_stuck;           /* one of them holds its lock: nothing is changed any more */
 };
 
 /** store_init() - Return: 0 or -errno */
@@ -122,6 +130,18 @@ void backing_block_end(struct backing *backing, uint8_t *block);
  */
 MUST_CHECK int store_populate(uint8_t *block);
 
+/**
+ * backing_writable_fd() - the fd that a peer may write to the file by
+ * @is_trusted: the peer could stop the server anyway: it is of the server's own user, or root
+ *
+ * Once somebody else has it, whatever changes the file is done by a worker (guard.h): write(2) of that peer can hold
+ * the file's lock for as long as it likes. When it does, the backing is stuck: writing, zeroing and
+ * resizing are -EIO, and punching does nothing.
+ *
+ * Return: the fd, borrowed.
+ */
+int backing_writable_fd(struct store *store, struct backing *backing, bool is_trusted);
+
 /** backing_readonly_fd() - an O_RDONLY fd of the memfd (through /proc/self/fd), opened once.
  * Return: the fd, borrowed; -errno. */
 int backing_readonly_fd(struct backing *backing);
@@ -131,12 +151,12 @@ int backing_readonly_fd(struct backing *backing);
  * @size_bytes: of the object, not rounded
  *
  * size_bytes of the backing only grows: what is written or punched behind a new end is harmless.
- * Return: 0; -errno.
+ * Return: 0; -errno (-EIO: stuck).
  */
 MUST_CHECK int backing_resize(struct backing *backing, uint64_t size_bytes);
 
 /** backing_write() - copy bytes in; @offset + @n_bytes inside size_bytes.
- * Return: 0, -ENOMEM, -ENOSPC. */
+ * Return: 0, -ENOMEM, -ENOSPC, -EIO (stuck). */
 MUST_CHECK int backing_write(struct backing *backing, uint64_t offset, const void *data,
                              size_t n_bytes);
 
@@ -144,11 +164,11 @@ MUST_CHECK int backing_write(struct backing *backing, uint64_t offset, const voi
  * backing_zero() - make a page-aligned range (bytes) present and zero, whatever was there
  *
  * Mappings lose what they had.
- * Return: 0 or -ENOMEM, -ENOSPC.
+ * Return: 0 or -ENOMEM, -ENOSPC, -EIO (stuck).
  */
 MUST_CHECK int backing_zero(struct backing *backing, struct range bytes);
 
-/** backing_punch() - forget a page-aligned range (bytes): every mapping of it loses its pages */
+/** backing_punch() - forget a page-aligned range (bytes): every mapping of it loses its pages, unless it is stuck */
 void backing_punch(struct backing *backing, struct range bytes);
 
 /** backing_resident_bytes() - what the memfd occupies now (st_blocks) */

@@ -3,7 +3,6 @@
  * One object, several mappings, handles and processes: what is shared is coherent, what is private
  * stays private, and who may only read cannot write by any way round.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -217,28 +216,6 @@ END_TEST
 
 /* ---- reading only ---- */
 
-/* The fd of an object in this process: there is one memfd. Return: -1: none. */
-static int find_memfd(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    struct dirent *entry;
-    int found = -1;
-
-    ck_assert_ptr_nonnull(dir);
-    while ((entry = readdir(dir))) {
-        char path[64], target[256];
-        ssize_t n;
-
-        (void)snprintf(path, sizeof(path), "/proc/self/fd/%.16s", entry->d_name);
-        n = readlink(path, target, sizeof(target) - 1);
-        target[n > 0 ? n : 0] = '\0';
-        if (strncmp(target, "/memfd:", 7) == 0 || strncmp(target, "/muse:", 6) == 0)
-            found = atoi(entry->d_name); /* NOLINT(cert-err34-c): the kernel's own number */
-    }
-    (void)closedir(dir);
-    return found;
-}
-
 /* Everything a client could try with the fd it was given. */
 static void try_to_write(int fd)
 {
@@ -275,7 +252,7 @@ static void hostile_reader(void *ctx)
     become_nobody();
     own = client_connect();
     file = client_open(own, "faulty/x", O_RDONLY);
-    try_to_write(find_memfd());
+    try_to_write(client_cache_fd());
     mapped = muse_mmap(own, NULL, N_PAGES * PAGE, PROT_READ, MAP_SHARED, file, 0);
     ck_assert_ptr_ne(mapped, MAP_FAILED);
     ck_assert_int_eq(probe_write(mapped, 1).signal, SIGSEGV);
@@ -314,7 +291,7 @@ START_TEST(a_writer_that_comes_after_a_reader_can_neither_shrink_nor_grow_the_ob
         client_map_ro(muse, "faulty/x,size=256K", N_PAGES); /* makes the object; its fd is closed */
     expect_pattern(mapped);
     file = client_open(muse, "faulty/x,size=256K", O_RDWR);
-    fd = find_memfd();
+    fd = client_cache_fd();
     ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
     ck_assert_int_eq(ftruncate(fd, 0), -1);
     ck_assert_int_eq(errno, EPERM);
@@ -376,7 +353,7 @@ static void stray_reader(void *ctx)
     become_nobody();
     own = client_connect();
     file = client_open(own, "faulty/x", O_RDONLY);
-    mapped = mmap(NULL, N_PAGES * PAGE, PROT_READ, MAP_SHARED, find_memfd(), 0);
+    mapped = mmap(NULL, N_PAGES * PAGE, PROT_READ, MAP_SHARED, client_cache_fd(), 0);
     ck_assert_ptr_ne((void *)(uintptr_t)mapped, MAP_FAILED);
     for (size_t page = 0; page < N_PAGES; page++)
         sum += mapped[page * 512 + 1];

@@ -2,6 +2,7 @@
 /* A client's everyday calls, for tests. Owns the handlers of SIGBUS and SIGSEGV from a probe on. */
 #include "tests/support/client.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <pthread.h>
@@ -84,6 +85,27 @@ struct probe probe_write(void *addr, unsigned char byte)
 }
 
 /* ---- libmuse, where success is expected ---- */
+
+int client_cache_fd(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+    int found = -1;
+
+    ck_assert_ptr_nonnull(dir);
+    while ((entry = readdir(dir))) {
+        char path[64], target[256];
+        ssize_t n;
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%.16s", entry->d_name);
+        n = readlink(path, target, sizeof(target) - 1);
+        target[n > 0 ? n : 0] = '\0';
+        if (strncmp(target, "/memfd:", 7) == 0 || strncmp(target, "/muse:", 6) == 0)
+            found = atoi(entry->d_name); /* NOLINT(cert-err34-c): the kernel's own number */
+    }
+    (void)closedir(dir);
+    return found;
+}
 
 struct muse *client_connect(void)
 {

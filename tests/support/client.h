@@ -62,6 +62,10 @@ void *client_map_ro(struct muse *muse, const char *name, size_t n_pages);
 /** client_open() - must succeed */
 struct muse_file *client_open(struct muse *muse, const char *name, int oflags);
 
+/** client_cache_fd() - the page cache of an object that this process has open, of the last one it opened. Return:
+ * the fd, libmuse's; -1: none. */
+int client_cache_fd(void);
+
 /** faulty_word() - word @index of the page at @page, through a mapping from offset 0 */
 static inline uint64_t faulty_word(const void *mapped, size_t page, size_t index)
 {

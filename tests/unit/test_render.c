@@ -108,7 +108,7 @@ START_TEST(tables_are_sorted_and_aligned)
     ck_assert_int_eq(strncmp(first, " 3     1 ", 9), 0);
     ck_assert_int_eq(strncmp(second, "12  4.8M ", 9), 0);
     ck_assert_ptr_eq(strstr(text, "lost"), strstr(second, "lost"));
-    expect_part(second, "lost    file/long\n");
+    expect_part(second, "lost      file/long\n");
 }
 END_TEST
 
