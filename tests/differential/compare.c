@@ -179,19 +179,37 @@ static bool unlock_run(const struct worlds *worlds, const struct run *run, struc
                          ours, muse_last_error_text());
 }
 
+/* What has joined neighbours where it came to, if only until the next mapping was moved: the kernel unlocks
+ * the source, which may be one of them. */
+static bool unlock_target(const struct worlds *worlds, const struct step *step, uint64_t to,
+                          uint64_t len, struct finding *ret)
+{
+    struct run run;
+
+    return !layout_run(worlds->kernel.window, to, &run) ||
+           (len == step->len && run.start == to && run.end == to + len) ||
+           unlock_run(worlds, &run, ret);
+}
+
 bool compare_unlocked(const struct worlds *worlds, const struct step *step,
                       const struct outcome *kernel, struct finding *ret)
 {
     const uint64_t end = step->at + step->len;
+    const uint64_t to = is_errno(kernel->result) ? step->to : (uint64_t)kernel->result;
     uint64_t at = step->at;
     struct run run;
 
-    if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP) || is_errno(kernel->result))
+    if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP))
         return true;
-    while (at < end && layout_run(worlds->kernel.window, at, (uint64_t)kernel->result, &run)) {
-        if ((!run.is_one || run.has_also) && !unlock_run(worlds, &run, ret))
+    /* several mappings are moved one by one; those before an error have been */
+    while (at < end && layout_run(worlds->kernel.window, at, &run)) {
+        const uint64_t next = run.end < end ? run.end : end;
+
+        if (!run.is_one && !unlock_run(worlds, &run, ret))
             return false;
-        at = run.end;
+        if (!unlock_target(worlds, step, to + (at - step->at), next - at, ret))
+            return false;
+        at = next;
     }
     return true;
 }

@@ -73,18 +73,17 @@ bool compare_layout(const struct worlds *worlds, struct finding *ret);
 /* Neighbours that /proc/self/maps gives no reason to keep apart. The kernel may have one, in Muse they are
  * one VMA. */
 struct run {
-    uint64_t start, end;   /* of the window, in bytes from its start */
-    bool is_one, has_also; /* the kernel has one mapping; it has @also in it */
+    uint64_t start, end; /* of the window, in bytes from its start */
+    bool is_one;         /* for the kernel, too */
 };
 
 /**
  * layout_run() - the run around a place of the kernel's window
- * @at:   in bytes from its start
- * @also: another place, for ret->has_also
+ * @at: in bytes from its start
  *
  * Return: whether something is mapped at @at.
  */
-bool layout_run(const char *window, uint64_t at, uint64_t also, struct run *ret);
+bool layout_run(const char *window, uint64_t at, struct run *ret);
 
 /** compare_maps() - the same as `musectl maps` has them */
 bool compare_maps(const struct worlds *worlds, const struct rig *rig, struct finding *ret);

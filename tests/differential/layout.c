@@ -101,7 +101,7 @@ static size_t window_entries(const char *window, struct entry ret[WINDOW_PAGES])
     return n;
 }
 
-bool layout_run(const char *window, uint64_t at, uint64_t also, struct run *ret)
+bool layout_run(const char *window, uint64_t at, struct run *ret)
 {
     const uint64_t base = (uintptr_t)window;
     struct entry entries[WINDOW_PAGES];
@@ -119,7 +119,6 @@ bool layout_run(const char *window, uint64_t at, uint64_t also, struct run *ret)
     ret->start = entries[first].start > base ? entries[first].start - base : 0;
     ret->end = entries[last].end - base < WINDOW_BYTES ? entries[last].end - base : WINDOW_BYTES;
     ret->is_one = first == last;
-    ret->has_also = entries[i].start <= base + also && base + also < entries[i].end;
     return true;
 }
 

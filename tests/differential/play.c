@@ -109,8 +109,7 @@ static bool call_both(struct actor *actor, const struct step *step, struct findi
         return true;
     world_do(&worlds->kernel, step, &kernel);
     if (step->op == OP_MREMAP && kernel.result == -EFAULT &&
-        layout_run(worlds->kernel.window, step->at, step->at, &run) &&
-        step->at + step->len <= run.end)
+        layout_run(worlds->kernel.window, step->at, &run) && step->at + step->len <= run.end)
         return true; /* "one-mapping" */
     world_do(&worlds->ours, &bent, &ours);
     if (step->op != bent.op) /* a mistake that is to be found later */
