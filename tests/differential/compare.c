@@ -201,14 +201,17 @@ bool compare_unlocked(const struct worlds *worlds, const struct step *step,
 
     if (step->op != OP_MREMAP || !(step->flags & MREMAP_DONTUNMAP))
         return true;
-    /* several mappings are moved one by one; those before an error have been */
-    while (at < end && layout_run(worlds->kernel.window, at, &run)) {
-        const uint64_t next = run.end < end ? run.end : end;
+    /* several mappings are moved one by one, over holes; those before an error have been */
+    while (at < end) {
+        uint64_t next = at + PAGE;
 
-        if (!run.is_one && !unlock_run(worlds, &run, ret))
-            return false;
-        if (!unlock_target(worlds, step, to + (at - step->at), next - at, ret))
-            return false;
+        if (layout_run(worlds->kernel.window, at, &run)) {
+            next = run.end < end ? run.end : end;
+            if ((run.is_anon || !run.is_one) && !unlock_run(worlds, &run, ret))
+                return false;
+            if (!unlock_target(worlds, step, to + (at - step->at), next - at, ret))
+                return false;
+        }
         at = next;
     }
     return true;

@@ -75,6 +75,7 @@ bool compare_layout(const struct worlds *worlds, struct finding *ret);
 struct run {
     uint64_t start, end; /* of the window, in bytes from its start */
     bool is_one;         /* for the kernel, too */
+    bool is_anon;        /* else of a file, or shared */
 };
 
 /**

@@ -9,7 +9,11 @@
 
 static bool is_hint_outside(bool in_arena, const struct step *step)
 {
-    return !in_arena && step->op == OP_MMAP && !(step->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
+    if (in_arena)
+        return false;
+    return step->op == OP_MREMAP
+               ? (step->flags & (MREMAP_DONTUNMAP | MREMAP_FIXED)) == MREMAP_DONTUNMAP
+               : step->op == OP_MMAP && !(step->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
 }
 
 static bool populates_copies(bool in_arena, const struct step *step)
@@ -65,7 +69,7 @@ static const struct difference list[] = {
      locks_outside, NULL},
     {"unlocked-around",
      "MREMAP_DONTUNMAP unlocks what is one mapping with the source: for the kernel that may be the "
-     "target too, and for Muse neighbours that the kernel keeps apart. All of it is unlocked then",
+     "target too, and neighbours may be one mapping for one of both only. All of it is unlocked then",
      NULL, NULL},
     {"freed",
      "after MADV_FREE bytes are the old ones or zeros, as the kernel likes: both worlds "

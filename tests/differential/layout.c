@@ -119,6 +119,7 @@ bool layout_run(const char *window, uint64_t at, struct run *ret)
     ret->start = entries[first].start > base ? entries[first].start - base : 0;
     ret->end = entries[last].end - base < WINDOW_BYTES ? entries[last].end - base : WINDOW_BYTES;
     ret->is_one = first == last;
+    ret->is_anon = entries[i].inode == 0;
     return true;
 }
 
