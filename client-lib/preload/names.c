@@ -188,7 +188,7 @@ static int open_folder(const struct where *where, int oflags)
 {
     struct stat stat;
 
-    if ((oflags & O_ACCMODE) != O_RDONLY || (oflags & O_CREAT))
+    if ((oflags & O_ACCMODE) != O_RDONLY || (oflags & (O_CREAT | O_TRUNC)))
         return fail(EISDIR);
     if (stat_once(where->name, true, &stat) < 0)
         return -1;
@@ -198,25 +198,27 @@ static int open_folder(const struct where *where, int oflags)
 }
 
 /* What the server opens: a program may open for writing only, a mapping cannot be. O_TRUNC is done
- * afterwards. */
+ * afterwards, and needs the right to write also where the program asks to read only. */
 static int wanted_oflags(int oflags)
 {
     const int more = oflags & (O_CREAT | O_EXCL);
 
-    return ((oflags & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR) | more;
+    return ((oflags & (O_ACCMODE | O_TRUNC)) == O_RDONLY ? O_RDONLY : O_RDWR) | more;
 }
 
-/* @file: taken when it fails */
-static int truncate_opened(struct muse_file *file, int oflags)
+/* Who asked to read only gets no more than that. @file: may become another; closed when it fails */
+static int truncate_opened(struct muse *muse, const char *name, int oflags, struct muse_file **file)
 {
-    int error;
+    int r, error;
 
-    if (!(oflags & O_TRUNC) || (oflags & O_ACCMODE) == O_RDONLY ||
-        INSIDE(muse_ftruncate(file, 0)) == 0)
+    if (!(oflags & O_TRUNC))
+        return 0;
+    r = INSIDE(muse_ftruncate(*file, 0));
+    if (r == 0 && (oflags & O_ACCMODE) != O_RDONLY)
         return 0;
     error = errno;
-    (void)INSIDE(muse_close(file));
-    return fail(error);
+    (void)INSIDE(muse_close(*file));
+    return r == 0 ? INSIDE(muse_open(muse, name, O_RDONLY, file)) : fail(error);
 }
 
 static int open_file(struct muse *muse, const char *name, int oflags, mode_t mode,
@@ -236,10 +238,11 @@ static int open_once(const struct where *where, int oflags, mode_t mode)
         return -1;
     if ((oflags & O_DIRECTORY) || where->wants_folder || !strchr(where->name, '/'))
         return open_folder(where, oflags);
-    if (open_file(muse, where->name, wanted_oflags(oflags), mode, &file) == 0)
-        return truncate_opened(file, oflags) < 0 ? -1
-                                                 : fds_open(where->name, oflags, file, generation);
-    return errno == EISDIR ? open_folder(where, oflags) : names_error();
+    if (open_file(muse, where->name, wanted_oflags(oflags), mode, &file) < 0)
+        return errno == EISDIR ? open_folder(where, oflags) : names_error();
+    return truncate_opened(muse, where->name, oflags, &file) < 0
+               ? -1
+               : fds_open(where->name, oflags, file, generation);
 }
 
 /* Has to be known before: the driver, or the server, may follow it. */
@@ -248,6 +251,17 @@ static bool is_link(const struct where *where)
     struct stat stat;
 
     return stat_once(where->name, false, &stat) == 0 && S_ISLNK(stat.st_mode);
+}
+
+/* It failed. Return: whether there is a link that was not followed, or leads to what is to be made. Keeps errno. */
+static bool may_lead_on(const struct where *where, int oflags)
+{
+    const int error = errno;
+    const bool may =
+        error == ELOOP || (error == ENOENT && (oflags & O_CREAT) != 0 && is_link(where));
+
+    errno = error;
+    return may;
 }
 
 int names_open(struct where *where, int oflags, mode_t mode, bool *ret_outside)
@@ -260,11 +274,15 @@ int names_open(struct where *where, int oflags, mode_t mode, bool *ret_outside)
     if ((oflags & O_NOFOLLOW) && is_link(where))
         return fail(ELOOP);
     r = open_once(where, oflags, mode);
-    if (r >= 0 || errno != ELOOP || (oflags & O_NOFOLLOW))
+    if (r >= 0 || (oflags & O_NOFOLLOW) || !may_lead_on(where, oflags))
         return r;
+    if ((oflags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) && is_link(where))
+        return fail(EEXIST);
     r = names_resolve(where, true);
     if (r > 0)
         *ret_outside = true;
+    if (r < 0 && errno == ENOENT && (oflags & O_CREAT)) /* behind a link to what is not there yet */
+        r = 0;
     return r == 0 ? open_once(where, oflags, mode) : r;
 }
 

@@ -20,6 +20,7 @@
 #include "client-lib/preload/fds.h"
 #include "client-lib/preload/names.h"
 #include "client-lib/preload/session.h"
+#include "client-lib/preload/spawn.h"
 #include "client-lib/preload/stdio.h"
 #include "client-lib/preload/umask.h"
 #include "client-lib/preload/where.h"
@@ -71,23 +72,24 @@ static void complete(char *const *env, const char *cwd, const char **ret_env)
 }
 
 /* An array on the stack: between vfork and exec nothing else may be allocated. */
-#define COMPLETED(env, cwd)                                                                        \
+#define COMPLETED_WITH(env, cwd)                                                                   \
     ({                                                                                             \
         const char **made_ = alloca((count(env) + ENV_MORE) * sizeof(char *));                     \
-        complete(env, where_env(cwd, sizeof(cwd)), made_);                                         \
+        complete(env, cwd, made_);                                                                 \
         (char *const *)(uintptr_t)made_;                                                           \
     })
+#define COMPLETED(env, cwd) COMPLETED_WITH(env, where_env(cwd, sizeof(cwd)))
 
 /* ---- exec ---- */
 
 /* What is served cannot be executed, as on a file system that is mounted noexec; but what its links lead to outside can. Return:
  * whether @where is the C library's; else errno says why not. */
-static bool may_execute(const char *path, struct where *where)
+static bool may_execute(const struct spawn_actions *actions, const char *path, struct where *where)
 {
     struct stat stat;
     bool is_outside;
 
-    if (!where_is_served(AT_FDCWD, path, where))
+    if (!spawn_is_served(actions, path, where))
         return true;
     if (names_stat(where, true, &stat, &is_outside) < 0)
         return false;
@@ -100,7 +102,7 @@ EXPORT int execve(const char *path, char *const argv[], char *const env[])
     char cwd[CWD_BYTES];
     struct where where;
 
-    if (!may_execute(path, &where))
+    if (!may_execute(NULL, path, &where))
         return -1;
     return REAL(execve)(where.path, argv, COMPLETED(env, cwd));
 }
@@ -193,25 +195,39 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 {
     char cwd[CWD_BYTES];
     const int saved = errno;
+    struct spawn_actions *mine;
     struct where where;
-    int r;
+    int r = spawn_begin(actions, &mine);
 
-    if (!may_execute(path, &where)) {
-        r = errno;
-        errno = saved;
+    if (r != 0)
         return r;
+    if (may_execute(mine, path, &where)) {
+        r = REAL(posix_spawn)(pid, where.path, actions, attributes, argv,
+                              COMPLETED_WITH(env, spawn_env(mine, cwd, sizeof(cwd))));
+    } else {
+        r = errno;
     }
-    return REAL(posix_spawn)(pid, where.path, actions, attributes, argv, COMPLETED(env, cwd));
+    spawn_end(mine);
+    errno = saved;
+    return r;
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
     char cwd[CWD_BYTES];
+    struct spawn_actions *mine;
+    int r;
 
     if (strchr(file, '/'))
         return posix_spawn(pid, file, actions, attributes, argv, env);
-    return REAL(posix_spawnp)(pid, file, actions, attributes, argv, COMPLETED(env, cwd));
+    r = spawn_begin(actions, &mine);
+    if (r != 0)
+        return r;
+    r = REAL(posix_spawnp)(pid, file, actions, attributes, argv,
+                           COMPLETED_WITH(env, spawn_env(mine, cwd, sizeof(cwd))));
+    spawn_end(mine);
+    return r;
 }
 
 /* What the C library starts by itself gets the environment that there is. */
@@ -334,6 +350,7 @@ static void after_fork_child(void)
     fds_forked(true);
     session_forked();
     environ_forked();
+    spawn_forked();
 }
 
 /* ---- the beginning ---- */

@@ -156,8 +156,11 @@ const char *where_env(char *buf, size_t size)
 {
     char name[PATH_MAX];
 
-    if (!where_cwd(name))
-        return NULL;
+    return where_cwd(name) ? where_env_of(name, buf, size) : NULL;
+}
+
+const char *where_env_of(const char *name, char *buf, size_t size)
+{
     (void)snprintf(buf, size, CWD_VARIABLE "=%s", name);
     return buf;
 }

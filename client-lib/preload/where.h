@@ -88,6 +88,9 @@ void where_set_cwd(const char *name);
 /** where_env() - "MUSE_PRELOAD_CWD=..." for a child. Return: into @buf; NULL: not needed. */
 const char *where_env(char *buf, size_t size);
 
+/** where_env_of() - the same for a folder of ours */
+const char *where_env_of(const char *name, char *buf, size_t size);
+
 /** where_begin() - at start: a working folder that the parent has left in the environment */
 void where_begin(void);
 

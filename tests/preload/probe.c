@@ -4,7 +4,7 @@
  * what came of it. probe.sh runs it on a plain folder and, under muse-run, on the same folder served,
  * and compares what it said.
  *
- *     probe FOLDER         all of it; FOLDER holds text, empty, sub/inner and link -> text
+ *     probe FOLDER         all of it; FOLDER holds text, empty, sub/inner, link -> text, and links that dangle
  *     probe --inherited    as its own child: read from the descriptors 7 and 8
  */
 #include <dirent.h>
@@ -71,6 +71,38 @@ static void opens(void)
     fd = openat(AT_FDCWD, path("sub/../text"), O_RDONLY | O_CLOEXEC);
     SAY(fcntl(fd, F_GETFD));
     SAY(close(fd));
+}
+
+static void say_size(const char *name)
+{
+    struct stat stat = {.st_size = -1};
+
+    (void)lstat(path(name), &stat);
+    (void)say_result(name, S_ISREG(stat.st_mode) ? (long)stat.st_size : -1L);
+}
+
+/* The driver serves the same folder: what is made here goes again. */
+static void makes(void)
+{
+    int fd = open(path("made"), O_RDWR | O_CREAT | O_EXCL, 0600);
+
+    SAY(write(fd, "0123456789", 10));
+    SAY(close(fd));
+    fd = open(path("made"), O_RDONLY | O_TRUNC);
+    say_size("made");
+    SAY(write(fd, "x", 1));
+    SAY(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+    SAY(close(fd));
+    SAY(close(open(path("made"), O_RDONLY | O_TRUNC | O_CREAT, 0600)));
+    SAY(unlink(path("made")));
+    SAY(open(path("made"), O_RDONLY | O_TRUNC));
+    SAY(open(path("sub"), O_RDONLY | O_TRUNC));
+    SAY(open(path("dangling"), O_RDWR));
+    SAY(open(path("dangling"), O_RDWR | O_CREAT | O_EXCL, 0600));
+    SAY(close(open(path("dangling"), O_RDWR | O_CREAT, 0600)));
+    say_size("gone");
+    SAY(unlink(path("gone")));
+    SAY(open(path("leads-nowhere"), O_RDWR | O_CREAT, 0600));
 }
 
 static void relative(void)
@@ -507,6 +539,7 @@ int main(int argc, char **argv)
         return 2;
     folder = argv[1];
     opens();
+    makes();
     relative();
     reads();
     streams();

@@ -12,6 +12,8 @@ seq 1 5000 >"$plain/text"
 mkdir "$plain/sub"
 echo "inside the folder" >"$plain/sub/inner"
 ln -s text "$plain/link"
+ln -s gone "$plain/dangling"
+ln -s none/gone "$plain/leads-nowhere"
 
 start "muse-file --writable $plain" # so that the errors of changing are not all EROFS
 LINES_MAX=40
