@@ -60,7 +60,7 @@ static bool is_excused(const struct worlds *worlds, const struct step *step,
                        const struct outcome *kernel, const struct outcome *ours)
 {
     for (const struct difference *one = differences(); one->name; one++) {
-        if (one->excuses && one->excuses(worlds->in_arena, step, kernel, ours))
+        if (one->excuses && one->excuses(&worlds->setting, step, kernel, ours))
             return true;
     }
     return is_elsewhere(step, kernel->result) && is_elsewhere(step, ours->result);

@@ -28,17 +28,17 @@ struct finding {
 struct difference {
     const char *name, *reason;
     /* The step is done in neither world. */
-    bool (*skips)(bool in_arena, const struct step *step);
+    bool (*skips)(const struct setting *setting, const struct step *step);
     /* Outcomes that differ in nothing else. */
-    bool (*excuses)(bool in_arena, const struct step *step, const struct outcome *kernel,
-                    const struct outcome *ours);
+    bool (*excuses)(const struct setting *setting, const struct step *step,
+                    const struct outcome *kernel, const struct outcome *ours);
 };
 
 /** differences() - all of them, ended by one without name */
 const struct difference *differences(void);
 
 /** difference_skips() - whether a step is not to be done */
-bool difference_skips(bool in_arena, const struct step *step);
+bool difference_skips(const struct setting *setting, const struct step *step);
 
 /** difference_of() - record a difference in @ret. Return: false. */
 __attribute__((format(printf, 3, 4))) bool

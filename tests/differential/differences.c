@@ -7,34 +7,40 @@
 #include "common/base/linux_abi.h"
 #include "tests/differential/compare.h"
 
-static bool is_hint_outside(bool in_arena, const struct step *step)
+static bool is_hint_outside(const struct setting *setting, const struct step *step)
 {
-    if (in_arena)
+    if (setting->in_arena)
         return false;
     return step->op == OP_MREMAP
                ? (step->flags & (MREMAP_DONTUNMAP | MREMAP_FIXED)) == MREMAP_DONTUNMAP
                : step->op == OP_MMAP && !(step->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
 }
 
-static bool populates_copies(bool in_arena, const struct step *step)
+static bool populates_copies(const struct setting *setting, const struct step *step)
 {
-    (void)in_arena;
+    (void)setting;
     return step->op == OP_MMAP && !(step->flags & MAP_ANONYMOUS) &&
            (step->flags & MAP_TYPE) == MAP_PRIVATE &&
            ((step->flags & MAP_LOCKED) ||
             ((step->flags & MAP_POPULATE) && (step->prot & PROT_WRITE)));
 }
 
-static bool locks_outside(bool in_arena, const struct step *step)
+static bool locks_in_tight(const struct setting *setting, const struct step *step)
 {
-    return !in_arena && step->op == OP_MLOCK;
+    return setting->is_tight &&
+           (step->op == OP_MLOCK || (step->op == OP_MMAP && (step->flags & MAP_LOCKED)));
 }
 
-static bool is_other_segv(bool in_arena, const struct step *step, const struct outcome *kernel,
-                          const struct outcome *ours)
+static bool locks_outside(const struct setting *setting, const struct step *step)
+{
+    return !setting->in_arena && step->op == OP_MLOCK;
+}
+
+static bool is_other_segv(const struct setting *setting, const struct step *step,
+                          const struct outcome *kernel, const struct outcome *ours)
 {
     (void)step;
-    return in_arena && kernel->signal == SIGSEGV && ours->signal == SIGSEGV &&
+    return setting->in_arena && kernel->signal == SIGSEGV && ours->signal == SIGSEGV &&
            kernel->code == SEGV_MAPERR && ours->code == SEGV_ACCERR &&
            kernel->fault_at == ours->fault_at;
 }
@@ -67,6 +73,9 @@ static const struct difference list[] = {
      "outside the arena a locked mapping of an object does not grow in place, it "
      "moves: nothing is locked there",
      locks_outside, NULL},
+    {"tight",
+     "where the limit of memory is smaller than the files, what is locked may not fit: ENOMEM",
+     locks_in_tight, NULL},
     {"unlocked-around",
      "MREMAP_DONTUNMAP unlocks what is one mapping with the source: for the kernel that may be the "
      "target too, and neighbours may be one mapping for one of both only. All of it is unlocked then",
@@ -91,10 +100,10 @@ const struct difference *differences(void)
     return list;
 }
 
-bool difference_skips(bool in_arena, const struct step *step)
+bool difference_skips(const struct setting *setting, const struct step *step)
 {
     for (const struct difference *one = list; one->name; one++) {
-        if (one->skips && one->skips(in_arena, step))
+        if (one->skips && one->skips(setting, step))
             return true;
     }
     return false;

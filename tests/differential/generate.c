@@ -390,8 +390,9 @@ void generate(uint64_t seed, size_t n_steps, unsigned n_actors, struct script *r
     *ret = (struct script){.n_steps = n_steps, .steps = calloc(n_steps, sizeof(struct step))};
     ck_assert_ptr_nonnull(ret->steps);
     (void)unit_random(&draw.seed);
-    draw.in_arena = ret->in_arena = below(&draw, 3) != 0;
-    ret->fills = below(&draw, 2);
+    draw.in_arena = ret->setting.in_arena = below(&draw, 3) != 0;
+    ret->setting.fills = below(&draw, 2);
+    ret->setting.is_tight = seed % 4 == 3; /* not drawn: the steps of a seed stay the same */
     for (size_t i = 0; i < n_steps; i++) {
         draw_step(&draw, &ret->steps[i]);
         if (i % MAPS_EVERY == MAPS_EVERY - 1)

@@ -28,6 +28,7 @@
 #define FINISH  UINT32_MAX /* a turn: clean up and end */
 #define LOOK_NS 20000000   /* chosen: how often the stage manager looks around */
 
+static const char tight[] = "[server]\nmemory = " TIGHT_MEMORY "\n";
 static const char *const extents[] = {"muse-file --writable %s", NULL};
 static const char *const filled[] = {"muse-file --writable --mode fill %s", NULL};
 
@@ -105,7 +106,7 @@ static bool call_both(struct actor *actor, const struct step *step, struct findi
     struct outcome kernel, ours;
     struct run run;
 
-    if (difference_skips(worlds->in_arena, step))
+    if (difference_skips(&worlds->setting, step))
         return true;
     world_do(&worlds->kernel, step, &kernel);
     if (step->op == OP_MREMAP && kernel.result == -EFAULT &&
@@ -114,6 +115,10 @@ static bool call_both(struct actor *actor, const struct step *step, struct findi
     world_do(&worlds->ours, &bent, &ours);
     if (step->op != bent.op) /* a mistake that is to be found later */
         ours = kernel;
+    if (worlds->setting.is_tight && (step->op == OP_STORE || step->op == OP_COPY_IN)) {
+        world_clear_tails(&worlds->kernel); /* the page may be evicted at any time */
+        world_clear_tails(&worlds->ours);
+    }
     return compare_outcomes(worlds, step, &kernel, &ours, finding) &&
            compare_elsewhere(worlds, step, &kernel, &ours, finding) &&
            compare_unlocked(worlds, step, &kernel, finding);
@@ -251,7 +256,7 @@ static void start_actor(const struct manager *manager, uint32_t place)
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for an actor's children */
-        worlds_open(&actor.worlds, &actor.plain, play->script->in_arena);
+        worlds_open(&actor.worlds, &actor.plain, &play->script->setting);
         (void)atomic_fetch_add(&play->board->beat, 1);
         act(&actor);
     }
@@ -360,11 +365,12 @@ static bool finish_actors(struct manager *manager)
 
 void play(const struct play *play)
 {
+    const struct setting *setting = &play->script->setting;
     struct manager manager = {.play = play};
     struct rig rig; /* not the board's: a fork writes its result there, in both processes */
 
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    rig_start(&rig, NULL, play->script->fills ? filled : extents);
+    rig_start(&rig, setting->is_tight ? tight : NULL, setting->fills ? filled : extents);
     for (unsigned i = 0; i < FILES; i++)
         rig_file(&rig, world_file_name(i), world_file_bytes(i));
     play->board->rig = rig;

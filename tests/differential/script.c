@@ -189,8 +189,10 @@ void script_print(const struct script *script, FILE *stream)
 {
     char line[LINE_BYTES];
 
-    (void)fprintf(stream, "window %s\n", script->in_arena ? "arena" : "outside");
-    (void)fprintf(stream, "driver %s\n", script->fills ? "fill" : "extents");
+    (void)fprintf(stream, "window %s\n", script->setting.in_arena ? "arena" : "outside");
+    (void)fprintf(stream, "driver %s\n", script->setting.fills ? "fill" : "extents");
+    if (script->setting.is_tight)
+        (void)fprintf(stream, "memory tight\n");
     for (size_t i = 0; i < script->n_steps; i++) {
         script_step_text(&script->steps[i], line, sizeof(line));
         (void)fprintf(stream, "%s\n", line);
@@ -284,11 +286,15 @@ static bool read_line(struct script *script, char *line)
     if (line[0] == '\0' || line[0] == '#')
         return true;
     if (strncmp(line, "window ", 7) == 0) {
-        script->in_arena = strcmp(line + 7, "arena") == 0;
+        script->setting.in_arena = strcmp(line + 7, "arena") == 0;
         return true;
     }
     if (strncmp(line, "driver ", 7) == 0) {
-        script->fills = strcmp(line + 7, "fill") == 0;
+        script->setting.fills = strcmp(line + 7, "fill") == 0;
+        return true;
+    }
+    if (strncmp(line, "memory ", 7) == 0) {
+        script->setting.is_tight = strcmp(line + 7, "tight") == 0;
         return true;
     }
     if (!read_step(line, &step))
@@ -303,7 +309,7 @@ static bool read_line(struct script *script, char *line)
 
 int script_read(const char *path, struct script *ret)
 {
-    struct script script = {.in_arena = true};
+    struct script script = {.setting.in_arena = true};
     FILE *stream = fopen(path, "re");
     char line[LINE_BYTES], copy[LINE_BYTES];
 

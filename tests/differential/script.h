@@ -29,6 +29,7 @@
 #define FILES        2u /* objects */
 #define FILE_PAGES   40u
 #define FILE_BYTES   ((FILE_PAGES - 1) * PAGE + 1000) /* at the start; the second has a quarter */
+#define TIGHT_MEMORY "128K"                           /* 32 pages, of the files' 50 */
 #define BYTES_MAX    ((FILE_PAGES + 8) * PAGE)        /* no step makes a file longer */
 
 enum op {
@@ -73,9 +74,15 @@ struct step {
     uint64_t actor, op, at, len, to, new_len, offset, prot, flags, handle, byte;
 };
 
-struct script {
+/* What is the same for all of a script. */
+struct setting {
     bool in_arena; /* where the windows of Muse are */
     bool fills;    /* the driver fills pages itself, else it names extents */
+    bool is_tight; /* the page caches may have TIGHT_MEMORY: pages are evicted all the time */
+};
+
+struct script {
+    struct setting setting;
     size_t n_steps;
     struct step *steps; /* owned */
 };

@@ -107,13 +107,13 @@ static char *choose_window(struct muse *muse, bool in_arena)
     return in_arena ? first - BELOW_FIRST : (char *)(uintptr_t)OUTSIDE_AT;
 }
 
-void worlds_open(struct worlds *worlds, const struct plain *plain, bool in_arena)
+void worlds_open(struct worlds *worlds, const struct plain *plain, const struct setting *setting)
 {
-    *worlds = (struct worlds){.in_arena = in_arena};
+    *worlds = (struct worlds){.setting = *setting};
     worlds->kernel.window = (char *)(uintptr_t)KERNEL_AT;
     memcpy(worlds->kernel.fd, plain->fd, sizeof(plain->fd));
     worlds->ours.muse = client_connect();
-    worlds->ours.window = choose_window(worlds->ours.muse, in_arena);
+    worlds->ours.window = choose_window(worlds->ours.muse, setting->in_arena);
     for (unsigned i = 0; i < N_HANDLES; i++)
         worlds->ours.file[i] = open_ours(worlds->ours.muse, i);
 }

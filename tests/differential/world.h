@@ -22,7 +22,7 @@ struct world {
 
 struct worlds {
     struct world kernel, ours;
-    bool in_arena;
+    struct setting setting;
 };
 
 /* What can be seen of one step in one world; all of it is compared. */
@@ -51,7 +51,7 @@ uint64_t world_file_bytes(unsigned index);
 const char *world_file_name(unsigned index);
 
 /** worlds_open() - connect, open all files, choose both windows */
-void worlds_open(struct worlds *worlds, const struct plain *plain, bool in_arena);
+void worlds_open(struct worlds *worlds, const struct plain *plain, const struct setting *setting);
 
 /** worlds_close() - unmap the windows, close all; the plain files stay */
 void worlds_close(struct worlds *worlds);
