@@ -22,8 +22,8 @@
 #include "proto/path.pb-c.h"
 #include "proto/status.h"
 #include "server/flow/driver_hooks.h"
-#include "server/flow/flow_log.h"
 #include "server/flow/open_flow.h"
+#include "server/flow/path_call.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 
@@ -46,12 +46,8 @@ struct path_kind {
 };
 
 struct path_request {
-    struct driver_call call;
+    struct path_call ask;
     const struct path_kind *kind;
-    struct space *space;   /* ref */
-    struct driver *driver; /* ref */
-    uint64_t id;
-    char *name; /* owned: DRIVER/OBJECT, for texts */
 };
 
 /* ---- answers ---- */
@@ -90,7 +86,7 @@ static int reply_stat(const struct path_request *request, const struct frame *fr
             muse__wire__attr__free_unpacked(attr, NULL);
         return -EREMOTEIO;
     }
-    send_stat(request->space, request->id, attr);
+    send_stat(request->ask.space, request->ask.id, attr);
     muse__wire__attr__free_unpacked(attr, NULL);
     return 0;
 }
@@ -111,7 +107,7 @@ static int reply_entries(const struct path_request *request, const struct frame 
     for (size_t i = 0; is_good && i < entries->n_entries; i++)
         is_good = is_entry(entries->entries[i]);
     if (is_good)
-        space_reply(request->space, request->id, FRAME_DIR_ENTRIES, &entries->base);
+        space_reply(request->ask.space, request->ask.id, FRAME_DIR_ENTRIES, &entries->base);
     if (entries)
         muse__wire__dir_entries__free_unpacked(entries, NULL);
     return is_good ? 0 : -EREMOTEIO;
@@ -124,7 +120,7 @@ static int reply_link(const struct path_request *request, const struct frame *fr
     const bool is_good = link && link->target[0] && strlen(link->target) < NAME_BYTES_MAX;
 
     if (is_good)
-        space_reply(request->space, request->id, FRAME_LINK_TARGET, &link->base);
+        space_reply(request->ask.space, request->ask.id, FRAME_LINK_TARGET, &link->base);
     if (link)
         muse__wire__link_target__free_unpacked(link, NULL);
     return is_good ? 0 : -EREMOTEIO;
@@ -133,7 +129,7 @@ static int reply_link(const struct path_request *request, const struct frame *fr
 static int reply_done(const struct path_request *request, const struct frame *frame)
 {
     (void)frame;
-    space_reply(request->space, request->id, FRAME_DONE, NULL);
+    space_reply(request->ask.space, request->ask.id, FRAME_DONE, NULL);
     return 0;
 }
 
@@ -230,104 +226,46 @@ static int ask_without_hook(struct space *space, uint64_t id, const struct path_
 
 /* ---- asking the driver ---- */
 
-static void path_free(struct path_request *request)
+static void on_over(struct path_call *ask)
 {
-    charge_drop(&request->space->engine->quotas, request->space->uid, QUOTA_REQUESTS, 1);
-    space_unref(request->space);
-    driver_unref(request->driver);
-    free(request->name);
+    struct path_request *request = CONTAINER_OF(ask, struct path_request, ask);
+
+    path_call_done(ask);
     free(request);
 }
 
-static void path_fail(struct path_request *request, int error, const char *text)
+static void on_answered(struct path_call *ask, struct frame *frame)
 {
-    char sentence[ERROR_TEXT_BYTES_MAX];
-    const struct flow_where where = {request->space, request->driver, request->name,
-                                     request->kind->hook};
+    const struct path_request *request = CONTAINER_OF(ask, struct path_request, ask);
+    const int r = request->kind->reply(request, frame);
 
-    flow_refusal("path.failed", &where, error, text);
-    space_fail(request->space, request->id, error,
-               flow_sentence(&where, text, sentence, sizeof(sentence)));
-}
-
-static void on_refused(struct path_request *request, struct frame *frame)
-{
-    Muse__Wire__DriverFailed *failed =
-        muse__wire__driver_failed__unpack(NULL, frame->n_payload, frame->payload);
-    const int error =
-        failed && failed->error ? status_to_result(failed->error, -EREMOTEIO) : -EREMOTEIO;
-    const char *known = strerrordesc_np(-error);
-
-    hook_ended(request->driver, &request->call, error);
-    path_fail(request, error,
-              failed && failed->text && failed->text[0] ? failed->text
-              : known                                   ? known
-                                                        : "the driver refused");
-    if (failed)
-        muse__wire__driver_failed__free_unpacked(failed, NULL);
-}
-
-static void on_answered(struct path_request *request, struct frame *frame)
-{
-    int r;
-
-    if (frame->header.type == FRAME_DRIVER_FAILED) {
-        on_refused(request, frame);
-        return;
-    }
-    r = request->kind->reply(request, frame);
-    hook_ended(request->driver, &request->call, r);
+    hook_ended(ask->driver, &ask->call, r);
     if (r < 0)
-        path_fail(request, r, "the driver's answer makes no sense");
-}
-
-static void on_path_end(struct driver_call *call, enum call_end end, struct frame *frame)
-{
-    struct path_request *request = CONTAINER_OF(call, struct path_request, call);
-
-    switch (end) {
-    case CALL_DEADLINE:
-        hook_ended(request->driver, call, -ETIMEDOUT);
-        path_fail(request, -ETIMEDOUT, "the driver did not answer in time");
-        break;
-    case CALL_LOST:
-        path_fail(request, -EIO, "the driver died before it answered");
-        break;
-    case CALL_ANSWERED:
-        on_answered(request, frame);
-        break;
-    case CALL_LATE: /* not wanted, so not called */
-        break;
-    }
-    path_free(request);
+        path_call_fail(ask, r, "the driver's answer makes no sense");
+    else
+        on_over(ask);
 }
 
 static int ask_driver(struct space *space, uint64_t id, const struct path_kind *kind,
                       struct driver *driver, Muse__Wire__PathAsk *message)
 {
-    struct path_request *request;
-    int r = -ENOMEM;
+    struct path_request *request = calloc(1, sizeof(*request));
+    int r;
 
-    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
-        return -EAGAIN;
-    request = calloc(1, sizeof(*request));
-    if (!request) {
-        charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    if (!request)
         return -ENOMEM;
-    }
     request->kind = kind;
-    request->space = space_ref(space);
-    request->driver = driver_ref(driver);
-    request->id = id;
-    request->call.end = on_path_end;
-    if (asprintf(&request->name, "%s/%s", driver->name, message->name) < 0)
-        request->name = NULL;
-    if (request->name)
-        r = hook_path(driver, &request->call, space, message, kind->driver_type,
-                      kind->driver_answer, kind->hook);
+    request->ask = (struct path_call){
+        .hook = kind->hook, .event = "path.failed", .answered = on_answered, .over = on_over};
+    r = path_call_init(&request->ask, space, driver, id, message->name);
+    if (r < 0) {
+        free(request);
+        return r;
+    }
+    r = path_call_ask(&request->ask, message, kind->driver_type, kind->driver_answer);
     if (r < 0)
-        path_free(request);
-    return r == -EBUSY ? -EAGAIN : r;
+        on_over(&request->ask);
+    return r;
 }
 
 /* The part of DRIVER/OBJECT behind the driver's name: "" for the driver itself. */
@@ -378,10 +316,6 @@ static int path_start(struct space *space, uint64_t id, const struct path_kind *
     if (!(driver->file_hooks & kind->hook_bit))
         return ask_without_hook(space, id, kind, driver, path);
     memmove(message->name, path, strlen(path) + 1);
-    message->has_uid = message->has_gid = message->has_pid = true;
-    message->uid = space->uid;
-    message->gid = space->gid;
-    message->pid = (uint32_t)space->pid;
     return ask_driver(space, id, kind, driver, message);
 }
 

@@ -15,7 +15,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,60 +25,41 @@
 #include "proto/limits.h"
 #include "proto/path.pb-c.h"
 #include "server/flow/driver_hooks.h"
-#include "server/flow/flow_log.h"
 #include "server/flow/open_flow.h"
+#include "server/flow/path_call.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/writeback.h"
 
-static const char hook[] = "setattr_path";
-
 struct setattr_request {
-    struct driver_call call;
+    struct path_call ask;
     struct sync sync;
-    struct space *space;      /* ref */
-    struct driver *driver;    /* ref */
-    struct file *file;        /* ref; NULL: of a name */
-    Muse__Wire__PathAsk *ask; /* owned: the client's, made the driver's; sent once or twice */
-    uint64_t id;
-    bool is_written_back; /* whatever came of it */
-    char *name;           /* owned: DRIVER/OBJECT, for texts */
+    struct file *file;            /* ref; NULL: of a name */
+    Muse__Wire__PathAsk *message; /* owned: the client's, made the driver's; sent once or twice */
+    bool is_written_back;         /* whatever came of it */
 };
 
-static void free_ask(Muse__Wire__PathAsk **ask)
+static void free_message(Muse__Wire__PathAsk **message)
 {
-    if (*ask)
-        muse__wire__path_ask__free_unpacked(*ask, NULL);
+    if (*message)
+        muse__wire__path_ask__free_unpacked(*message, NULL);
 }
 
-static void request_free(struct setattr_request *request)
+static void on_over(struct path_call *ask)
 {
-    charge_drop(&request->space->engine->quotas, request->space->uid, QUOTA_REQUESTS, 1);
-    space_unref(request->space);
-    driver_unref(request->driver);
+    struct setattr_request *request = CONTAINER_OF(ask, struct setattr_request, ask);
+
+    path_call_done(ask);
     file_unref(request->file);
-    free_ask(&request->ask);
-    free(request->name);
+    free_message(&request->message);
     free(request);
-}
-
-static void request_fail(struct setattr_request *request, int error, const char *text)
-{
-    char sentence[ERROR_TEXT_BYTES_MAX];
-    const struct flow_where where = {request->space, request->driver, request->name, hook};
-
-    flow_refusal("setattr.failed", &where, error, text);
-    space_fail(request->space, request->id, error,
-               flow_sentence(&where, text, sentence, sizeof(sentence)));
-    request_free(request);
 }
 
 /* ---- writing back ---- */
 
 static int ask_driver(struct setattr_request *request)
 {
-    return hook_path(request->driver, &request->call, request->space, request->ask,
-                     FRAME_DRIVER_SETATTR, FRAME_DRIVER_DONE, hook);
+    return path_call_ask(&request->ask, request->message, FRAME_DRIVER_SETATTR, FRAME_DRIVER_DONE);
 }
 
 static void on_written_back(struct sync *sync)
@@ -88,73 +68,42 @@ static void on_written_back(struct sync *sync)
     int r = ask_driver(request);
 
     if (r < 0)
-        request_fail(request, r == -EBUSY ? -EAGAIN : -EIO, strerrordesc_np(-r));
+        path_call_fail(&request->ask, r == -EAGAIN ? r : -EIO, strerrordesc_np(-r));
 }
 
 /* Return: whether it is under way, and on_written_back() comes. */
 static bool write_back(struct setattr_request *request, struct object *object)
 {
-    if (request->is_written_back || !(request->ask->change->mask & SETATTR_MTIME))
+    if (request->is_written_back || !(request->message->change->mask & SETATTR_MTIME))
         return false;
     request->is_written_back = true;
     request->sync.done = on_written_back;
     request->sync.what = "setattr";
-    request->sync.space = request->space;
+    request->sync.space = request->ask.space;
     return sync_start(&request->sync, object, page_table_range(&object->pages));
 }
 
 /* ---- the driver's answer ---- */
 
-static void on_refused(struct setattr_request *request, struct frame *frame)
+static void on_answered(struct path_call *ask, struct frame *frame)
 {
-    char text[ERROR_TEXT_BYTES_MAX / 2];
-    int error = driver_failed_read(frame, text, sizeof(text));
-
-    hook_ended(request->driver, &request->call, error);
-    request_fail(request, error, text);
-}
-
-static void on_done(struct setattr_request *request, struct frame *frame)
-{
+    struct setattr_request *request = CONTAINER_OF(ask, struct setattr_request, ask);
     Muse__Wire__DriverDone *done =
         muse__wire__driver_done__unpack(NULL, frame->n_payload, frame->payload);
     struct object *object = NULL;
 
-    hook_ended(request->driver, &request->call, done ? 0 : -EREMOTEIO);
+    hook_ended(ask->driver, &ask->call, done ? 0 : -EREMOTEIO);
     if (!done) {
-        request_fail(request, -EREMOTEIO, "the driver's answer makes no sense");
+        path_call_fail(ask, -EREMOTEIO, "the driver's answer makes no sense");
         return;
     }
     if (done->has_object_key)
-        object = idmap_get(&request->driver->objects, done->object_key);
+        object = idmap_get(&ask->driver->objects, done->object_key);
     muse__wire__driver_done__free_unpacked(done, NULL);
     if (object && write_back(request, object))
         return;
-    space_reply(request->space, request->id, FRAME_DONE, NULL);
-    request_free(request);
-}
-
-static void on_end(struct driver_call *call, enum call_end end, struct frame *frame)
-{
-    struct setattr_request *request = CONTAINER_OF(call, struct setattr_request, call);
-
-    switch (end) {
-    case CALL_DEADLINE:
-        hook_ended(request->driver, call, -ETIMEDOUT);
-        request_fail(request, -ETIMEDOUT, "the driver did not answer in time");
-        break;
-    case CALL_LOST:
-        request_fail(request, -EIO, "the driver died before it answered");
-        break;
-    case CALL_ANSWERED:
-        if (frame->header.type == FRAME_DRIVER_FAILED)
-            on_refused(request, frame);
-        else
-            on_done(request, frame);
-        break;
-    case CALL_LATE: /* not wanted, so not called */
-        break;
-    }
+    space_reply(ask->space, ask->id, FRAME_DONE, NULL);
+    on_over(ask);
 }
 
 /* ---- the client's question ---- */
@@ -217,34 +166,30 @@ static int find_by_file(const struct space *space, Muse__Wire__PathAsk *ask, str
     return 0;
 }
 
-/* @ask: takes on success */
+/* @message: takes on success */
 static int begin(struct space *space, uint64_t id, struct driver *driver, struct file *file,
-                 Muse__Wire__PathAsk **ask)
+                 Muse__Wire__PathAsk **message)
 {
-    struct setattr_request *request;
-    int r = -ENOMEM;
+    struct setattr_request *request = calloc(1, sizeof(*request));
+    int r;
 
-    if (charge_take(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1) != 0)
-        return -EAGAIN;
-    request = calloc(1, sizeof(*request));
-    if (!request) {
-        charge_drop(&space->engine->quotas, space->uid, QUOTA_REQUESTS, 1);
+    if (!request)
         return -ENOMEM;
+    request->ask = (struct path_call){.hook = "setattr_path",
+                                      .event = "setattr.failed",
+                                      .answered = on_answered,
+                                      .over = on_over};
+    r = path_call_init(&request->ask, space, driver, id, (*message)->name);
+    if (r < 0) {
+        free(request);
+        return r;
     }
-    request->space = space_ref(space);
-    request->driver = driver_ref(driver);
     request->file = file ? file_ref(file) : NULL;
-    request->id = id;
-    request->ask = TAKE(*ask);
-    request->call.end = on_end;
-    request->call.space_id = space->id;
-    if (asprintf(&request->name, "%s/%s", driver->name, request->ask->name) < 0)
-        request->name = NULL;
-    if (request->name)
-        r = file && write_back(request, file->object) ? 0 : ask_driver(request);
+    request->message = TAKE(*message);
+    r = file && write_back(request, file->object) ? 0 : ask_driver(request);
     if (r < 0)
-        request_free(request);
-    return r == -EBUSY ? -EAGAIN : r;
+        on_over(&request->ask);
+    return r;
 }
 
 static int start(struct space *space, uint64_t id, Muse__Wire__PathAsk **ask)
@@ -260,16 +205,12 @@ static int start(struct space *space, uint64_t id, Muse__Wire__PathAsk **ask)
         r = -EROFS;
     if (r < 0)
         return r;
-    (*ask)->has_uid = (*ask)->has_gid = (*ask)->has_pid = true;
-    (*ask)->uid = space->uid;
-    (*ask)->gid = space->gid;
-    (*ask)->pid = (uint32_t)space->pid;
     return begin(space, id, driver, file, ask);
 }
 
 int request_setattr(struct space *space, struct frame *frame)
 {
-    CLEAN(free_ask)
+    CLEAN(free_message)
     Muse__Wire__PathAsk *ask = muse__wire__path_ask__unpack(NULL, frame->n_payload, frame->payload);
     int r;
 
