@@ -16,7 +16,6 @@
 #include "proto/driver.pb-c.h"
 #include "proto/status.h"
 #include "server/flow/loss_flow.h"
-#include "server/flow/object_flow.h"
 #include "server/flow/trace.h"
 
 static const char *flags_text(uint64_t vm_flags, char buf[5])
@@ -488,7 +487,7 @@ void hook_release(struct driver *driver, uint64_t handle)
     tell(driver, FRAME_DRIVER_RELEASE, &message.base, "release", args);
 }
 
-void hook_object(struct driver *driver, struct object *object)
+void hook_object(struct driver *driver, const struct object *object, int cache_fd)
 {
     Muse__Wire__DriverObject message = MUSE__WIRE__DRIVER_OBJECT__INIT;
 
@@ -497,9 +496,7 @@ void hook_object(struct driver *driver, struct object *object)
     message.size = object->size_bytes;
     message.page_bytes = object_page_bytes(object);
     if (driver->alive) { /* a failure ends the connection by itself */
-        const int fd = object_writable_fd(object, driver->uid);
-
-        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base, &fd, 1);
+        (void)driver_link_send(driver->link, FRAME_DRIVER_OBJECT, 0, &message.base, &cache_fd, 1);
     }
 }
 

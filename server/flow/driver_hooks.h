@@ -106,7 +106,8 @@ void hook_mmap_abort(struct driver *driver, uint64_t handle, uint64_t private_da
 void hook_vm_open(struct driver *driver, const struct hook_vma *vma, uint64_t parent_id);
 void hook_vm_close(struct driver *driver, const struct hook_vma *vma);
 void hook_release(struct driver *driver, uint64_t handle);
-void hook_object(struct driver *driver, struct object *object);
+/* @cache_fd: object_writable_fd() for the driver */
+void hook_object(struct driver *driver, const struct object *object, int cache_fd);
 void hook_object_gone(struct driver *driver, const struct object *object);
 
 /** driver_note_error() - what musectl shows as its last error. @text: a sentence, or NULL. */

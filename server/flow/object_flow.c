@@ -190,7 +190,7 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
 {
     struct engine *engine = driver->engine;
     struct object *object = calloc(1, sizeof(*object));
-    int r;
+    int r, fd = -1;
 
     if (!object)
         return -ENOMEM;
@@ -208,7 +208,7 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
     object->size_bytes = opened->attr->size;
     object->page_shift = opened->page_bytes == PAGE_BYTES_HUGE ? 21 : 12;
     object->uid = uid;
-    object->backing.fd = object->backing.fd_readonly = -1;
+    object->backing.fd = object->backing.fd_readonly = object->backing.worker_fd = -1;
     list_init(&object->mappings);
     list_init(&object->invalidations);
     list_init(&object->pins);
@@ -218,11 +218,13 @@ static int object_new(struct driver *driver, const Muse__Wire__DriverOpened *ope
         r = idmap_put(&engine->objects, object->id, object);
     if (r == 0)
         r = idmap_put(&driver->objects, object->key, object);
+    if (r == 0)
+        fd = r = object_writable_fd(object, driver->uid);
     if (r < 0) {
         object_unref(object);
         return r;
     }
-    hook_object(driver, object);
+    hook_object(driver, object, fd);
     *ret_object = object;
     return 0;
 }

@@ -42,7 +42,7 @@ MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *con
 void object_unset_extents(struct object *object);
 
 /** object_writable_fd() - the page cache for who may write to it, a client or driver of @uid. Return:
- * borrowed. */
+ * borrowed; -errno, no descriptor is free. */
 int object_writable_fd(struct object *object, uid_t uid);
 
 /** object_may_be_given() - whether one more peer of @uid may have it to write to: not when such peers hold

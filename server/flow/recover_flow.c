@@ -38,6 +38,7 @@
 #include "server/flow/driver_hooks.h"
 #include "server/flow/flow_log.h"
 #include "server/flow/loss_flow.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/open_flow.h"
 #include "server/flow/writeback.h"
 
@@ -193,8 +194,11 @@ static void publish(struct driver *driver)
 static int claim(struct kept *kept, struct driver *driver, const Muse__Wire__DriverOpened *opened)
 {
     struct object *object = kept->object;
+    const int fd = object_writable_fd(object, driver->uid);
     int r;
 
+    if (fd < 0)
+        return fd;
     if (idmap_get(&driver->objects, opened->object_key))
         return -EEXIST;
     r = idmap_put(&driver->objects, opened->object_key, object);
@@ -208,7 +212,7 @@ static int claim(struct kept *kept, struct driver *driver, const Muse__Wire__Dri
     object->wb.n_tries = 0;
     object->wb.backoff_ns = 0;
     driver->n.opened++;
-    hook_object(driver, object);
+    hook_object(driver, object, fd);
     return 0;
 }
 

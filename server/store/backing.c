@@ -34,12 +34,14 @@ static int change(struct backing *backing, struct guard_change change)
         return guard_direct(&change);
     if (backing->is_stuck)
         return -EIO;
+    change.fd = backing->worker_fd;
     r = guard_run(&store->guard, &change);
     if (r == -EAGAIN || r == -ENOMEM) /* also no worker: it is not known what of it is needed */
         return change.kind == GUARD_ALLOCATE && change.mode != 0 ? guard_direct(&change) : -ENOMEM;
     if (r != -ETIMEDOUT)
         return r;
     backing->is_stuck = true;
+    backing->worker_fd = -1;
     store->on_stuck(backing);
     return -EIO;
 }
@@ -116,7 +118,7 @@ int backing_new(const struct store *store, struct backing *ret_backing, const ch
 {
     const bool in_tmpfs = !is_sealed && page_bytes == PAGE_BYTES_SMALL && store->cache_mount >= 0;
     CLEAN(fd_close_p) int fd = -1;
-    struct backing backing = {.fd_readonly = -1, .page_bytes = page_bytes};
+    struct backing backing = {.fd_readonly = -1, .worker_fd = -1, .page_bytes = page_bytes};
     int r;
 
     if ((page_bytes != PAGE_BYTES_SMALL && page_bytes != PAGE_BYTES_HUGE) ||
@@ -161,14 +163,19 @@ void backing_done(struct backing *backing)
     if (backing->map)
         MUST(munmap(backing->map, backing->size_bytes) == 0);
     backing->map = NULL;
+    fd_close_p(&backing->worker_fd);
     fd_close_p(&backing->fd_readonly);
     fd_close_p(&backing->fd);
 }
 
 int backing_writable_fd(struct store *store, struct backing *backing, bool is_trusted)
 {
-    if (!is_trusted)
-        backing->strangers = store;
+    if (is_trusted || backing->strangers)
+        return backing->fd;
+    backing->worker_fd = fcntl(backing->fd, F_DUPFD_CLOEXEC, 0);
+    if (backing->worker_fd < 0)
+        return -errno;
+    backing->strangers = store;
     return backing->fd;
 }
 

@@ -4,7 +4,8 @@
  * that are stuck are joined when the lock that they wait for is free.
  *
  * Late is who sleeps in the kernel uninterruptibly after GUARD_MS: that the machine is busy is nobody's
- * fault. Everything the worker needs is copied: when it wakes, buffers and descriptors may be others'.
+ * fault. Everything the worker needs is its own then: when it wakes, the server may long have other things
+ * in its buffers.
  */
 #include "server/store/guard.h"
 
@@ -60,7 +61,7 @@ static int64_t change_some(const struct guard_change *change)
     return n < 0 ? -errno : (int64_t)change->length;
 }
 
-/* @is_given_up: NULL, or: do not begin again, the descriptor may be another's. */
+/* @is_given_up: NULL, or: nobody wants the rest any more. */
 static int change_all(struct guard_change change, const atomic_bool *is_given_up)
 {
     const uint64_t end = change.offset + change.length;
@@ -125,7 +126,11 @@ static void *work(void *ctx)
         r = change_all(worker->change, &worker->is_given_up);
         (void)pthread_mutex_lock(&worker->lock);
         worker->result = r;
-        worker->state = atomic_load(&worker->is_given_up) ? GUARD_QUIT : GUARD_ANSWERED;
+        worker->state = GUARD_ANSWERED;
+        if (atomic_load(&worker->is_given_up)) {
+            (void)close(worker->change.fd);
+            worker->state = GUARD_QUIT;
+        }
         (void)pthread_cond_signal(&worker->changed);
         (void)pthread_mutex_unlock(&worker->lock);
         spin(worker, GUARD_ANSWERED);

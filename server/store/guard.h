@@ -37,8 +37,8 @@ enum guard_kind {
 /* What is to be done, to the end. */
 struct guard_change {
     enum guard_kind kind;
-    int fd;                  /* borrowed; may be closed once guard_run() has returned */
-    int mode;                /* ALLOCATE: FALLOC_FL_ */
+    int fd;   /* borrowed; guard_run() keeps it when it gives up, and closes it later */
+    int mode; /* ALLOCATE: FALLOC_FL_ */
     uint64_t offset, length; /* bytes; TRUNCATE: length is the size */
     const void *data;        /* WRITE: borrowed; copied */
 };

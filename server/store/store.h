@@ -59,6 +59,7 @@ struct backing {
     uint64_t window_offset;
     unsigned n_window_users; /* blocks in it that are being filled */
     struct store *strangers; /* the store, once others than the server's own user can write to it */
+    int worker_fd;           /* owned, then: for the worker, which keeps it when it is stuck */
     bool is_stuck;           /* one of them holds its lock: nothing is changed any more */
 };
 
@@ -138,7 +139,7 @@ MUST_CHECK int store_populate(uint8_t *block);
  * the file's lock for as long as it likes. When it does, the backing is stuck: writing, zeroing and
  * resizing are -EIO, and punching does nothing.
  *
- * Return: the fd, borrowed.
+ * Return: the fd, borrowed; -errno: no descriptor is free.
  */
 int backing_writable_fd(struct store *store, struct backing *backing, bool is_trusted);
 

@@ -152,7 +152,7 @@ START_TEST(a_change_that_waits_for_a_lock_is_given_up_and_the_next_file_is_serve
 {
     const int held = make_file(), other = make_file();
     char byte[1] = "g";
-    struct guard_change change = write_of(held, PAGE, byte, 1);
+    struct guard_change change = write_of(dup(held), PAGE, byte, 1);
     struct holder holder;
 
     hold(&holder, held);
@@ -182,7 +182,7 @@ START_TEST(there_is_no_room_while_several_are_stuck)
 
         ck_assert(guard_has_room(&guard));
         hold(&holders[i], make_file());
-        change = punch_of(holders[i].fd);
+        change = punch_of(dup(holders[i].fd)); /* the guard's, once it is stuck */
         ck_assert_int_eq(guard_run(&guard, &change), -ETIMEDOUT);
     }
     ck_assert(!guard_has_room(&guard));
