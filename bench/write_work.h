@@ -16,6 +16,7 @@ struct write_target {
                  int flags); /* readable and writable; MAP_SHARED or MAP_PRIVATE */
     int (*unmap)(void *ctx, void *addr, size_t len);
     int (*sync)(void *ctx, void *addr, size_t len); /* msync(MS_SYNC) */
+    int (*advise)(void *ctx, void *addr, size_t len, int advice);
 };
 
 /**
@@ -29,3 +30,25 @@ struct write_target {
  * Return: exit status, explained on standard error.
  */
 int write_work(const struct write_target *target, uint64_t size_bytes);
+
+/**
+ * write_uniform() - visit pages of a shared mapping, each as likely as the others, under MADV_RANDOM: read a word of one, write one
+ * of the next; and print one line of JSON (touch_print())
+ * @size_bytes: as for write_work()
+ * @n_ops:      visits, at least 1
+ * @seed:       of the draw
+ *
+ * The msync at the end is not in the times.
+ *
+ * Return: as write_work().
+ */
+int write_uniform(const struct write_target *target, uint64_t size_bytes, uint64_t n_ops,
+                  uint64_t seed);
+
+/**
+ * write_main() - the arguments of a writer behind the name of what it writes to: SIZE_BYTES for write_work(), SIZE_BYTES OPS
+ * SEED for write_uniform()
+ *
+ * Return: as write_work(); 2 after telling the user: there are other ones.
+ */
+int write_main(const struct write_target *target, int argc, char **argv);

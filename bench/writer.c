@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* writer FILE SIZE_BYTES: the kernel's own mmap of a file, for plain tmpfs and FUSE. Drops the file's
+/* writer FILE SIZE_BYTES [OPS SEED]: the kernel's own mmap of a file, for plain tmpfs and FUSE. Drops the file's
  * cached pages first, where that is possible. Called by bench/run. */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,23 +30,27 @@ static int file_sync(void *ctx, void *addr, size_t len)
     return msync(addr, len, MS_SYNC);
 }
 
+static int file_advise(void *ctx, void *addr, size_t len, int advice)
+{
+    (void)ctx;
+    return madvise(addr, len, advice);
+}
+
 int main(int argc, char **argv)
 {
     int fd;
-    const struct write_target target = {&fd, file_map, file_unmap, file_sync};
+    const struct write_target target = {&fd, file_map, file_unmap, file_sync, file_advise};
     int status;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: writer FILE SIZE_BYTES\n");
-        return 2;
-    }
+    if (argc < 2)
+        return write_main(&target, argc, argv); /* says how it is used */
     fd = open(argv[1], O_RDWR | O_CLOEXEC);
     if (fd < 0) {
         fprintf(stderr, "writer: %s: %s\n", argv[1], strerror(errno));
         return 1;
     }
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* tmpfs has nothing to drop */
-    status = write_work(&target, strtoull(argv[2], NULL, 10));
+    status = write_main(&target, argc, argv);
     close(fd);
     return status;
 }
