@@ -30,7 +30,9 @@
 #define HURRY_NS   20000000ull   /* chosen: a system call that has to wait for a few faults */
 #define TURN_BYTES (4u << 20)    /* chosen: hashed in about 600 µs */
 #define TURN_RUNS  64u           /* chosen: of single pages, as long */
-#define FORGOTTEN  0u            /* no hash: it is not compared */
+#define PIECE_BYTES                                                                                \
+    (128u << 10)     /* chosen: read and hashed at once, it stays in a processor's cache */
+#define FORGOTTEN 0u /* no hash: it is not compared */
 
 struct settling {
     struct list node;      /* in engine.settling */
@@ -71,6 +73,26 @@ static bool read_pages(const struct object *object, struct range pages, uint8_t 
     return true;
 }
 
+/* What is read and hashed at once: the first part of @pages. */
+static struct range piece_of(const struct object *object, struct range pages)
+{
+    const uint64_t n_pages =
+        object->page_shift == VMA_PAGE_SHIFT ? PIECE_BYTES >> VMA_PAGE_SHIFT : 1;
+
+    return range_intersect(pages, (struct range){pages.start, pages.start + n_pages});
+}
+
+static void hash_piece(struct settling *settling, struct range piece, uint8_t *buffer)
+{
+    const struct object *object = settling->object;
+    uint64_t *hashes = &settling->hashes[piece.start - settling->pages.start];
+
+    if (!read_pages(object, piece, buffer))
+        memset(buffer, 0, range_len(piece) << object->page_shift);
+    for (uint64_t i = 0; i < range_len(piece); i++)
+        hashes[i] = hash_of(buffer + (i << object->page_shift), 1ull << object->page_shift);
+}
+
 struct settling *settle_new(struct object *object, struct range pages)
 {
     const uint64_t n_pages = range_len(pages);
@@ -87,11 +109,10 @@ struct settling *settle_new(struct object *object, struct range pages)
     settling->object = object;
     settling->pages = pages;
     settling->n_left = n_pages;
-    if (!read_pages(object, pages, buffer))
-        memset(buffer, 0, n_pages << object->page_shift);
-    for (uint64_t i = 0; i < n_pages; i++)
-        settling->hashes[i] =
-            hash_of(buffer + (i << object->page_shift), 1ull << object->page_shift);
+    while (!range_is_empty(pages)) {
+        hash_piece(settling, piece_of(object, pages), buffer);
+        pages.start = piece_of(object, pages).end;
+    }
     store_buffer_put(&object->engine->store, buffer);
     return settling;
 }
@@ -154,29 +175,55 @@ static bool is_its_page(const struct settling *settling, uint64_t page)
            page_table_get(&settling->object->pages, page) == PAGE_SETTLING;
 }
 
+/* The first of @pages that it counts for, as many as follow each other in one piece. Empty: none. */
+static struct range next_own(const struct settling *settling, struct range pages)
+{
+    struct range own;
+
+    while (!range_is_empty(pages) && !is_its_page(settling, pages.start))
+        pages.start++;
+    own = piece_of(settling->object, pages);
+    for (uint64_t page = own.start; page < own.end; page++) {
+        if (!is_its_page(settling, page))
+            own.end = page;
+    }
+    return own;
+}
+
+/* @buffer: NULL: what is there cannot be known */
+static void compare_piece(const struct settling *settling, struct range piece, uint8_t *buffer)
+{
+    struct object *object = settling->object;
+    const uint64_t *hashes = &settling->hashes[piece.start - settling->pages.start];
+    const bool is_known = buffer && read_pages(object, piece, buffer);
+
+    for (uint64_t i = 0; i < range_len(piece); i++) {
+        if (is_known &&
+            hash_of(buffer + (i << object->page_shift), 1ull << object->page_shift) == hashes[i])
+            continue;
+        object->engine->stats.pages_stored_late++;
+        object_dirty(object, (struct range){piece.start + i, piece.start + i + 1});
+    }
+}
+
 /* Pages of it that are in @within, and differ from what was written back, are dirty. So are all that
- * cannot be compared for want of memory: writing them twice loses nothing. */
+ * cannot be compared for want of memory: writing them twice loses nothing. Pages that were written to since are
+ * not even read. */
 static void compare(struct settling *settling, struct range within)
 {
     struct object *object = settling->object;
     struct range pages = range_intersect(settling->pages, within);
+    struct range own;
     uint8_t *buffer;
-    bool is_known;
 
     pages = range_intersect(pages, page_table_range(&object->pages));
-    if (range_is_empty(pages))
+    own = next_own(settling, pages);
+    if (range_is_empty(own))
         return;
     buffer = store_buffer_get(&object->engine->store);
-    is_known = buffer && read_pages(object, pages, buffer);
-    for (uint64_t page = pages.start; page < pages.end; page++) {
-        const uint64_t at = (page - pages.start) << object->page_shift;
-
-        if (!is_its_page(settling, page) ||
-            (is_known && hash_of(buffer + at, 1ull << object->page_shift) ==
-                             settling->hashes[page - settling->pages.start]))
-            continue;
-        object->engine->stats.pages_stored_late++;
-        object_dirty(object, (struct range){page, page + 1});
+    for (; !range_is_empty(own); own = next_own(settling, pages)) {
+        compare_piece(settling, own, buffer);
+        pages.start = own.end;
     }
     store_buffer_put(&object->engine->store, buffer);
 }
