@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The writing thread: up to N_SLOTS clusters at a time, each with a buffer of its own.
+ * The writing thread: up to N_SLOTS clusters at a time.
  *
- *   queue -> slot: pread from the page cache -> io_uring write at the file's offset -> answered
+ *   queue -> slot: the page cache is mapped -> io_uring write from there at the file's offset -> answered
+ *                  (a few pages: pread)
+ *
+ * So the bytes are copied once, by the write. Only the kernel touches the mapping: what somebody has truncated is
+ * EFAULT there, not SIGBUS.
  *
  * A short write goes on where it ended; bytes behind the object's end are left out. The thread sleeps
  * on the queue when no slot is busy, and on the ring when one is; a slot that ends looks at the queue.
@@ -22,8 +26,9 @@
 #include "common/base/list.h"
 #include "common/base/own.h"
 
-#define N_SLOTS      4u         /* as many clusters as the server has under way for an object */
-#define BUFFER_BYTES (2u << 20) /* the largest cluster */
+#define N_SLOTS     4u          /* as many clusters as the server has under way for an object */
+#define PIECE_BYTES (2u << 20)  /* the largest cluster; a multiple of every size of a page */
+#define SMALL_BYTES (64u << 10) /* chosen: what is copied sooner than it is mapped and unmapped */
 
 struct job {
     struct list node;
@@ -31,9 +36,10 @@ struct job {
     struct muse_request *request;
     int fd;
     uint64_t offset, end; /* bytes of the file still to be written */
-    uint8_t *buffer;      /* of its slot; NULL: it is queued */
-    uint64_t done;        /* bytes of the buffer written */
-    uint64_t n_bytes;     /* in the buffer */
+    uint8_t *piece;       /* owned: a mapping of PIECE_BYTES, or malloc'ed; NULL: none yet */
+    bool is_mapped;
+    uint64_t done;    /* bytes of the piece written */
+    uint64_t n_bytes; /* in the piece */
 };
 
 struct flusher {
@@ -42,17 +48,17 @@ struct flusher {
     pthread_cond_t queued;
     struct list queue;
     struct io_uring ring;
-    uint8_t *buffers; /* owned: N_SLOTS times BUFFER_BYTES */
-    bool is_busy[N_SLOTS];
-    unsigned n_busy;
+    unsigned n_busy; /* slots */
     bool stop;
 };
 
-static uint64_t piece_of(const struct job *job)
+static void drop_piece(struct job *job)
 {
-    const uint64_t left = job->end - job->offset;
-
-    return left < BUFFER_BYTES ? left : BUFFER_BYTES;
+    if (job->piece && job->is_mapped)
+        (void)munmap(job->piece, PIECE_BYTES);
+    else
+        free(job->piece);
+    job->piece = NULL;
 }
 
 /* Return: 0; -errno. */
@@ -60,10 +66,12 @@ static int read_piece(struct job *job)
 {
     uint64_t n_read = 0;
 
-    job->n_bytes = piece_of(job);
-    job->done = 0;
+    job->is_mapped = false;
+    job->piece = malloc(job->n_bytes);
+    if (!job->piece)
+        return -ENOMEM;
     while (n_read < job->n_bytes) {
-        ssize_t n = pread(job->what.fd, job->buffer + n_read, job->n_bytes - n_read,
+        ssize_t n = pread(job->what.fd, job->piece + n_read, job->n_bytes - n_read,
                           (off_t)(job->offset + n_read));
 
         if (n < 0 && errno == EINTR)
@@ -75,12 +83,35 @@ static int read_piece(struct job *job)
     return 0;
 }
 
+/* Return: 0; -errno. */
+static int map_piece(struct job *job)
+{
+    void *piece = mmap(NULL, PIECE_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, job->what.fd,
+                       (off_t)job->offset);
+
+    if (piece == MAP_FAILED)
+        return -errno;
+    job->is_mapped = true;
+    job->piece = piece;
+    return 0;
+}
+
+static int next_piece(struct job *job)
+{
+    const uint64_t left = job->end - job->offset;
+
+    drop_piece(job);
+    job->n_bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+    job->done = 0;
+    return job->n_bytes <= SMALL_BYTES ? read_piece(job) : map_piece(job);
+}
+
 static void submit(struct flusher *flusher, struct job *job)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&flusher->ring);
 
     MUST(sqe); /* there are as many entries as slots */
-    io_uring_prep_write(sqe, job->fd, job->buffer + job->done, (unsigned)(job->n_bytes - job->done),
+    io_uring_prep_write(sqe, job->fd, job->piece + job->done, (unsigned)(job->n_bytes - job->done),
                         job->offset + job->done);
     io_uring_sqe_set_data(sqe, job);
 }
@@ -90,10 +121,8 @@ static void finish(struct flusher *flusher, struct job *job, int error)
     if (error < 0)
         muse_set_error("writing at byte %" PRIu64 ": %s", job->offset + job->done,
                        strerror(-error));
-    if (job->buffer) {
-        flusher->is_busy[(size_t)(job->buffer - flusher->buffers) / BUFFER_BYTES] = false;
-        flusher->n_busy--;
-    }
+    drop_piece(job);
+    flusher->n_busy--;
     muse_reply(job->request, error);
     free(job);
 }
@@ -107,23 +136,11 @@ static void go_on(struct flusher *flusher, struct job *job)
         finish(flusher, job, 0);
         return;
     }
-    r = read_piece(job);
+    r = next_piece(job);
     if (r < 0)
         finish(flusher, job, r);
     else
         submit(flusher, job);
-}
-
-static void take_slot(struct flusher *flusher, struct job *job)
-{
-    unsigned slot = 0;
-
-    while (flusher->is_busy[slot])
-        slot++;
-    flusher->is_busy[slot] = true;
-    flusher->n_busy++;
-    job->buffer = flusher->buffers + (size_t)slot * BUFFER_BYTES;
-    go_on(flusher, job);
 }
 
 /* Return: NULL: nothing is queued, or the thread is to end (stop is set). */
@@ -142,7 +159,8 @@ static struct job *take_job(struct flusher *flusher)
 static void on_written(struct flusher *flusher, struct job *job, int res)
 {
     if (res < 0 && res != -EINTR && res != -EAGAIN) {
-        finish(flusher, job, res);
+        finish(flusher, job,
+               res == -EFAULT ? -EIO : res); /* the page cache is shorter than it was */
         return;
     }
     if (res == 0) {
@@ -179,8 +197,10 @@ static void *run(void *arg)
     while (more || flusher->n_busy > 0) {
         struct job *job;
 
-        while (flusher->n_busy < N_SLOTS && (job = take_job(flusher)))
-            take_slot(flusher, job);
+        while (flusher->n_busy < N_SLOTS && (job = take_job(flusher))) {
+            flusher->n_busy++;
+            go_on(flusher, job);
+        }
         (void)pthread_mutex_lock(&flusher->lock);
         more = !flusher->stop || !list_is_empty(&flusher->queue);
         (void)pthread_mutex_unlock(&flusher->lock);
@@ -193,8 +213,6 @@ static void *run(void *arg)
 
 static void release(struct flusher *flusher)
 {
-    if (flusher->buffers)
-        (void)munmap(flusher->buffers, (size_t)N_SLOTS * BUFFER_BYTES);
     io_uring_queue_exit(&flusher->ring);
     (void)pthread_cond_destroy(&flusher->queued);
     (void)pthread_mutex_destroy(&flusher->lock);
@@ -204,7 +222,6 @@ static void release(struct flusher *flusher)
 int flusher_start(struct flusher **ret_flusher)
 {
     struct flusher *flusher = calloc(1, sizeof(*flusher));
-    void *buffers;
     int r;
 
     if (!flusher)
@@ -217,11 +234,7 @@ int flusher_start(struct flusher **ret_flusher)
     (void)pthread_mutex_init(&flusher->lock, NULL); /* these cannot fail with default attributes */
     (void)pthread_cond_init(&flusher->queued, NULL);
     list_init(&flusher->queue);
-    buffers = mmap(NULL, (size_t)N_SLOTS * BUFFER_BYTES, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (buffers != MAP_FAILED)
-        flusher->buffers = buffers;
-    r = buffers == MAP_FAILED ? -errno : -pthread_create(&flusher->thread, NULL, run, flusher);
+    r = -pthread_create(&flusher->thread, NULL, run, flusher);
     if (r < 0) {
         release(flusher);
         return r;
