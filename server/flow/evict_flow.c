@@ -39,6 +39,8 @@
 /* Chosen: what one turn of the loop evicts in the background. More than a turn of faults brings, so that
  * it gets ahead; little enough to be over before the reader it has just answered faults again. */
 #define RUNS_PER_TURN  2u
+/* Chosen: of a limit. Less is not written back for room: to find it costs a look at every page. */
+#define DIRTY_SHARE    8u
 /* Chosen: a mapping that lost pages is watched that long at least, however complete it is again. */
 #define RECENT_NS      1000000000ull
 /* Chosen: readers that go on at the same time, two windows each. */
@@ -412,6 +414,13 @@ static void write_back(struct engine *engine)
     }
 }
 
+/* Too much to wait for its age: soon there would be nothing clean that can go. */
+static bool is_much_dirty(const struct engine *engine)
+{
+    return writeback_dirty_bytes(engine) >=
+           smaller(user_limit(engine), memory_limit(engine)) / DIRTY_SHARE;
+}
+
 static uint64_t progress_of(const struct engine *engine)
 {
     return engine->stats.pages_evicted + engine->stats.pages_written;
@@ -484,7 +493,7 @@ static void on_again(struct deadline *deadline)
     }
     make_memory_room(flow, memory_mark, RUNS_PER_TURN, false);
     is_enough &= memory_room(engine) >= memory_mark;
-    if (!is_enough)
+    if (!is_enough && (engine->stats.pages_evicted == before || is_much_dirty(engine)))
         write_back(engine);
     if (!is_enough && engine->stats.pages_evicted != before)
         deadline_set(&engine->loop, &flow->again, loop_now_ns());

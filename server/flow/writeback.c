@@ -612,6 +612,19 @@ static void flush_background(struct object *object)
         free(sync);
 }
 
+uint64_t writeback_dirty_bytes(const struct engine *engine)
+{
+    uint64_t n_bytes = 0;
+    const struct list *pos;
+
+    list_for_each(pos, &engine->dirty) {
+        const struct object *object = CONTAINER_OF_CONST(pos, struct object, wb.dirty);
+
+        n_bytes += object->pages.n_dirty << object->page_shift;
+    }
+    return n_bytes;
+}
+
 void writeback_kick(struct object *object)
 {
     if (object->pages.n_dirty > 0 && object_takes_pages_back(object) && !object->lost)

@@ -58,6 +58,9 @@ MUST_CHECK int writeback_is_busy(const struct object *object, struct range pages
 /** writeback_go_on() - pages that could not be written back for resize_border() may be now */
 void writeback_go_on(struct object *object);
 
+/** writeback_dirty_bytes() - what is dirty, or on its way to a driver, in all objects */
+uint64_t writeback_dirty_bytes(const struct engine *engine);
+
 /** writeback_kick() - somebody who wrote has gone: write back soon */
 void writeback_kick(struct object *object);
 
