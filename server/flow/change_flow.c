@@ -57,8 +57,7 @@ static const char *reason_of(const struct change_request *request, int error)
         return request->mm.space->refusal;
     if (error == -ENOMEM && request->at < request->range.end)
         return "a part of the range is not mapped, or the limit of mappings is reached";
-    if (request->state == CHANGE_TELLING || request->state == CHANGE_COPYING ||
-        request->state == CHANGE_LAST)
+    if (request->state == CHANGE_TELLING || request->state == CHANGE_LAST)
         return "the client's kernel refused";
     if (request->state == CHANGE_PUNCHING)
         return error == -EOPNOTSUPP ? "objects of this driver cannot have holes punched"
@@ -168,12 +167,10 @@ static void make_copies(struct change_request *request)
                               .range = request->part,
                               .advice = MADV_POPULATE_WRITE,
                               .fd = -1};
-    int r;
 
     request->state = CHANGE_COPYING;
-    r = session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_copied, request);
-    if (r < 0)
-        finish(request, r);
+    if (session_mem_ops(request->mm.space, request->mm.id, &op, 1, 0, on_copied, request) < 0)
+        walk(request); /* what is changed is changed: copies are not worth an error */
 }
 
 static void on_told(void *ctx, enum client_end end, int error)

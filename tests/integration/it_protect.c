@@ -4,6 +4,7 @@
  * driver sees, refuses, and what becomes of it all when somebody dies in the middle.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <muse/muse.h>
 #include <pthread.h>
 #include <signal.h>
@@ -288,6 +289,66 @@ START_TEST(a_client_killed_while_the_driver_thinks_leaves_nothing)
 }
 END_TEST
 
+/* ---- locked private memory that becomes writable: its pages are brought in, and copied ---- */
+
+/* Without access nothing comes when it is locked; what mlock(2) then says is not asked here. */
+static char *map_locked(struct muse *own, const char *name, size_t n_pages)
+{
+    char *mapped = client_map(own, name, O_RDONLY, n_pages * PAGE, PROT_NONE, MAP_PRIVATE);
+
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    (void)!muse_mlock(own, mapped, n_pages * PAGE);
+    return mapped;
+}
+
+START_TEST(a_page_that_cannot_be_had_is_no_error_of_making_it_writable)
+{
+    begin(NULL);
+    char *mapped = map_locked(muse, "faulty/x,fault-errno=5,page=1", 3);
+
+    ck_assert_int_eq(muse_mprotect(muse, mapped, 3 * PAGE, RW), 0);
+    wait_for_counter("fault", 1); /* nobody has touched it */
+    ck_assert_int_eq(probe_write(mapped, 1).signal, 0);
+    ck_assert_int_eq(probe_write(mapped + PAGE, 1).signal, SIGBUS);
+    end();
+}
+END_TEST
+
+START_TEST(a_driver_that_dies_while_copies_are_made_is_no_error_either)
+{
+    begin(NULL);
+    char *mapped = map_locked(muse, "faulty/x,die-in=fault", 2);
+
+    ck_assert_int_eq(muse_mprotect(muse, mapped, 2 * PAGE, RW), 0);
+    ck_assert_int_eq(probe_write(mapped, 1).signal, SIGBUS);
+    (void)wait_for_driver(&rig, "faulty", 0);
+    end();
+}
+END_TEST
+
+static void copy_for_ever(void *ctx)
+{
+    struct muse *own = client_connect();
+    char *mapped = map_locked(own, "faulty/x,fault-delay-ms=500", 2);
+
+    (void)ctx;
+    (void)!muse_mprotect(own, mapped, 2 * PAGE, RW);
+    ck_abort_msg("it should be dead by now");
+}
+
+START_TEST(a_client_killed_while_it_makes_copies_leaves_nothing)
+{
+    pid_t child;
+
+    begin(NULL);
+    child = client_fork(copy_for_ever, NULL);
+    wait_for_counter("fault", 1);
+    client_kill(child);
+    wait_for_counter("close", 1);
+    end();
+}
+END_TEST
+
 /* ---- threads ---- */
 
 struct reader {
@@ -350,6 +411,9 @@ int main(void)
     tcase_add_test(tcase, a_driver_past_its_deadline_is_etimedout_and_nothing_changes);
     tcase_add_test(tcase, a_driver_that_dies_in_mprotect_has_nothing_against_it);
     tcase_add_test(tcase, a_client_killed_while_the_driver_thinks_leaves_nothing);
+    tcase_add_test(tcase, a_page_that_cannot_be_had_is_no_error_of_making_it_writable);
+    tcase_add_test(tcase, a_driver_that_dies_while_copies_are_made_is_no_error_either);
+    tcase_add_test(tcase, a_client_killed_while_it_makes_copies_leaves_nothing);
     tcase_add_test(tcase, threads_that_read_do_not_notice_that_writing_comes_and_goes);
     return unit_run("protect", tcase);
 }
