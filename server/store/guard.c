@@ -3,8 +3,8 @@
  * One worker at a time, which the server's thread waits for. It is replaced when it is stuck; those
  * that are stuck are joined when the lock that they wait for is free.
  *
- * Late is who sleeps in the kernel uninterruptibly after GUARD_MS: that the machine is busy is nobody's
- * fault. Everything the worker needs is its own then: when it wakes, the server may long have other things
+ * Late is who sleeps in the kernel uninterruptibly after GUARD_MS, or less while others are stuck: that the
+ * machine is busy is nobody's fault. Everything the worker needs is its own then: when it wakes, the server may long have other things
  * in its buffers.
  */
 #include "server/store/guard.h"
@@ -20,8 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GUARD_MS 1000  /* chosen: far above what a change of 2 MiB takes */
-#define SPIN_NS  50000 /* chosen: changes come in twos, and waking somebody costs as much */
+#define GUARD_MS       1000  /* chosen: far above what a change of 2 MiB takes */
+#define GUARD_LEAST_MS 20    /* chosen: when several are stuck already, the same, but not by far */
+#define SPIN_NS        50000 /* chosen: changes come in twos, and waking somebody costs as much */
 
 enum guard_state { GUARD_IDLE, GUARD_ASKED, GUARD_ANSWERED, GUARD_QUIT };
 
@@ -115,10 +116,9 @@ static void *work(void *ctx)
     (void)pthread_mutex_lock(&worker->lock);
     worker->tid = gettid();
     while (worker->state != GUARD_QUIT) {
-        const int state = worker->state;
-        int r = 0;
+        int r;
 
-        if (state != GUARD_ASKED) {
+        if (worker->state != GUARD_ASKED) {
             (void)pthread_cond_wait(&worker->changed, &worker->lock);
             continue;
         }
@@ -275,22 +275,24 @@ static bool sleeps_in_kernel(pid_t tid)
 
 static struct timespec later(unsigned ms)
 {
-    struct timespec when;
+    const uint64_t when_ns = now_ns() + ms * UINT64_C(1000000);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += ms / 1000;
-    when.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_nsec -= 1000000000;
-        when.tv_sec++;
-    }
-    return when;
+    return (struct timespec){.tv_sec = (time_t)(when_ns / 1000000000),
+                             .tv_nsec = (long)(when_ns % 1000000000)};
+}
+
+/* Half as long for each that is stuck already: who has many page caches has to wait, not we for all of them. */
+static unsigned patience_ms(const struct guard *guard)
+{
+    const unsigned ms = guard->n_stuck < 32 ? GUARD_MS >> guard->n_stuck : 0;
+
+    return ms > GUARD_LEAST_MS ? ms : GUARD_LEAST_MS;
 }
 
 /* The lock is held. Return: whether there is an answer. */
-static bool wait_for_answer(struct guard_worker *worker)
+static bool wait_for_answer(struct guard_worker *worker, unsigned ms)
 {
-    struct timespec until = later(GUARD_MS);
+    struct timespec until = later(ms);
 
     while (worker->state == GUARD_ASKED) {
         if (pthread_cond_timedwait(&worker->changed, &worker->lock, &until) != ETIMEDOUT ||
@@ -300,13 +302,13 @@ static bool wait_for_answer(struct guard_worker *worker)
             atomic_store(&worker->is_given_up, true);
             return false;
         }
-        until = later(GUARD_MS);
+        until = later(ms);
     }
     return true;
 }
 
 /* Return: whether it was answered in time. */
-static bool ask(struct guard_worker *worker)
+static bool ask(struct guard_worker *worker, unsigned ms)
 {
     bool is_answered;
 
@@ -316,7 +318,7 @@ static bool ask(struct guard_worker *worker)
     (void)pthread_mutex_unlock(&worker->lock);
     spin(worker, GUARD_ASKED);
     (void)pthread_mutex_lock(&worker->lock);
-    is_answered = wait_for_answer(worker);
+    is_answered = wait_for_answer(worker, ms);
     if (is_answered)
         worker->state = GUARD_IDLE;
     (void)pthread_mutex_unlock(&worker->lock);
@@ -335,8 +337,9 @@ int guard_run(struct guard *guard, const struct guard_change *change)
     r = copy_data(worker, change);
     if (r < 0)
         return r;
-    if (ask(worker))
+    if (ask(worker, patience_ms(guard)))
         return worker->result;
+    join_stuck(guard);
     guard->worker = NULL;
     list_add(&guard->stuck, &worker->node);
     guard->n_stuck++;

@@ -196,6 +196,28 @@ START_TEST(there_is_no_room_while_several_are_stuck)
 }
 END_TEST
 
+START_TEST(files_that_were_given_before_are_given_up_too_and_come_back)
+{
+    struct holder holders[3 * GUARD_STUCK_MAX];
+    struct guard_change change;
+
+    for (unsigned i = 0; i < 3 * GUARD_STUCK_MAX; i++) {
+        hold(&holders[i], make_file());
+        change = punch_of(dup(holders[i].fd));
+        ck_assert_int_eq(guard_run(&guard, &change), -ETIMEDOUT);
+    }
+    ck_assert_uint_eq(guard.n_stuck, 3 * GUARD_STUCK_MAX);
+    for (unsigned i = 0; i < 3 * GUARD_STUCK_MAX; i++) {
+        change = punch_of(holders[i].fd);
+        release(&holders[i]);
+        ck_assert_int_eq(guard_run(&guard, &change), 0);
+        (void)close(holders[i].fd);
+    }
+    while (guard.n_stuck > 0)
+        (void)guard_has_room(&guard);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("guard");
@@ -205,6 +227,7 @@ int main(void)
     tcase_add_test(tcase, changes_by_the_worker_are_those_of_the_system_calls);
     tcase_add_test(tcase, errors_are_those_of_the_system_calls);
     tcase_add_test(tcase, a_change_that_waits_for_a_lock_is_given_up_and_the_next_file_is_served);
+    tcase_add_test(tcase, files_that_were_given_before_are_given_up_too_and_come_back);
     tcase_add_test(tcase, there_is_no_room_while_several_are_stuck);
     return unit_run("guard", tcase);
 }
