@@ -252,10 +252,9 @@ void object_stuck(struct backing *backing)
 {
     struct object *object = CONTAINER_OF(backing, struct object, backing);
     const struct flow_where where = {.driver = object->driver, .object = object->name};
-    static const char why[] = "a program that may write to it holds the lock of its page cache";
 
-    flow_error("object.stuck", &where, -EIO, why);
-    poison_add_rest(&object->poison, EIO, "page cache", why);
+    flow_error("object.stuck", &where, -EIO, OBJECT_STUCK_TEXT);
+    poison_add_rest(&object->poison, EIO, "page cache", OBJECT_STUCK_TEXT);
 }
 
 /* ---- found, or made ---- */

@@ -41,6 +41,9 @@ MUST_CHECK int object_set_extents(struct object *object, Muse__Wire__Extent *con
  */
 void object_unset_extents(struct object *object);
 
+/* Why a page cache is stuck, for people. */
+#define OBJECT_STUCK_TEXT "a program that may write to it holds the lock of its page cache"
+
 /** object_writable_fd() - the page cache for who may write to it, a client or driver of @uid. Return:
  * borrowed; -errno, no descriptor is free. */
 int object_writable_fd(struct object *object, uid_t uid);

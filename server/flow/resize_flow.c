@@ -31,6 +31,7 @@
 #include "server/flow/fill.h"
 #include "server/flow/fill_flow.h"
 #include "server/flow/flow_log.h"
+#include "server/flow/object_flow.h"
 #include "server/flow/requests.h"
 #include "server/flow/session_flow.h"
 #include "server/flow/waits.h"
@@ -200,7 +201,7 @@ static void make_hole(struct object *object, struct range bytes)
         object, (struct range){inner.start >> object->page_shift, inner.end >> object->page_shift});
 }
 
-/* What the driver has done. Return: 0 or -ENOMEM. */
+/* What the driver has done. Return: 0; -ENOMEM; -EIO: the page cache is stuck, and shows what it did. */
 static int carry_out(const struct resize *resize)
 {
     struct object *object = resize->file->object;
@@ -210,6 +211,8 @@ static int carry_out(const struct resize *resize)
     if (resize->is_fallocate) {
         if (resize->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
             make_hole(object, resize->bytes);
+        if (object->backing.is_stuck)
+            return -EIO;
         if ((resize->mode & FALLOC_FL_KEEP_SIZE) || resize->bytes.end <= object->size_bytes)
             return 0;
         size = resize->bytes.end;
@@ -235,8 +238,11 @@ static void on_answered(struct driver_call *call, enum call_end end, struct fram
     }
     hook_ended(resize->file->driver, call, error);
     if (error == 0) {
-        (void)snprintf(text, sizeof(text), "no memory for a page cache of that size");
         error = carry_out(resize);
+        (void)snprintf(text, sizeof(text), "%s",
+                       resize->file->object->backing.is_stuck
+                           ? OBJECT_STUCK_TEXT
+                           : "no memory for a page cache of that size");
     }
     finish(resize, error, text);
 }
@@ -265,6 +271,11 @@ static void ask(struct resize *resize)
         pages.end = ((resize->bytes.end - 1) >> object->page_shift) + 1;
     if (resize->only_grows && resize->size <= object->size_bytes) {
         finish(resize, 0, NULL);
+        return;
+    }
+    if (object->backing.is_stuck) {
+        finish(resize, -EIO,
+               OBJECT_STUCK_TEXT); /* before the driver changes what cannot be shown */
         return;
     }
     r = writeback_is_busy(object, pages);

@@ -209,6 +209,45 @@ START_TEST(what_was_written_before_is_written_back)
 }
 END_TEST
 
+/* The first one finds it stuck when the driver has made its hole, the others are told before. */
+START_TEST(what_changes_a_stuck_object_is_an_error)
+{
+    const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    struct muse_file *file;
+    struct holder holder;
+    struct stat stat;
+    char *mapped;
+
+    begin();
+    mapped = map_rw("file/data");
+    file = client_open(muse, "file/data", O_RDWR);
+    ck_assert(file_is(mapped, 0, BYTES));
+    holder_start(&holder, "file/data");
+    ck_assert_int_eq(muse_fallocate(file, hole, (off_t)PAGE, (off_t)PAGE), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert(is_stuck("file/data"));
+    ck_assert_int_eq(muse_fallocate(file, hole, (off_t)(4 * PAGE), (off_t)PAGE), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_int_eq(muse_madvise(muse, mapped, PAGE, MADV_REMOVE), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_int_eq(muse_ftruncate(file, (off_t)PAGE), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_int_eq(muse_ftruncate(file, (off_t)(2 * BYTES)), -1);
+    ck_assert_int_eq(muse_close(file), 0);
+    holder_end(&holder);
+    ck_assert_int_eq(muse_munmap(muse, mapped, BYTES), 0);
+    mapped = map_rw("file/data");
+    ck_assert(file_is(mapped, 0, PAGE));
+    ck_assert_int_eq(mapped[PAGE], 0); /* the hole that the driver has made */
+    ck_assert(file_is(mapped + 2 * PAGE, 2 * PAGE, BYTES - 2 * PAGE));
+    file = client_open(muse, "file/data", O_RDONLY);
+    ck_assert_int_eq(muse_fstat(file, &stat), 0);
+    ck_assert_int_eq(stat.st_size, (off_t)BYTES);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 START_TEST(an_object_that_was_stuck_is_whole_again_once_all_have_closed_it)
 {
     struct holder holder;
@@ -274,6 +313,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, who_holds_the_lock_of_a_page_cache_stops_nobody_else);
     tcase_add_test(tcase, what_was_written_before_is_written_back);
+    tcase_add_test(tcase, what_changes_a_stuck_object_is_an_error);
     tcase_add_test(tcase, an_object_that_was_stuck_is_whole_again_once_all_have_closed_it);
     tcase_add_test(tcase, after_some_of_them_no_stranger_gets_a_page_cache_to_write_to);
     return unit_run("stuck", tcase);
