@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,9 +68,10 @@ struct walk {
     nftw_fn *visit;
     ftw_fn *visit_old; /* of ftw(3), instead */
     int flags;
-    dev_t device;           /* where it began, for FTW_MOUNT */
-    struct folder *visited; /* owned; folders are visited once when links are followed */
-    size_t n_visited;
+    dev_t device; /* where it began, for FTW_MOUNT */
+    int cwd;      /* owned: FTW_CHDIR: the folder that paths are seen from; else -1 */
+    void *
+        visited; /* owned: a tree of struct folder; they are visited once when links are followed */
 };
 
 /* As ftw(3) calls what nftw(3) knows better. */
@@ -87,15 +89,18 @@ static int old_type(int type)
     }
 }
 
-/* FTW_CHDIR: in the folder that it lies in. Return: 0; -1 and errno. */
-static int enter_parent(const char *path, int base)
+/* FTW_CHDIR: in the folder that it lies in. Return: as visit(). */
+static int visit_there(const struct walk *walk, const char *path, const struct stat *stat, int type,
+                       struct FTW *place)
 {
     char parent[PATH_MAX];
+    int r;
 
-    if (base == 0)
-        return 0;
-    (void)snprintf(parent, sizeof(parent), "%.*s", base > 1 ? base - 1 : 1, path);
-    return chdir(parent);
+    (void)snprintf(parent, sizeof(parent), "%.*s", place->base > 1 ? place->base - 1 : 1, path);
+    if (place->base > 0 && chdir(parent) < 0)
+        return -1;
+    r = walk->visit(path, stat, type, place);
+    return fchdir(walk->cwd) < 0 ? -1 : r;
 }
 
 static int visit(const struct walk *walk, const char *path, const struct stat *stat, int type,
@@ -106,9 +111,8 @@ static int visit(const struct walk *walk, const char *path, const struct stat *s
 
     if (walk->visit_old)
         return walk->visit_old(path, stat, old_type(type));
-    if ((walk->flags & FTW_CHDIR) && enter_parent(path, place.base) < 0)
-        return -1;
-    return walk->visit(path, stat, type, &place);
+    return walk->flags & FTW_CHDIR ? visit_there(walk, path, stat, type, &place)
+                                   : walk->visit(path, stat, type, &place);
 }
 
 /* Return: FTW_ of a name, and its attributes. */
@@ -122,23 +126,31 @@ static int type_of(const struct walk *walk, const char *path, struct stat *ret)
     return S_ISLNK(ret->st_mode) ? FTW_SL : FTW_F;
 }
 
+static int compare_folders(const void *a, const void *b)
+{
+    const struct folder *one = a, *other = b;
+
+    if (one->device != other->device)
+        return one->device < other->device ? -1 : 1;
+    return one->inode < other->inode ? -1 : one->inode > other->inode;
+}
+
 /* Return: 1 it was not there yet; 0 it was; -1 and errno. */
 static int remember(struct walk *walk, const struct stat *stat)
 {
-    struct folder *longer;
+    struct folder *folder, **known;
 
     if (walk->flags & FTW_PHYS)
         return 1;
-    for (size_t i = 0; i < walk->n_visited; i++) {
-        if (walk->visited[i].inode == stat->st_ino && walk->visited[i].device == stat->st_dev)
-            return 0;
-    }
-    longer = realloc(walk->visited, (walk->n_visited + 1) * sizeof(*longer));
-    if (!longer)
+    folder = malloc(sizeof(*folder));
+    if (!folder)
         return -1;
-    walk->visited = longer;
-    longer[walk->n_visited++] = (struct folder){stat->st_dev, stat->st_ino};
-    return 1;
+    *folder = (struct folder){stat->st_dev, stat->st_ino};
+    known = (struct folder **)tsearch(folder, &walk->visited, compare_folders);
+    if (known && *known == folder)
+        return 1;
+    free(folder);
+    return known ? 0 : fail(ENOMEM);
 }
 
 static int walk_name(struct walk *walk, const char *path, int level);
@@ -211,22 +223,21 @@ static int walk_name(struct walk *walk, const char *path, int level)
 /* Source: nftw(3): a start that is not there is an error, and not a name without attributes. */
 static int walk_from(struct walk *walk, const char *path)
 {
-    const int before = walk->flags & FTW_CHDIR ? open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     struct stat stat;
-    int r = -1;
+    int r = -1, error;
 
+    walk->cwd = walk->flags & FTW_CHDIR ? open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if ((walk->flags & FTW_CHDIR) && walk->cwd < 0)
+        return -1;
     if (type_of(walk, path, &stat) != FTW_NS) {
         walk->device = stat.st_dev;
         r = walk_name(walk, path, 0);
     }
-    if (before >= 0) {
-        const int saved = errno;
-
-        (void)fchdir(before);
-        (void)close(before);
-        errno = saved;
-    }
-    free(walk->visited);
+    error = errno;
+    if (walk->cwd >= 0)
+        (void)close(walk->cwd);
+    tdestroy(walk->visited, free);
+    errno = error;
     if ((walk->flags & FTW_ACTIONRETVAL) && (r == FTW_SKIP_SUBTREE || r == FTW_SKIP_SIBLINGS))
         r = 0;
     return r;

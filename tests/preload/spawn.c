@@ -3,7 +3,7 @@
  * A program that starts others with file actions about the files of a folder, and that lets the C library walk
  * through it. spawn.sh compares what it says on a plain folder and on a served one.
  *
- *     spawn FOLDER       FOLDER holds text, sub/inner and link -> sub, and can be written to
+ *     spawn FOLDER       FOLDER holds text, sub/inner, sub/second and link -> sub, and can be written to
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -209,19 +209,6 @@ static int skip_sub(const char *name, const struct stat *stat, int type, struct 
     return strcmp(name + place->base, "sub") == 0 ? FTW_SKIP_SUBTREE : FTW_CONTINUE;
 }
 
-static void walks(void)
-{
-    say_seen("nftw", nftw(folder, on_name, 5, 0));
-    say_seen("nftw, links as such", nftw(folder, on_name, 5, FTW_PHYS));
-    say_seen("nftw, folders last", nftw(folder, on_name, 5, FTW_PHYS | FTW_DEPTH | FTW_MOUNT));
-    say_seen("nftw, going there", nftw(folder, on_name, 5, FTW_PHYS | FTW_CHDIR));
-    say_seen("nftw, without a part", nftw(folder, skip_sub, 5, FTW_PHYS | FTW_ACTIONRETVAL));
-    say_seen("nftw, stopped", nftw(folder, stop_at_inner, 5, FTW_PHYS));
-    say_seen("nftw of a file", nftw(path("text"), on_name, 5, 0));
-    say_seen("nftw of nothing", nftw(path("none"), on_name, 5, 0));
-    say_seen("ftw", ftw(folder, on_old_name, 5));
-}
-
 static void say_glob(const char *pattern, int flags)
 {
     glob_t found = {0};
@@ -232,6 +219,24 @@ static void say_glob(const char *pattern, int flags)
     for (size_t i = 0; r == 0 && i < found.gl_pathc; i++)
         printf("    %s\n", found.gl_pathv[i]);
     globfree(&found);
+}
+
+static void walks(void)
+{
+    say_seen("nftw", nftw(folder, on_name, 5, 0));
+    say_seen("nftw, links as such", nftw(folder, on_name, 5, FTW_PHYS));
+    say_seen("nftw, folders last", nftw(folder, on_name, 5, FTW_PHYS | FTW_DEPTH | FTW_MOUNT));
+    say_seen("nftw, going there", nftw(folder, on_name, 5, FTW_PHYS | FTW_CHDIR));
+    printf("%d\n", chdir(folder));
+    say_seen("nftw, going there from here", nftw(".", on_name, 5, FTW_PHYS | FTW_CHDIR));
+    say_seen("nftw, from beside it", nftw("sub", on_name, 5, FTW_CHDIR));
+    say_glob("*", 0);
+    printf("%d\n", chdir("/"));
+    say_seen("nftw, without a part", nftw(folder, skip_sub, 5, FTW_PHYS | FTW_ACTIONRETVAL));
+    say_seen("nftw, stopped", nftw(folder, stop_at_inner, 5, FTW_PHYS));
+    say_seen("nftw of a file", nftw(path("text"), on_name, 5, 0));
+    say_seen("nftw of nothing", nftw(path("none"), on_name, 5, 0));
+    say_seen("ftw", ftw(folder, on_old_name, 5));
 }
 
 static void globs(void)

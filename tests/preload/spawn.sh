@@ -10,6 +10,7 @@ for folder in "$own" "$plain"; do
     mkdir -p "$folder/sub"
     seq 1 1000 >"$folder/text"
     echo "inside the folder" >"$folder/sub/inner"
+    echo "beside it" >"$folder/sub/second"
     ln -s sub "$folder/link"
 done
 start "muse-file --writable $plain"
