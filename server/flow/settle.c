@@ -26,13 +26,13 @@
 #include "server/flow/evict_flow.h"
 #include "server/flow/writeback.h"
 
-#define SETTLE_NS  1000000000ull /* chosen: a read with O_DIRECT of a disk that is busy */
-#define HURRY_NS   20000000ull   /* chosen: a system call that has to wait for a few faults */
-#define TURN_BYTES (4u << 20)    /* chosen: hashed in about 600 µs */
-#define TURN_RUNS  64u           /* chosen: of single pages, as long */
-#define PIECE_BYTES                                                                                \
-    (128u << 10)     /* chosen: read and hashed at once, it stays in a processor's cache */
-#define FORGOTTEN 0u /* no hash: it is not compared */
+#define SETTLE_NS   1000000000ull /* chosen: a read with O_DIRECT of a disk that is busy */
+#define HURRY_NS    20000000ull   /* chosen: a system call that has to wait for a few faults */
+#define TURN_BYTES  (4u << 20)    /* chosen: hashed in about 600 µs */
+#define TURN_RUNS   64u           /* chosen: of single pages, as long */
+/* Chosen: read and hashed at once, it stays in a processor's cache. */
+#define PIECE_BYTES (128u << 10)
+#define FORGOTTEN   0u /* no hash: it is not compared */
 
 struct settling {
     struct list node;      /* in engine.settling */
@@ -110,8 +110,10 @@ struct settling *settle_new(struct object *object, struct range pages)
     settling->pages = pages;
     settling->n_left = n_pages;
     while (!range_is_empty(pages)) {
-        hash_piece(settling, piece_of(object, pages), buffer);
-        pages.start = piece_of(object, pages).end;
+        const struct range piece = piece_of(object, pages);
+
+        hash_piece(settling, piece, buffer);
+        pages.start = piece.end;
     }
     store_buffer_put(&object->engine->store, buffer);
     return settling;
