@@ -18,6 +18,15 @@ static int failed(const char *what)
     return 1;
 }
 
+/* Return: exit status. */
+static int judge(uint64_t n_wrong)
+{
+    if (n_wrong > 0)
+        fprintf(stderr, "%s: wrong content: %" PRIu64 " words\n", program_invocation_short_name,
+                n_wrong);
+    return n_wrong > 0;
+}
+
 /* One word of each page, in order. Return: nanoseconds. */
 static uint64_t write_pages(volatile uint64_t *words, uint64_t size_bytes)
 {
@@ -68,10 +77,7 @@ int write_work(const struct write_target *target, uint64_t size_bytes)
     printf("{\"n_ops\": %" PRIu64 ", \"cold_ns\": %" PRIu64 ", \"dirty_ns\": %" PRIu64
            ", \"sync_ns\": %" PRIu64 ", \"cow_ns\": %" PRIu64 "}\n",
            size_bytes / CONTENT_PAGE_BYTES, cold, dirty, sync, cow);
-    if (n_wrong > 0)
-        fprintf(stderr, "%s: wrong content: %" PRIu64 " words\n", program_invocation_short_name,
-                n_wrong);
-    return n_wrong > 0;
+    return judge(n_wrong);
 }
 
 /* Return: words that were wrong. @times: one for each visit. */
@@ -120,10 +126,7 @@ int write_uniform(const struct write_target *target, uint64_t size_bytes, uint64
     if (target->unmap(target->ctx, shared, size_bytes) < 0)
         return failed("unmap");
     touch_print(stdout, "uniform", &result, -1);
-    if (n_wrong > 0)
-        fprintf(stderr, "%s: wrong content: %" PRIu64 " words\n", program_invocation_short_name,
-                n_wrong);
-    return n_wrong > 0;
+    return judge(n_wrong);
 }
 
 int write_main(const struct write_target *target, int argc, char **argv)
