@@ -278,6 +278,32 @@ START_TEST(a_client_that_may_only_read_cannot_write_by_any_way_round)
 }
 END_TEST
 
+/* Page caches of objects that can be truncated cannot be sealed. A cluster of more than a few pages is written to the
+ * file from a mapping, which then has no pages. */
+START_TEST(who_cuts_off_a_page_cache_behind_the_servers_back_loses_only_his_own_writes)
+{
+    struct muse_file *file;
+    char *mapped, *other;
+
+    begin(writable);
+    rig_file(&rig, "other", FILE_BYTES);
+    file = client_open(muse, "file/data", O_RDWR);
+    mapped = muse_mmap(muse, NULL, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    memset(mapped, 'w', FILE_BYTES);
+    ck_assert_int_eq(ftruncate(client_cache_fd(), 0), 0);
+    ck_assert_int_eq(muse_msync(muse, mapped, N_PAGES * PAGE, MS_SYNC), -1);
+    ck_assert_int_eq(errno, EIO);
+    other =
+        client_map(muse, "file/other", O_RDWR, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+    ck_assert_ptr_ne(other, MAP_FAILED);
+    memset(other, 'w', FILE_BYTES);
+    ck_assert_int_eq(muse_msync(muse, other, N_PAGES * PAGE, MS_SYNC), 0);
+    ck_assert_int_eq(muse_close(file), 0);
+    end();
+}
+END_TEST
+
 /* The file of the page cache is as long as it is, also for who may write into it. */
 START_TEST(a_writer_that_comes_after_a_reader_can_neither_shrink_nor_grow_the_object)
 {
@@ -440,5 +466,7 @@ int main(void)
     tcase_add_test(tcase, a_client_that_touches_the_cache_behind_the_servers_back_hurts_nobody);
     tcase_add_test(tcase, pread_reads_the_objects_bytes_up_to_its_end);
     tcase_add_test(tcase, pread_over_a_failing_page_is_short_and_then_an_error);
+    tcase_add_test(tcase,
+                   who_cuts_off_a_page_cache_behind_the_servers_back_loses_only_his_own_writes);
     return unit_run("sharing", tcase);
 }
