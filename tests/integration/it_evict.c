@@ -362,6 +362,37 @@ START_TEST(musectl_evicts_by_name_and_by_number_and_limits_take_effect)
 }
 END_TEST
 
+/* Little that is dirty waits for its age, however much is read meanwhile; when it is much it goes at once. */
+START_TEST(what_is_dirty_is_written_back_for_room_only_when_it_is_much)
+{
+    static const char *const writing[][2] = {{"muse-file --writable %s", NULL},
+                                             {"muse-file --writable --mode fill %s", NULL}};
+    const size_t few = 16;
+    struct muse *muse;
+    unsigned char *mapped;
+
+    rig_start(&rig, "[server]\nmemory = 8M\n[deadlines]\nwriteback_ms = 60000\n", writing[_i]);
+    rig_file(&rig, "data", DATA);
+    muse = client_connect();
+    mapped = client_map(muse, "file/data", O_RDWR, DATA, PROT_READ | PROT_WRITE, MAP_SHARED);
+    ck_assert_ptr_ne(mapped, MAP_FAILED);
+    ck_assert_int_eq(muse_madvise(muse, mapped, DATA, MADV_RANDOM), 0);
+    for (size_t page = few; page < DATA / PAGE; page++) {
+        mapped[page % few * PAGE] = rig_byte(page % few * PAGE); /* again and again, the same few */
+        expect_page(mapped, page);
+    }
+    ck_assert_uint_gt(rig_stat(&rig, "pages_evicted"), (DATA - LIMIT) / PAGE / 2);
+    ck_assert_uint_lt(rig_stat(&rig, "pages_written"),
+                      8 * few); /* a search may have met nothing else */
+    for (size_t page = 0; page < DATA / PAGE; page++)
+        mapped[page * PAGE] = rig_byte(page * PAGE);
+    ck_assert_uint_gt(rig_stat(&rig, "pages_written"), (DATA - LIMIT) / PAGE / 2);
+    expect_all(mapped, DATA);
+    muse_disconnect(muse);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(a_hot_set_outlives_a_scan)
 {
     const size_t hot = 2 * MIB, step = 4 * MIB;
@@ -435,6 +466,7 @@ int main(void)
         tcase, when_the_driver_dies_what_is_there_stays_and_what_was_evicted_is_sigbus, 0, 2);
     tcase_add_loop_test(tcase, musectl_evicts_by_name_and_by_number_and_limits_take_effect, 0, 2);
     tcase_add_loop_test(tcase, touches_are_recorded_for_who_asks_for_it, 0, 2);
+    tcase_add_loop_test(tcase, what_is_dirty_is_written_back_for_room_only_when_it_is_much, 0, 2);
     tcase_add_loop_test(tcase, a_hot_set_outlives_a_scan, 0, 2);
     return unit_run("evict", tcase);
 }
