@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GUARD_MS       1000  /* chosen: far above what a change of 2 MiB takes */
-#define GUARD_LEAST_MS 20    /* chosen: when several are stuck already, the same, but not by far */
+#define GUARD_MS       1000u /* chosen: far above what a change of 2 MiB takes */
+#define GUARD_LEAST_MS 20u   /* chosen: when several are stuck already, the same, but not by far */
 #define SPIN_NS        50000 /* chosen: changes come in twos, and waking somebody costs as much */
 
 enum guard_state { GUARD_IDLE, GUARD_ASKED, GUARD_ANSWERED, GUARD_QUIT };
